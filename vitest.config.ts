@@ -1,0 +1,38 @@
+import { defineConfig } from "vitest/config"
+
+// `effect-milter/...` means the sources here, as in tsconfig's customConditions.
+const conditions = ["effect-milter-source"]
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    fakeTimers: { toFake: [] },
+    reporters: process.env["CI"] === undefined ? ["default"] : ["default", "json"],
+    outputFile: { json: "test-results/vitest.json" },
+    // Groups count from 1: with one worker (a machine of two cores) vitest runs the default group, 0, last.
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/integration/**"],
+          sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        // Real MTAs: one file at a time, after the unit tests, so that nothing competes with their timeouts.
+        extends: true,
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+          testTimeout: 120_000,
+          hookTimeout: 120_000
+        }
+      }
+    ]
+  }
+})
