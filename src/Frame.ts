@@ -1,0 +1,211 @@
+/**
+ * Framing: a stream of bytes cut into frames, each a length (four bytes, the highest first), a code byte and a payload.
+ *
+ * The length counts the code byte, so the smallest legal frame is `00 00 00 01` and a code. A frame of length 0 or over
+ * the cap is a {@link FrameError}; the stream cannot be trusted after it and the connection has to be closed.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+
+/**
+ * One frame: a code byte and the place of its payload.
+ *
+ * The payload is a view: `bytes` is the chunk the frame came in whenever it came in one, so what is kept beyond the
+ * handling of the frame should be copied, or it keeps the whole chunk (64 KiB, typically) in memory.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Frame {
+  /** The code byte, which together with the direction says what packet it is. */
+  readonly code: number
+  /** The bytes that the payload lies in. */
+  readonly bytes: Uint8Array
+  /** Where in `bytes` the payload begins. */
+  readonly offset: number
+  /** Where in `bytes` the payload ends. */
+  readonly limit: number
+  /** Where in the stream the frame begins: the offset of the first byte of its length, in bytes. */
+  readonly position: number
+}
+
+/**
+ * A frame that breaks the rules: a length of 0 (`rule: "length"`), or one over the cap (`rule: "cap"`).
+ *
+ * `offset` is the place of the frame's first byte in the stream, `length` what its length field says. There is no way to
+ * find the next frame, so the connection has to be closed.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class FrameError extends Data.TaggedError("FrameError")<{
+  readonly offset: number
+  readonly rule: "length" | "cap"
+  readonly length: number
+}> {
+  override get message(): string {
+    return this.rule === "length"
+      ? `Frame at byte ${this.offset}: a length of 0, where at least the code byte has to be`
+      : `Frame at byte ${this.offset}: a length of ${this.length} is over the cap`
+  }
+}
+
+/**
+ * The cap on a frame if none is given: 1 MiB, counting the code byte and the payload.
+ *
+ * Sendmail and libmilter keep payloads to 65535 bytes (so lengths to 65536), but Postfix does not cap the headers that
+ * another filter adds.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultMaxLength = 1_048_576
+
+/**
+ * Cuts one stream into frames. See {@link makeDecoder}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Decoder {
+  /**
+   * Takes the next bytes of the stream and appends the frames that they complete to `into`.
+   *
+   * Returns the error if a frame is illegal; the frames before it are still delivered. Every later call returns the same
+   * error and delivers nothing. The chunk must not be written to afterwards, since frames are views into it.
+   */
+  readonly push: (chunk: Uint8Array, into: Array<Frame>) => FrameError | undefined
+  /** How many bytes of an incomplete frame are held; 0 means that the stream is between two frames. */
+  readonly pending: number
+}
+
+const none = new Uint8Array(0)
+
+class DecoderImpl implements Decoder {
+  pending = 0
+  // The incomplete frame: the first `pending` bytes of `held`, `total` bytes in the end (0 as long as its length is not
+  // known).
+  private held: Uint8Array = none
+  private total = 0
+  // Where in the stream the next frame begins, or the one that is held.
+  private position = 0
+  private error: FrameError | undefined = undefined
+  private readonly maxLength: number
+
+  constructor(maxLength: number) {
+    this.maxLength = maxLength
+  }
+
+  push(chunk: Uint8Array, into: Array<Frame>): FrameError | undefined {
+    if (this.error !== undefined) return this.error
+    const end = chunk.length
+    let at = this.pending === 0 ? 0 : this.resume(chunk, into)
+    while (this.error === undefined && end - at >= 4) {
+      const total = this.measure(chunk, at)
+      if (total > end - at) {
+        this.total = total
+        break
+      }
+      if (total === 0) return this.error
+      into.push({ code: chunk[at + 4]!, bytes: chunk, offset: at + 5, limit: at + total, position: this.position })
+      this.position += total
+      at += total
+    }
+    if (this.error === undefined) this.hold(chunk, at, end)
+    return this.error
+  }
+
+  /** Goes on with the frame that is held, and delivers it if it is complete. Returns how much of the chunk is used up. */
+  private resume(chunk: Uint8Array, into: Array<Frame>): number {
+    let at = 0
+    if (this.total === 0) {
+      at = Math.min(4 - this.pending, chunk.length)
+      this.hold(chunk, 0, at)
+      if (this.pending < 4) return at
+      this.total = this.measure(this.held, 0)
+      if (this.error !== undefined) return at
+    }
+    const end = Math.min(chunk.length, at + this.total - this.pending)
+    this.hold(chunk, at, end)
+    if (this.pending === this.total) {
+      into.push({ code: this.held[4]!, bytes: this.held, offset: 5, limit: this.total, position: this.position })
+      this.position += this.total
+      this.release()
+    }
+    return end
+  }
+
+  /** The size of the frame that begins there; 0, and the error is set, if it is illegal. */
+  private measure(bytes: Uint8Array, at: number): number {
+    const length = ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+    if (length > 0 && length <= this.maxLength) return 4 + length
+    this.error = new FrameError({ offset: this.position, rule: length === 0 ? "length" : "cap", length })
+    this.release()
+    return 0
+  }
+
+  /**
+   * Appends a part of the chunk to what is held. Memory is at most twice what has arrived, whatever a length field
+   * promises; and since it doubles, a frame that comes byte by byte is copied only a few times.
+   */
+  private hold(chunk: Uint8Array, from: number, to: number): void {
+    if (from === to) return
+    const needed = this.pending + to - from
+    if (needed > this.held.length) {
+      const ample = Math.max(2 * needed, 64)
+      const grown = new Uint8Array(this.total === 0 ? ample : Math.min(this.total, ample))
+      grown.set(this.held.subarray(0, this.pending))
+      this.held = grown
+    }
+    this.held.set(chunk.subarray(from, to), this.pending)
+    this.pending = needed
+  }
+
+  private release(): void {
+    this.held = none
+    this.pending = 0
+    this.total = 0
+  }
+}
+
+/**
+ * Makes a decoder for one direction of one connection.
+ *
+ * `maxLength` is the cap on the length field, which counts the code byte and the payload; {@link defaultMaxLength} if not
+ * given, 65536 to be as strict as libmilter. No memory is allocated because of a length field: what is held of an
+ * incomplete frame grows as its bytes arrive.
+ *
+ * @example
+ * ```ts
+ * import * as Frame from "effect-milter/Frame"
+ *
+ * const decoder = Frame.makeDecoder()
+ * const frames: Array<Frame.Frame> = []
+ * const error = decoder.push(Uint8Array.of(0, 0, 0, 1, 0x4e, 0, 0), frames)
+ * console.log(frames.length, decoder.pending, error) // 1 2 undefined
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeDecoder = (options?: { readonly maxLength?: number | undefined }): Decoder =>
+  new DecoderImpl(options?.maxLength ?? defaultMaxLength)
+
+/**
+ * The bytes of a frame: the length, the code byte, the payload. `Packet.encode` does this for packets.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encode = (code: number, payload: Uint8Array): Uint8Array => {
+  const length = payload.length + 1
+  const bytes = new Uint8Array(4 + length)
+  bytes[0] = length >>> 24
+  bytes[1] = length >>> 16
+  bytes[2] = length >>> 8
+  bytes[3] = length
+  bytes[4] = code
+  bytes.set(payload, 5)
+  return bytes
+}

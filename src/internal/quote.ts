@@ -1,0 +1,16 @@
+const escapes: { readonly [character: string]: string } = {
+  "\t": "\\t",
+  "\n": "\\n",
+  "\r": "\\r",
+  "\"": "\\\"",
+  "\\": "\\\\"
+}
+
+/** A string of bytes in double quotes and printable ASCII; other bytes as \n, \t and the like, or as \xE9. */
+export const quote = (text: string): string =>
+  `"${
+    text.replace(
+      /[^ !#-[\]-~]/g,
+      (character) => escapes[character] ?? `\\x${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
+    )
+  }"`
