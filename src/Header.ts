@@ -1,0 +1,235 @@
+/**
+ * Names and values of header fields: checking and encoding what goes into a message, reading what comes out of one.
+ *
+ * On the wire a value is everything behind the colon, folded lines joined by a bare LF and the white space that follows
+ * it.
+ *
+ * @since 0.1.0
+ */
+import * as Result from "effect/Result"
+import * as encodedWord from "./internal/encodedWord.ts"
+import { InvalidValue } from "./InvalidValue.ts"
+import { ByteString } from "./Wire.ts"
+
+// RFC 5322 2.1.1: most characters in a line, without CR LF.
+const longestLine = 998
+// The same section's preferred length: where lines are folded once they have to be.
+const preferredLine = 78
+// Name, value, an index and two NULs stay below the 65535 bytes that Sendmail takes in one packet.
+const longestValue = 64000
+
+const invalid = (what: string, value: string, reason: string): Result.Result<never, InvalidValue> =>
+  Result.fail(new InvalidValue({ what, value, reason }))
+
+/**
+ * A header name that can go on the wire: printable ASCII without space and colon, at most 997 characters (a line, with
+ * the colon). Neither MTA checks names, so a line break or a colon in one would write another header.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const checkName = (name: string): Result.Result<ByteString, InvalidValue> =>
+  name.length < longestLine && /^[!-9;-~]+$/.test(name)
+    ? Result.succeed(ByteString.fromText(name))
+    : invalid("header name", name, "expected 1 to 997 printable ASCII characters without space and colon")
+
+/**
+ * How a value goes into a message.
+ *
+ * - `smtpUtf8`: the message may carry UTF-8 in its header (the client said SMTPUTF8)
+ * - `leadingSpace`: the MTA leaves the space after the colon to the filter, as negotiated
+ * - `name`: the field it is for. Lengths of lines count it, and fields that hold addresses (From, To, Cc, Reply-To ...)
+ *   are encoded by the rules for addresses
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EncodeOptions {
+  readonly smtpUtf8: boolean
+  readonly leadingSpace: boolean
+  readonly name?: string | undefined
+}
+
+const addressFields = new Set([
+  "from",
+  "sender",
+  "reply-to",
+  "to",
+  "cc",
+  "bcc",
+  "resent-from",
+  "resent-sender",
+  "resent-reply-to",
+  "resent-to",
+  "resent-cc",
+  "resent-bcc",
+  "mail-followup-to",
+  "mail-reply-to",
+  "disposition-notification-to",
+  "return-path",
+  "errors-to"
+])
+
+/**
+ * The bytes of a value as the MTA wants them: without the space after the colon, or with it where the MTA leaves it to
+ * the filter. An empty value stays empty (and deletes the field in a change-header packet).
+ *
+ * - Line breaks are allowed where a line is folded, that is before a space or a tab; CR LF becomes LF, since both MTAs
+ *   would write CR CR LF. A continuation line of nothing but white space is dropped.
+ * - Text outside ASCII becomes RFC 2047 encoded words, or UTF-8 if `smtpUtf8`. ASCII goes out as it is, so values that
+ *   are encoded already stay so.
+ * - Lines longer than the 998 characters that mail may have are folded where they have white space. A longer word
+ *   stays; MTAs break it on delivery.
+ *
+ * `InvalidValue` for CR, NUL, a line break that is no fold (each would forge lines or cut the value), more than 64000
+ * bytes, and an address outside ASCII in an address field of a message that is not SMTPUTF8. {@link sanitizeValue}
+ * makes text from outside fit.
+ *
+ * **Example** (A subject in German)
+ *
+ * ```ts
+ * import * as Header from "effect-milter/Header"
+ *
+ * Header.encodeValue("Grüße aus Köln", { smtpUtf8: false, leadingSpace: false, name: "Subject" })
+ * // =?UTF-8?Q?Gr=C3=BC=C3=9Fe?= aus =?UTF-8?Q?K=C3=B6ln?=
+ * ```
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encodeValue = (value: string, options: EncodeOptions): Result.Result<ByteString, InvalidValue> => {
+  if (value.length > longestValue) {
+    return invalid("header value", value, `expected at most ${longestValue} bytes`)
+  }
+  let text = value
+  if (/[\r\n\0]/.test(text)) {
+    text = text.replace(/\r\n(?=[ \t])/g, "\n")
+    const bad = /[\r\0]|\n(?![ \t])/.exec(text)
+    if (bad !== null) {
+      return invalid(
+        "header value",
+        value,
+        bad[0] === "\0"
+          ? "expected no NUL"
+          : "expected line breaks only where a line is folded, before a space or a tab"
+      )
+    }
+    text = text.replace(/\n[ \t]+(?=\n|$)/g, "")
+  }
+  const { leadingSpace, name } = options
+  // Without a name assume a usual one.
+  const column = (name?.length ?? 20) + 2
+  if (!options.smtpUtf8 && /[^\0-\x7f]/.test(text)) {
+    if (name !== undefined && addressFields.has(name.toLowerCase())) {
+      const encoded = encodedWord.encodeAddresses(text, column)
+      if (encoded === undefined) {
+        return invalid("header value", value, "expected ASCII addresses, this message is not SMTPUTF8")
+      }
+      text = encoded
+    } else text = encodedWord.encode(text, column)
+  }
+  const bytes = foldLong(ByteString.fromText(text), column)
+  if (bytes.length > longestValue) {
+    return invalid("header value", value, `expected at most ${longestValue} bytes, found ${bytes.length}`)
+  }
+  // A space in front of bytes are bytes.
+  return Result.succeed(leadingSpace && bytes !== "" ? ` ${bytes}` as ByteString : bytes)
+}
+
+/** Folds those lines that are too long for mail; `column` is where the first one begins. */
+const foldLong = (value: ByteString, column: number): ByteString =>
+  value.length + column <= longestLine
+    ? value
+    // Line feeds between bytes are bytes.
+    : value.split("\n").map((line, index) => foldLine(line, index === 0 ? column : 0)).join("\n") as ByteString
+
+const foldLine = (line: string, start: number): string => {
+  if (line.length + start <= longestLine) return line
+  let result = ""
+  let column = start
+  for (const [part, space] of line.matchAll(/([ \t]*)[^ \t]*/g)) {
+    const fits = column + part.length <= preferredLine
+    // A line of nothing but white space must not arise, neither the first nor the last.
+    const fold = !fits && space !== "" && space !== part && result !== ""
+    result += fold ? `\n${part}` : part
+    column = fold ? part.length : column + part.length
+  }
+  return result
+}
+
+/**
+ * One line of text from a folded value: the line breaks are taken out, the white space behind them stays.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const unfold = (value: string): string => value.replace(/\r?\n(?=[ \t])/g, "")
+
+/**
+ * Makes text from outside fit for a header value: runs of control characters and white space become one space, and the
+ * end is cut off after `maximum` characters (900 by default). {@link encodeValue} accepts the result in every field
+ * that is not one of addresses.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const sanitizeValue = (text: string, maximum = 900): string => {
+  const clean = text
+    .replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, " ")
+    .replace(/\p{Cs}/gu, "\ufffd")
+    .trim()
+  const limit = Math.min(maximum, longestValue / 16)
+  if (clean.length <= limit) return clean
+  const cut = clean.slice(0, limit)
+  // Not through the middle of a character.
+  return cut.replace(/[\ud800-\udbff]$/, "").trimEnd()
+}
+
+/**
+ * A header field as received; what the header hook gets. Nothing is decoded before it is asked for.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class HeaderValue {
+  /** The name as in the message, upper and lower case as they are; one character per byte in case it is not ASCII. */
+  readonly name: string
+  /**
+   * The bytes behind the colon as the MTA gave them, folds as LF and white space; with the leading space if it kept it.
+   */
+  readonly raw: ByteString
+  private readonly leadingSpace: boolean
+  private decoded: string | undefined
+
+  /** `leadingSpace`: the MTA was asked to leave the space after the colon where it is. */
+  constructor(name: ByteString, raw: ByteString, leadingSpace: boolean) {
+    this.name = name
+    this.raw = raw
+    this.leadingSpace = leadingSpace
+    this.decoded = undefined
+  }
+
+  /** The text without the one leading space; folds as they are, U+FFFD where it is not UTF-8. */
+  get value(): string {
+    return this.decoded ??= ByteString.toText(this.bytes)
+  }
+
+  /** The bytes without the one leading space: the same whether the MTA kept it or not. */
+  get bytes(): ByteString {
+    return this.leadingSpace && this.raw.charCodeAt(0) === 0x20 ? this.raw.slice(1) as ByteString : this.raw
+  }
+
+  /** False where `value` had to replace bytes that are not UTF-8. */
+  get wellFormed(): boolean {
+    return ByteString.isUtf8(this.raw)
+  }
+
+  /** {@link value} on one line; see {@link unfold}. */
+  get unfolded(): string {
+    return unfold(this.value)
+  }
+
+  toString(): string {
+    return `${this.name}: ${this.value}`
+  }
+}
