@@ -1,0 +1,194 @@
+/**
+ * The first exchange on a milter connection: the MTA offers a version, actions and protocol steps, the filter answers
+ * with what it wants of them. Pure; {@link negotiate} never asks for what was not offered.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Result from "effect/Result"
+import type { MacroStage } from "./Macros.ts"
+import * as Macros from "./Macros.ts"
+import * as Wire from "./Wire.ts"
+
+/**
+ * The newest protocol version spoken here. Postfix (from 2.6) and Sendmail (from 8.14) offer 6.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const newestVersion = 6
+
+/**
+ * The oldest version accepted. Sendmail 8.12 is the last MTA that spoke version 1.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const oldestVersion = 2
+
+/**
+ * The action bits: what a filter may do to a message (second word of the negotiation packets). Adding a header also
+ * covers inserting one.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const Action = {
+  addHeader: 0x001,
+  replaceBody: 0x002,
+  addRecipient: 0x004,
+  deleteRecipient: 0x008,
+  changeHeader: 0x010,
+  quarantine: 0x020,
+  changeSender: 0x040,
+  addRecipientWithParameters: 0x080,
+  setMacroLists: 0x100
+} as const
+
+/**
+ * The step bits (third word): `no*` asks the MTA not to send a command, `noReply*` promises not to answer it, and three
+ * change the conversation (skip, rejectedRecipients, leadingSpace).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const Step = {
+  noConnect: 0x000001,
+  noHelo: 0x000002,
+  noMail: 0x000004,
+  noRcpt: 0x000008,
+  noBody: 0x000010,
+  noHeaders: 0x000020,
+  noEndOfHeaders: 0x000040,
+  noReplyHeader: 0x000080,
+  noUnknown: 0x000100,
+  noData: 0x000200,
+  skip: 0x000400,
+  rejectedRecipients: 0x000800,
+  noReplyConnect: 0x001000,
+  noReplyHelo: 0x002000,
+  noReplyMail: 0x004000,
+  noReplyRcpt: 0x008000,
+  noReplyData: 0x010000,
+  noReplyUnknown: 0x020000,
+  noReplyEndOfHeaders: 0x040000,
+  noReplyBody: 0x080000,
+  leadingSpace: 0x100000
+} as const
+
+/**
+ * The three words of a negotiation packet, as offered by the MTA or agreed on.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Offer {
+  readonly version: number
+  readonly actions: number
+  readonly steps: number
+}
+
+/**
+ * What a filter wants: `actions` it cannot work without, `optionalActions` it uses where offered, `steps` it would like
+ * (each is dropped where it was not offered) and the macros it wants to see at a stage.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Wanted {
+  readonly actions: number
+  readonly optionalActions: number
+  readonly steps: number
+  readonly macros: { readonly [K in MacroStage]?: ReadonlyArray<string> }
+}
+
+/**
+ * What both sides go by from here on. `macros` are the lists that the answer carries, in wire form.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Agreement extends Offer {
+  readonly macros: ReadonlyArray<{ readonly stage: number; readonly names: Wire.ByteString }>
+}
+
+/**
+ * There is no common ground: the MTA's version is below 2, or it lacks an action that the filter declared as necessary.
+ * `missing` names them. The connection is closed before any mail is touched; the MTA applies its default action.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class NegotiationError extends Data.TaggedError("NegotiationError")<{
+  readonly missing: ReadonlyArray<string>
+  readonly offered: Offer
+}> {
+  override get message(): string {
+    const { actions, steps, version } = this.offered
+    return `the MTA does not offer ${this.missing.join(", ")} (it offered version ${version}, actions 0x${
+      actions.toString(16)
+    }, steps 0x${steps.toString(16)})`
+  }
+}
+
+const actionNames = Object.entries(Action)
+
+/**
+ * Answers an offer. The version is the lower of both; necessary actions that were not offered are an error; optional
+ * actions and steps are masked with the offer.
+ *
+ * Macro lists go out only if the MTA offered to take them (Postfix 2.3 and 2.4 treat the extra bytes as an error).
+ * Two oddities are taken care of. Sendmail (8.17, 8.18) uses a list for end of message only if one for end of headers
+ * comes with it, and drops the macros of end of message if only the other comes: so both are sent whenever one is wanted.
+ * Postfix takes an empty list for "your defaults": so none is sent.
+ *
+ * **Example** (A filter that adds a header, behind Postfix 3)
+ *
+ * ```ts
+ * import * as Negotiation from "effect-milter/Negotiation"
+ *
+ * const wanted: Negotiation.Wanted = {
+ *   actions: Negotiation.Action.addHeader,
+ *   optionalActions: 0,
+ *   steps: Negotiation.Step.noBody,
+ *   macros: {}
+ * }
+ * const agreed = Negotiation.negotiate(wanted, { version: 6, actions: 0x1ff, steps: 0x1fffff })
+ * ```
+ *
+ * @category negotiating
+ * @since 0.1.0
+ */
+export const negotiate = (wanted: Wanted, offered: Offer): Result.Result<Agreement, NegotiationError> => {
+  const missing: Array<string> = offered.version < oldestVersion ? [`version ${oldestVersion} or later`] : []
+  for (const [name, bit] of actionNames) {
+    if ((wanted.actions & bit & ~offered.actions) !== 0) missing.push(name)
+  }
+  if (missing.length > 0) return Result.fail(new NegotiationError({ missing, offered }))
+  const macros = (offered.actions & Action.setMacroLists) !== 0 ? macroLists(wanted.macros) : []
+  return Result.succeed({
+    version: Math.min(newestVersion, offered.version),
+    actions: wanted.actions | (wanted.optionalActions & offered.actions) |
+      (macros.length > 0 ? Action.setMacroLists : 0),
+    steps: wanted.steps & offered.steps,
+    macros
+  })
+}
+
+// What both MTAs send at these stages when nobody asks: the companion list must not take it away.
+const companions = { endOfHeaders: ["i"], endOfMessage: ["i", "msg_id"] } as const
+
+const macroLists = (wanted: Wanted["macros"]): Agreement["macros"] => {
+  const lists: Array<{ readonly stage: number; readonly names: Wire.ByteString }> = []
+  const both = (wanted.endOfHeaders?.length ?? 0) + (wanted.endOfMessage?.length ?? 0) > 0
+  for (const stage of Macros.stages) {
+    let names: ReadonlyArray<string> = wanted[stage] ?? []
+    if (names.length === 0 && both && (stage === "endOfHeaders" || stage === "endOfMessage")) names = companions[stage]
+    if (names.length === 0) continue
+    lists.push({
+      stage: Macros.stageNumber[stage],
+      names: Wire.ByteString.fromText(Array.from(new Set(names), Macros.render).join(" "))
+    })
+  }
+  return lists
+}

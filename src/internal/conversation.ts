@@ -1,0 +1,606 @@
+/**
+ * What a filter and an MTA say to each other on one connection: commands become events, hooks run with the Scope of their
+ * message or connection, and what they decide becomes packets.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as References from "effect/References"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as ClientAddress from "../ClientAddress.ts"
+import { Mailbox, Parameters } from "../Envelope.ts"
+import type * as Frame from "../Frame.ts"
+import { HeaderValue } from "../Header.ts"
+import * as Macros from "../Macros.ts"
+import { type Agreement, negotiate, Step, type Wanted } from "../Negotiation.ts"
+import * as Packet from "../Packet.ts"
+import type { Outcome, Rcpt, Session, Stage } from "../Stage.ts"
+import * as Verdict from "../Verdict.ts"
+import { ByteString, PacketError, Writer } from "../Wire.ts"
+import type { Fork, Host } from "./connection.ts"
+import type { At, Definition, Policy } from "./definition.ts"
+import * as editor from "./editor.ts"
+import * as replies from "./replies.ts"
+
+/** What all connections of a server share. */
+export interface Program {
+  readonly definition: Definition
+  readonly wanted: Wanted
+  readonly context: Context.Context<never>
+  readonly maxFrameLength: number
+  readonly nextId: () => string
+}
+
+/** A hook that failed: the policy that takes the place of its verdict, and why. */
+class Failed {
+  readonly policy: Policy
+  readonly cause: Cause.Cause<unknown>
+  constructor(policy: Policy, cause: Cause.Cause<unknown>) {
+    this.policy = policy
+    this.cause = cause
+  }
+}
+
+type Decision = Verdict.Verdict | Failed | undefined
+
+type MessageStage = Exclude<replies.AnsweredStage, "connect" | "helo" | "unknown">
+
+interface Message {
+  readonly scope: Scope.Closeable
+  readonly fork: Fork
+  at: At
+  readonly parameters: Parameters
+  readonly recipients: Array<Rcpt>
+  /** Settled before its end; an MTA that goes on all the same gets this again. */
+  decided: Verdict.OfMessage | undefined
+  /** DATA was refused, which is final unless the client tries DATA again. */
+  refused: Outcome | undefined
+  /** A failure at a stage without an answer, kept for the next one that has. */
+  pending: Failed | undefined
+  skipped: boolean
+  closed: boolean
+}
+
+const interrupted = Exit.interrupt()
+
+const nothing = {}
+
+export class Conversation implements Session {
+  private readonly program: Program
+  private readonly definition: Definition
+  private readonly host: Host
+  private readonly writer = new Writer()
+  private agreement: Agreement | undefined
+  private offeredActions = 0
+  private message: Message | undefined
+  private scope!: Scope.Closeable
+  private context!: Context.Context<never>
+  private fork!: Fork
+  private at!: At
+  private stage: replies.AnsweredStage = "connect"
+  private stateBuilt = false
+  private connectionFailure: Cause.Cause<unknown> | undefined
+  /** The answer at each MAIL of this SMTP session, once something before has settled that. */
+  private policy: Policy | undefined
+  private policyFromHelo = false
+
+  id = ""
+  hostname = ""
+  client: ClientAddress.ClientAddress = ClientAddress.unknown
+  heloName: string | undefined
+  origin: "smtp" | "local" = "smtp"
+  readonly macros = new Macros.MacroStore()
+
+  constructor(program: Program, host: Host) {
+    this.program = program
+    this.definition = program.definition
+    this.host = host
+    this.begin()
+  }
+
+  get agreed(): Session["agreed"] {
+    return this.agreement ?? { version: 0, actions: 0, steps: 0 }
+  }
+
+  /** Whether a message has begun and its end was not reached. */
+  get hasMessage(): boolean {
+    return this.message !== undefined
+  }
+
+  /** Whether a message would be cut short by the end of the connection. */
+  get hasOpenMessage(): boolean {
+    return this.message !== undefined && !this.message.closed
+  }
+
+  /** An SMTP session begins: the first of this connection, or the next one after QUIT_NC. */
+  private begin(): void {
+    this.id = this.program.nextId()
+    this.hostname = ""
+    this.client = ClientAddress.unknown
+    this.heloName = undefined
+    this.origin = "smtp"
+    this.macros.reset()
+    this.stateBuilt = false
+    this.connectionFailure = undefined
+    this.policy = undefined
+    this.policyFromHelo = false
+    this.scope = Scope.makeUnsafe()
+    const annotations = Context.get(this.program.context, References.CurrentLogAnnotations)
+    this.context = this.program.context.pipe(
+      Context.add(References.CurrentLogAnnotations, { ...annotations, session: this.id }),
+      Context.add(Scope.Scope, this.scope)
+    ) as Context.Context<never> // what hooks need is in it, and they have been typed against that
+    this.fork = Effect.runForkWith(this.context)
+    this.at = { session: this, connection: undefined }
+  }
+
+  log(effect: Effect.Effect<void>): void {
+    this.fork(effect)
+  }
+
+  // --- commands
+
+  /** A command has arrived: `code` is its letter. */
+  command(code: number): void {
+    this.macros.command(code)
+  }
+
+  macro(frame: Frame.Frame): void {
+    if (frame.offset === frame.limit) {
+      return this.host.fail(
+        new PacketError({ offset: frame.position + 5, expected: "the letter of a command", command: "Macro" })
+      )
+    }
+    const defined = this.macros.define(
+      frame.bytes[frame.offset]!,
+      ByteString.fromBytes(frame.bytes.subarray(frame.offset + 1, frame.limit))
+    )
+    if (defined !== "complete") this.log(Effect.logWarning(`Macro: the list is ${defined} (offset ${frame.position})`))
+  }
+
+  act(packet: Packet.MtaPacket): void {
+    const stage = replies.stageOf(packet._tag)
+    if (stage !== undefined) this.stage = stage
+    switch (packet._tag) {
+      case "Negotiate":
+        return this.negotiate(packet)
+      case "Connect":
+        return this.connect(packet)
+      case "Helo":
+        return this.helo(packet)
+      case "Mail":
+        return this.mail(packet)
+      case "Rcpt":
+        return this.rcpt(packet)
+      case "Data":
+        return this.messageStage("data", nothing)
+      case "Header":
+        return this.messageStage("header", new HeaderValue(packet.name, packet.value, this.hasStep(Step.leadingSpace)))
+      case "EndOfHeaders":
+        return this.messageStage("endOfHeaders", nothing)
+      case "Body":
+        return this.body("body", packet.bytes)
+      case "EndOfMessage":
+        // Postfix 2.3 sends the last piece of the body with it.
+        return packet.bytes.length > 0 ? this.body("endOfMessage", packet.bytes) : this.endOfMessage()
+      case "Unknown":
+        return this.unknown(packet)
+      case "QuitNewConnection":
+        return this.closeScope(this.scope, this.connectionExit(Exit.void), () => this.begin())
+      case "Abort":
+        return this.macros.endMessage()
+      case "Macro":
+      case "Quit":
+        return
+    }
+  }
+
+  private negotiate(offered: Packet.Negotiate): void {
+    const result = negotiate(this.program.wanted, offered)
+    if (Result.isFailure(result)) return this.host.fail(result.failure)
+    const { actions, macros, steps, version } = this.agreement = result.success
+    this.offeredActions = offered.actions
+    this.host.send(Packet.encode({ _tag: "Negotiated", version, actions, steps, macros }))
+  }
+
+  private connect(packet: Packet.Connect): void {
+    const client = ClientAddress.fromPacket(packet.address)
+    if (Result.isFailure(client)) return this.malformed("Connect", client.failure)
+    this.client = client.success
+    this.hostname = ByteString.toText(packet.hostname)
+    const { address } = packet
+    // Postfix feeds mail that did not come by SMTP through a made-up session from port 0 of this host, Sendmail (-bs)
+    // through one without an address.
+    this.origin = this.hostname === "localhost" &&
+        (address._tag === "Unknown" || (address._tag !== "Unix" && address.port === 0))
+      ? "local"
+      : "smtp"
+    this.withState(() => this.connectionStage("connect", { hostname: this.hostname, client: this.client }))
+  }
+
+  private helo(packet: Packet.Helo): void {
+    const name = this.heloName = ByteString.toText(packet.name)
+    this.withState(() => {
+      if (this.policyFromHelo) {
+        this.policy = undefined
+        this.policyFromHelo = false
+      }
+      this.connectionStage("helo", { name, raw: packet.name })
+    })
+  }
+
+  private unknown(packet: Packet.Unknown): void {
+    this.withState(() => {
+      if (this.policy !== undefined) return this.reply("unknown", Verdict.continue)
+      this.hook(
+        "unknown",
+        { line: ByteString.toText(packet.line), raw: packet.line },
+        this.at,
+        this.fork,
+        (decision) => {
+          const verdict = decision instanceof Failed ? decision.policy : decision
+          // Accept and discard crash Postfix's smtpd here. The types refuse them; JavaScript does not.
+          const legal = typeof verdict === "object" && (verdict._tag === "Reject" || verdict._tag === "TempFail")
+          this.reply("unknown", legal ? verdict : Verdict.continue)
+        }
+      )
+    })
+  }
+
+  /** Builds the state of the connection, once: at connect, or at the first command of an MTA that sends none. */
+  private withState(next: () => void): void {
+    const build = this.definition.connection
+    if (this.stateBuilt || build === undefined) return next()
+    this.stateBuilt = true
+    this.execute("connect", () => build(this), this.fork, (result) => {
+      if (result instanceof Failed) {
+        this.connectionFailure = result.cause
+        this.policy = result.policy
+      } else {
+        this.at = { session: this, connection: result }
+      }
+      next()
+    })
+  }
+
+  private connectionStage(stage: "connect" | "helo", event: unknown): void {
+    // Once all messages of the session are settled no more hooks run; the state they need may not even exist.
+    if (this.policy !== undefined) return this.reply(stage, this.refusal(this.connectionFailure !== undefined))
+    this.hook(stage, event, this.at, this.fork, (decision) => {
+      if (decision instanceof Failed) {
+        this.policy = decision.policy
+        return this.reply(stage, this.refusal(true))
+      }
+      switch (decision?._tag) {
+        case "AcceptConnection":
+          this.policy = "pass"
+          return this.reply(stage, decision)
+        case "Reject":
+        case "TempFail":
+          // The MTA keeps the client from going on; this is for one that sends MAIL all the same.
+          this.policy = decision
+          this.policyFromHelo = stage === "helo"
+          return this.reply(stage, decision)
+        default:
+          return this.reply(stage, Verdict.continue)
+      }
+    })
+  }
+
+  /** A failure at connect or helo is answered there only if the filter says so. */
+  private refusal(failed: boolean): Verdict.Basic {
+    const { policy } = this
+    return failed && this.definition.refuseConnection && policy !== undefined && policy !== "pass"
+      ? policy
+      : Verdict.continue
+  }
+
+  private mail(packet: Packet.Mail): void {
+    this.withState(() => {
+      const mail = { sender: new Mailbox(packet.sender), parameters: new Parameters(packet.parameters) }
+      const message = this.message = this.newMessage(mail)
+      if (this.policy !== undefined) {
+        return this.decide("mail", message, new Failed(this.policy, this.connectionFailure ?? Cause.empty))
+      }
+      const build = this.definition.message
+      if (build === undefined) return this.messageStage("mail", mail)
+      this.execute("mail", () => build(mail, this.at), message.fork, (state) => {
+        if (state instanceof Failed) return this.decide("mail", message, state)
+        message.at = { ...message.at, message: state }
+        this.messageStage("mail", mail)
+      })
+    })
+  }
+
+  private newMessage(mail: { readonly sender: Mailbox; readonly parameters: Parameters }): Message {
+    const scope = Scope.makeUnsafe()
+    const recipients: Array<Rcpt> = []
+    const envelope = { sender: mail.sender, parameters: mail.parameters, recipients }
+    return {
+      scope,
+      fork: Effect.runForkWith(Context.add(this.context, Scope.Scope, scope) as Context.Context<never>),
+      at: { session: this, connection: this.at.connection, message: undefined, envelope },
+      parameters: mail.parameters,
+      recipients,
+      decided: undefined,
+      refused: undefined,
+      pending: undefined,
+      skipped: false,
+      closed: false
+    }
+  }
+
+  private rcpt(packet: Packet.Rcpt): void {
+    const message = this.message!
+    const rcpt: Rcpt = { recipient: new Mailbox(packet.recipient), parameters: new Parameters(packet.parameters) }
+    if (this.hasStep(Step.rejectedRecipients) && this.macros.raw("rcpt_mailer") === "error") {
+      if (message.decided !== undefined) return this.reply("rcpt", message.decided)
+      const code = this.macros.get("rcpt_host") ?? ""
+      const text = this.macros.get("rcpt_addr") ?? ""
+      return this.hook("rejectedRecipient", { ...rcpt, code, text }, message.at, message.fork, (decision) => {
+        // The MTA ignores this answer, so a failure waits for the next one.
+        if (decision instanceof Failed) message.pending ??= decision
+        this.reply("rcpt", Verdict.continue)
+      })
+    }
+    message.recipients.push(rcpt)
+    this.messageStage("rcpt", rcpt)
+  }
+
+  /** A stage of the message: runs its hook unless the message is settled. */
+  private messageStage(stage: MessageStage, event: unknown): void {
+    const message = this.message!
+    if (message.decided !== undefined) return this.reply(stage, message.decided)
+    if (message.pending !== undefined && this.answers(stage)) return this.decide(stage, message, message.pending)
+    this.hook(stage, event, message.at, message.fork, (decision) => this.decide(stage, message, decision))
+  }
+
+  /** `stage` is the command that brought the bytes; at end of message they are answered together with it. */
+  private body(stage: "body" | "endOfMessage", bytes: Uint8Array): void {
+    const message = this.message!
+    if (message.skipped && message.decided === undefined) {
+      return stage === "body" ? this.reply("body", Verdict.continue) : this.endOfMessage()
+    }
+    if (stage === "body") return this.messageStage("body", { bytes })
+    if (message.decided !== undefined || message.pending !== undefined) return this.endOfMessage()
+    this.hook("body", { bytes }, message.at, message.fork, (decision) => {
+      const goesOn = decision === undefined ||
+        (!(decision instanceof Failed) && (decision._tag === "Continue" || decision._tag === "SkipBody"))
+      if (goesOn) this.endOfMessage()
+      else this.decide("endOfMessage", message, decision)
+    })
+  }
+
+  private endOfMessage(): void {
+    const message = this.message!
+    if (message.decided !== undefined) {
+      this.reply("endOfMessage", message.decided)
+      return this.abort(() => this.macros.endMessage())
+    }
+    if (message.pending !== undefined) {
+      return this.messageStage("endOfMessage", nothing)
+    }
+    const edits: editor.Edits = { packets: [], body: undefined }
+    const edit = editor.make(this.definition, edits, this.offeredActions, () => ({
+      leadingSpace: this.hasStep(Step.leadingSpace),
+      smtpUtf8: message.parameters.smtpUtf8
+    }))
+    this.hook(
+      "endOfMessage",
+      nothing,
+      { ...message.at, edit },
+      message.fork,
+      (decision) => this.decide("endOfMessage", message, decision, edits)
+    )
+  }
+
+  /** The client or the MTA gave the message up, or another one begins. */
+  abort(next: () => void): void {
+    const message = this.message!
+    this.message = undefined
+    this.closeMessage(message, next)
+  }
+
+  // --- verdicts
+
+  private decide(stage: MessageStage, message: Message, decision: Decision, edits?: editor.Edits): void {
+    const failure = decision instanceof Failed ? decision : undefined
+    if (failure !== undefined && !this.answers(stage)) {
+      message.pending ??= failure
+      return
+    }
+    const verdict = decision instanceof Failed
+      ? decision.policy === "pass" ? Verdict.acceptMessage : decision.policy
+      : decision ?? Verdict.continue
+    switch (verdict._tag) {
+      case "SkipBody":
+        message.skipped = true
+        return this.reply(stage, this.hasStep(Step.skip) ? verdict : Verdict.continue)
+      case "Continue":
+        if (stage === "endOfMessage") break
+        if (stage === "data") message.refused = undefined
+        return this.reply(stage, verdict)
+      case "Reject":
+      case "TempFail":
+        if (stage === "rcpt") return this.refuseRecipient(message, verdict, failure)
+        if (stage !== "data") break
+        message.refused = this.outcomeOf(verdict)
+        return this.reply(stage, verdict)
+    }
+    this.conclude(stage, message, verdict._tag === "AcceptConnection" ? Verdict.acceptMessage : verdict, failure, edits)
+  }
+
+  private refuseRecipient(
+    message: Message,
+    verdict: Verdict.Reject | Verdict.TempFail,
+    failure: Failed | undefined
+  ): void {
+    message.recipients.pop()
+    if (this.origin === "smtp") return this.reply("rcpt", verdict)
+    // Postfix takes a refused recipient of local mail for a broken configuration and keeps the mail for ever: it is given
+    // for the message instead.
+    message.pending ??= failure ?? new Failed(verdict, Cause.empty)
+    this.reply("rcpt", Verdict.continue)
+  }
+
+  /** The final verdict on a message: out with it, then the finalizers run, then comes the next command. */
+  private conclude(
+    stage: MessageStage,
+    message: Message,
+    verdict: Verdict.OfMessage,
+    failure: Failed | undefined,
+    edits: editor.Edits | undefined
+  ): void {
+    const passes = verdict._tag === "Continue" || verdict._tag === "AcceptMessage"
+    const packets = passes && edits !== undefined ? editor.packetsOf(edits) : []
+    if (packets.length === 0) {
+      this.reply(stage, verdict)
+    } else {
+      for (const packet of packets) Packet.write(this.writer, packet)
+      Packet.write(this.writer, { _tag: verdict._tag === "AcceptMessage" ? "Accept" : "Continue" })
+      this.host.send(this.writer.take())
+    }
+    message.decided = verdict
+    if (stage === "endOfMessage") {
+      this.message = undefined
+      this.macros.endMessage()
+    }
+    message.closed = true
+    const failed = failure !== undefined && failure.cause.reasons.length > 0
+    const exit = failed ? Exit.failCause(failure.cause) : Exit.succeed(this.outcomeOf(verdict))
+    this.closeScope(message.scope, exit, () => undefined)
+  }
+
+  private outcomeOf(verdict: Verdict.OfMessage): Outcome {
+    switch (verdict._tag) {
+      case "Reject":
+        return { _tag: "Rejected", by: this.definition.name }
+      case "TempFail":
+        return { _tag: "TempFailed", by: this.definition.name }
+      case "DiscardMessage":
+        return { _tag: "Discarded", by: this.definition.name }
+      case "AcceptMessage":
+      case "Continue":
+        return { _tag: "Accepted" }
+    }
+  }
+
+  private hasStep(bit: number): boolean {
+    return (this.agreement!.steps & bit) !== 0
+  }
+
+  private answers(stage: replies.AnsweredStage): boolean {
+    return !this.hasStep(replies.noReply[stage])
+  }
+
+  private reply(stage: replies.AnsweredStage, verdict: Verdict.Verdict): void {
+    if (this.answers(stage)) this.host.send(replies.encode(verdict))
+  }
+
+  /** A frame that is whole with a payload that is not: the MTA gets an answer if it waits for one, then it is closed. */
+  malformed(command: Packet.MtaPacket["_tag"], error: { readonly _tag: string; readonly message: string }): void {
+    const stage = replies.stageOf(command)
+    if (stage !== undefined) this.reply(stage, Verdict.tempFail())
+    this.host.fail(error)
+  }
+
+  // --- running user code
+
+  private hook(stage: Stage, event: unknown, at: At, fork: Fork, done: (decision: Decision) => void): void {
+    const answer = this.definition.answers[stage]
+    if (answer === undefined) {
+      const observe = this.definition.observes[stage]
+      if (observe === undefined) return done(undefined)
+      return this.execute(
+        stage,
+        () => observe(event, at),
+        fork,
+        (result) => done(result instanceof Failed ? result : undefined)
+      )
+    }
+    this.execute(stage, () => answer(event, at), fork, (result) => {
+      if (result instanceof Failed || replies.isVerdict(result)) return done(result)
+      done(this.defect(stage, Cause.die(new TypeError(`the hook gave no verdict but ${String(result)}`))))
+    })
+  }
+
+  /** Runs an effect of the filter and hands on what it gave, or `Failed`. */
+  private execute(
+    stage: Stage,
+    make: () => Effect.Effect<unknown, unknown>,
+    fork: Fork,
+    done: (result: unknown) => void
+  ): void {
+    let effect: Effect.Effect<unknown, unknown>
+    try {
+      effect = make()
+    } catch (defect) {
+      effect = Exit.die(defect)
+    }
+    if (Exit.isExit(effect) && Exit.isSuccess(effect)) return done(effect.value)
+    this.host.start(stage, this.handled(stage, effect), fork, (exit, aborted) => {
+      if (!aborted) return done(Exit.isSuccess(exit) ? exit.value : this.defect(stage, exit.cause))
+      // The abort waits behind this command, which is answered all the same, once.
+      this.message!.decided = Verdict.tempFail()
+      this.reply(this.stage, Verdict.tempFail())
+    })
+  }
+
+  private handled(stage: Stage, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> {
+    const { onFailure } = this.definition
+    if (onFailure === undefined) return effect
+    return Effect.catch(
+      effect,
+      (error) => Effect.map(onFailure(error, { stage }), (policy) => new Failed(policy, Cause.fail(error)))
+    )
+  }
+
+  private defect(stage: Stage, cause: Cause.Cause<unknown>): Failed {
+    this.log(Effect.logError(`${this.definition.name} failed at ${stage}`, cause))
+    return new Failed(this.definition.onDefect, cause)
+  }
+
+  // --- scopes
+
+  /** Closes the scope of a message that had no verdict, or only one on its DATA. */
+  private closeMessage(message: Message, done: () => void): void {
+    if (message.closed) return done()
+    message.closed = true
+    this.closeScope(message.scope, message.refused === undefined ? interrupted : Exit.succeed(message.refused), done)
+  }
+
+  private closeScope(scope: Scope.Closeable, exit: Exit.Exit<unknown, unknown>, done: () => void): void {
+    const finalizers = Scope.closeUnsafe(scope, exit)
+    if (finalizers === undefined) return done()
+    this.host.start(undefined, finalizers, this.fork, (exit) => {
+      if (Exit.isFailure(exit)) this.log(this.logFinalizer(exit.cause))
+      done()
+    })
+  }
+
+  private logFinalizer(cause: Cause.Cause<unknown>): Effect.Effect<void> {
+    return Effect.logError(`a finalizer of ${this.definition.name} failed`, cause)
+  }
+
+  private connectionExit(exit: Exit.Exit<void>): Exit.Exit<void, unknown> {
+    return this.connectionFailure === undefined ? exit : Exit.failCause(this.connectionFailure)
+  }
+
+  /** The end of the connection: the scope of an open message closes, then that of the connection. */
+  close(exit: Exit.Exit<void>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { message } = this
+      const first = message === undefined || message.closed
+        ? undefined
+        : Scope.closeUnsafe(message.scope, message.refused === undefined ? interrupted : Exit.succeed(message.refused))
+      const second = Effect.suspend(() => Scope.closeUnsafe(this.scope, this.connectionExit(exit)) ?? Effect.void)
+      return Effect.andThen(this.quietly(first ?? Effect.void), this.quietly(second))
+    }).pipe(Effect.provideContext(this.context))
+  }
+
+  private quietly(effect: Effect.Effect<unknown>): Effect.Effect<void> {
+    return Effect.catchCause(Effect.asVoid(effect), (cause) => this.logFinalizer(cause))
+  }
+}

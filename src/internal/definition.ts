@@ -1,0 +1,78 @@
+/** What a filter is at run time: the record that `Milter.make(…).on(…)` builds and the session engine runs. */
+import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import { InvalidValue } from "../InvalidValue.ts"
+import type { MacroStage } from "../Macros.ts"
+import type { Capability } from "../Modification.ts"
+import type { Envelope, Mail, Session, Stage } from "../Stage.ts"
+import { type Reject, type TempFail, tempFail, type Verdict } from "../Verdict.ts"
+
+export type Policy = Reject | TempFail | "pass"
+
+/** What hooks get beside their event; which of the fields a hook may see is settled by the public types. */
+export interface At {
+  readonly session: Session
+  readonly connection: unknown
+  readonly message?: unknown
+  readonly envelope?: Envelope
+  readonly edit?: unknown
+}
+
+export type Hook = (event: unknown, at: At) => Effect.Effect<Verdict | void, unknown>
+
+export type FailureHandler = (
+  error: unknown,
+  at: { readonly stage: Stage }
+) => Effect.Effect<Policy>
+
+/** Effects here need nothing by their types: the public types have told what they need, and it is in the context they run with. */
+export interface Definition {
+  readonly name: string
+  readonly modify: ReadonlyArray<Capability>
+  readonly modifyIfOffered: ReadonlyArray<Capability>
+  readonly macros: { readonly [K in MacroStage]?: ReadonlyArray<string> }
+  readonly rejectedRecipients: boolean
+  readonly onDefect: Policy
+  readonly refuseConnection: boolean
+  readonly connection: ((session: Session) => Effect.Effect<unknown, unknown>) | undefined
+  readonly message:
+    | ((mail: Mail, at: { readonly session: Session; readonly connection: unknown }) => Effect.Effect<unknown, unknown>)
+    | undefined
+  readonly answers: { readonly [K in Stage]?: Hook }
+  readonly observes: { readonly [K in Stage]?: Hook }
+  readonly onFailure: FailureHandler | undefined
+  /** The services that a layer captured for this filter. */
+  readonly services: Context.Context<never> | undefined
+}
+
+const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
+  modify: [],
+  modifyIfOffered: [],
+  macros: {},
+  rejectedRecipients: false,
+  onDefect: tempFail(),
+  refuseConnection: false,
+  connection: undefined,
+  message: undefined,
+  onFailure: undefined,
+  services: undefined
+}
+
+/** Options and hooks as `Milter.make(name, options).on(answers, observes)` got them; what types cannot say is checked here. */
+export const define = (name: string, options: object, answers: object, observes: object): Definition => {
+  const invalid = (reason: string): InvalidValue => new InvalidValue({ what: "filter", value: name, reason })
+  const definition = { ...defaults, ...options, name, answers, observes }
+  const twice = Object.keys(answers).find((stage) => Object.hasOwn(observes, stage))
+  if (twice !== undefined) throw invalid(`expected ${twice} to be answered or observed, not both`)
+  if (Object.hasOwn(observes, "rejectedRecipient") && !definition.rejectedRecipients) {
+    throw invalid("expected the option rejectedRecipients, since rejectedRecipient is observed")
+  }
+  return definition
+}
+
+/** The hidden part of every filter: how to get at its definition, which for a key means asking the context. */
+export interface Resolvable {
+  readonly resolve: Effect.Effect<Definition, never, unknown>
+}
+
+export const resolve = (filter: object): Effect.Effect<Definition, never, unknown> => (filter as Resolvable).resolve

@@ -1,0 +1,54 @@
+import type * as Net from "node:net"
+import type { Handlers, Transport } from "../../internal/transport.ts"
+
+/** A Node socket as a transport. It is not read before `open`. */
+export class NetTransport implements Transport {
+  private readonly socket: Net.Socket
+  private error: unknown
+
+  constructor(socket: Net.Socket) {
+    this.socket = socket
+    // From the start: an error nobody listens to would end the process.
+    socket.on("error", (error) => {
+      this.error = error
+    })
+  }
+
+  get peer(): string {
+    const { remoteAddress, remotePort } = this.socket
+    return remoteAddress === undefined ? "a UNIX socket" : `${remoteAddress} port ${remotePort}`
+  }
+
+  open(handlers: Handlers): void {
+    const { socket } = this
+    if (socket.destroyed) {
+      queueMicrotask(() => handlers.closed(this.error))
+      return
+    }
+    socket.on("data", handlers.data)
+    socket.on("end", handlers.end)
+    socket.on("drain", handlers.drain)
+    socket.on("close", () => handlers.closed(this.error))
+  }
+
+  write(bytes: Uint8Array): boolean {
+    return this.socket.destroyed || this.socket.write(bytes)
+  }
+
+  pause(): void {
+    this.socket.pause()
+  }
+
+  resume(): void {
+    this.socket.resume()
+  }
+
+  close(): void {
+    // Not end(): a peer that never closes its side would keep the socket for ever.
+    this.socket.destroySoon()
+  }
+
+  destroy(): void {
+    this.socket.destroy()
+  }
+}
