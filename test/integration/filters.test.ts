@@ -1,0 +1,420 @@
+/** What filters see of real sessions and what their modifications do to the delivered mail, with a real Postfix. */
+import { assert, layer } from "@effect/vitest"
+import * as Milter from "effect-milter/Milter"
+import type * as Modification from "effect-milter/Modification"
+import * as Verdict from "effect-milter/Verdict"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Ref from "effect/Ref"
+import * as Stream from "effect/Stream"
+import { createHash } from "node:crypto"
+import * as Path from "node:path"
+import * as FilterServer from "./support/filterServer.ts"
+import * as Postfix from "./support/postfix.ts"
+import { realTime } from "./support/realTime.ts"
+import * as SmtpClient from "./support/smtpClient.ts"
+
+const { crlf } = SmtpClient
+
+const message = crlf(`From: Alice <alice@example.org>
+To: bob@test.example
+Subject: first
+X-Note: one
+X-Note: two
+X-Note: three
+Date: Mon, 01 Jan 2024 00:00:00 +0000
+Message-ID: <1@example.org>
+
+Hello, Bob.
+`)
+
+const capabilities = [
+  "addHeader",
+  "insertHeader",
+  "changeHeader",
+  "deleteHeader",
+  "replaceBody",
+  "addRecipient",
+  "addRecipientWithParameters",
+  "deleteRecipient",
+  "changeSender",
+  "quarantine"
+] as const
+
+type Edit = (edit: Modification.EditorOf<typeof capabilities[number], never>) => Effect.Effect<unknown>
+
+/** One line an event, in the order of arrival. */
+type Events = Ref.Ref<ReadonlyArray<string>>
+
+class Fixture
+  extends Context.Service<Fixture, { readonly edit: Ref.Ref<Edit>; readonly events: Events }>()("test/Fixture")
+{}
+
+const nothing: Edit = () => Effect.void
+
+const editing = (edit: Ref.Ref<Edit>) =>
+  Milter.make("editing", { modify: capabilities }).on({
+    endOfMessage: (_, at) => Effect.flatMap(Ref.get(edit), (f) => Effect.as(f(at.edit), Verdict.continue))
+  })
+
+/** Writes down all it sees; refuses the recipient `refused@test.example`. */
+const watching = (events: Events) => {
+  const note = (line: string) => Ref.update(events, (lines) => [...lines, line])
+  return Milter.make("watching", {
+    rejectedRecipients: true,
+    message: (mail) =>
+      Effect.andThen(
+        Effect.addFinalizer((exit) =>
+          note(`end of ${mail.sender.address}: ${
+            Option.match(Milter.outcome(exit), {
+              onNone: () => "given up",
+              onSome: ({ _tag }) => _tag
+            })
+          }`)
+        ),
+        Effect.sync(() => ({ hash: createHash("sha256"), length: 0 }))
+      )
+  }).on({
+    rcpt: ({ recipient }, { session }) =>
+      Effect.as(
+        note(`rcpt ${recipient.address} queue id ${session.macros.get("i") === undefined ? "unknown" : "known"}`),
+        recipient.localPart === "refused"
+          ? Verdict.reject({ code: "550", enhanced: "5.1.1", text: "no such user" })
+          : Verdict.continue
+      )
+  }, {
+    connect: ({ client }, { session }) => note(`connect ${client._tag} ${session.origin}`),
+    helo: ({ name }) => note(`helo ${name}`),
+    mail: ({ parameters, sender }) => note(`mail ${sender.address} ${parameters.raw.join(" ")}`.trimEnd()),
+    rejectedRecipient: ({ code, recipient }) => note(`rejected ${recipient.address} ${code}`),
+    header: ({ name, raw }) => note(`header ${name}:${raw}`),
+    body: ({ bytes }, { message }) =>
+      Effect.sync(() => {
+        message.hash.update(bytes)
+        message.length += bytes.length
+      }),
+    endOfMessage: (_, { envelope, message, session }) =>
+      note(
+        `body ${message.length} ${message.hash.digest("hex")} to ${
+          envelope.recipients.map(({ recipient }) => recipient.address).join(",")
+        }, queue id ${session.macros.get("i") === undefined ? "unknown" : "known"}`
+      )
+  })
+}
+
+const fixture = Layer.effectContext(Effect.gen(function*() {
+  const edit = yield* Ref.make(nothing)
+  const events = yield* Ref.make<ReadonlyArray<string>>([])
+  const editor = FilterServer.forPostfix(yield* FilterServer.serve(editing(edit)))
+  const watcher = FilterServer.forPostfix(yield* FilterServer.serve(watching(events)))
+  const postfix = yield* Postfix.make<string>({
+    milters: editor,
+    nonSmtpdMilters: watcher,
+    listeners: {
+      watched: {
+        milters: watcher,
+        options: {
+          smtpd_recipient_restrictions: "check_recipient_access inline:{unknown@test.example=reject}, permit_mynetworks"
+        }
+      },
+      both: { milters: `${editor},${watcher}` }
+    }
+  })
+  return Context.make(Fixture, { edit, events }).pipe(Context.add(Postfix.Postfix, postfix))
+}))
+
+const sha256 = (bytes: string): string => createHash("sha256").update(bytes, "latin1").digest("hex")
+
+Postfix.describePostfix("filters with Postfix", () => {
+  layer(fixture)((it) => {
+    /** Sends the message through the editing filter and gives what arrived. */
+    const edited = Effect.fnUntraced(function*(edit: Edit, to: ReadonlyArray<string> = ["bob@test.example"]) {
+      const postfix = yield* Postfix.Postfix
+      yield* Ref.set((yield* Fixture).edit, edit)
+      const client = yield* SmtpClient.connect(postfix.port)
+      const result = yield* client.sendMail({ from: "alice@example.org", to, message })
+      assert.strictEqual(result.message?.code, 250)
+      return yield* postfix.takeOne({ queueId: result.queueId })
+    }, Effect.scoped)
+
+    const names = (mail: Postfix.Delivered) => mail.headers.map(([name]) => name)
+
+    it.effect("adds a header at the end", () =>
+      Effect.gen(function*() {
+        const mail = yield* edited((edit) => edit.addHeader("X-Added", "a value"))
+        assert.deepStrictEqual(mail.fields.at(-1), "X-Added: a value")
+        assert.strictEqual(mail.body, "Hello, Bob.\n")
+      }))
+
+    it.effect("encodes and folds what it adds, and nothing breaks out", () =>
+      Effect.gen(function*() {
+        const mail = yield* edited((edit) =>
+          Effect.andThen(
+            edit.addHeader("X-Text", "Grüße, 100 %"),
+            edit.addHeader("X-Folded", "one\r\n two\n\tthree")
+          )
+        )
+        assert.deepStrictEqual(mail.fields.slice(-2), [
+          "X-Text: =?UTF-8?Q?Gr=C3=BC=C3=9Fe=2C?= 100 %",
+          "X-Folded: one\n two\n\tthree"
+        ])
+      }))
+
+    it.effect("tempfails a message when an edit cannot be made", () =>
+      Effect.gen(function*() {
+        const postfix = yield* Postfix.Postfix
+        yield* Ref.set((yield* Fixture).edit, (edit) => edit.addHeader("X-Bad", "one\r\nBcc: eve@example.org"))
+        const client = yield* SmtpClient.connect(postfix.port)
+        const result = yield* client.sendMail({ from: "alice@example.org", to: "bob@test.example", message })
+        assert.strictEqual(result.message?.code, 451)
+        assert.deepStrictEqual(yield* postfix.awaitIdle(), [])
+      }))
+
+    it.effect("inserts headers above and below Received and at the end", () =>
+      Effect.gen(function*() {
+        const mail = yield* edited((edit) =>
+          edit.insertHeader(1, "X-Below", "1").pipe(
+            Effect.andThen(edit.insertHeader(0, "X-Above", "0")),
+            Effect.andThen(edit.insertHeader(1000, "X-Last", "n"))
+          )
+        )
+        assert.deepStrictEqual(names(mail).slice(0, 3), ["X-Above", "Received", "X-Below"])
+        assert.strictEqual(names(mail).at(-1), "X-Last")
+      }))
+
+    it.effect("changes and deletes headers by occurrence", () =>
+      Effect.gen(function*() {
+        const mail = yield* edited((edit) =>
+          edit.changeHeader("x-note", 2, "changed").pipe(
+            Effect.andThen(edit.deleteHeader("X-Note", 3)),
+            Effect.andThen(edit.deleteHeader("X-Note", 1)),
+            Effect.andThen(edit.changeHeader("Subject", 1, "")),
+            Effect.andThen(edit.changeHeader("X-New", 1, "from nothing"))
+          )
+        )
+        assert.deepStrictEqual(Postfix.headerValues(mail, "X-Note"), ["changed"])
+        assert.deepStrictEqual(Postfix.headerValues(mail, "Subject"), [""])
+        assert.deepStrictEqual(Postfix.headerValues(mail, "X-New"), ["from nothing"])
+      }))
+
+    it.effect("replaces the body: by bytes, by a stream of 3 MB, by nothing", () =>
+      Effect.gen(function*() {
+        const text = (chunk: string) => new TextEncoder().encode(chunk)
+        assert.strictEqual((yield* edited((edit) => edit.replaceBody(text("new\r\n")))).body, "new\n")
+        assert.strictEqual((yield* edited((edit) => edit.replaceBody(text("")))).body, "")
+        const line = "0123456789".repeat(7)
+        const large = Stream.fromIterable(Array.from({ length: 300 }, () => text(`${line}\r\n`.repeat(150))))
+        const mail = yield* edited((edit) => edit.replaceBody(large))
+        assert.strictEqual(mail.body.length, 300 * 150 * 71)
+        assert.strictEqual(mail.body, `${line}\n`.repeat(300 * 150))
+      }))
+
+    it.effect("adds and removes recipients, changes the sender", () =>
+      Effect.gen(function*() {
+        const mail = yield* edited((edit) =>
+          edit.addRecipient("carol@test.example").pipe(
+            Effect.andThen(edit.addRecipientWithParameters("dave@test.example", "NOTIFY=NEVER")),
+            Effect.andThen(edit.deleteRecipient("bob@test.example")),
+            Effect.andThen(edit.changeSender("bounces@example.net"))
+          ), ["bob@test.example", "erin@test.example"])
+        assert.deepStrictEqual(mail.recipients, ["carol@test.example", "dave@test.example", "erin@test.example"])
+        assert.strictEqual(mail.sender, "bounces@example.net")
+        assert.strictEqual((yield* edited((edit) => edit.changeSender(""))).sender, "")
+      }))
+
+    it.effect("puts a message on hold", () =>
+      Effect.gen(function*() {
+        const postfix = yield* Postfix.Postfix
+        yield* Ref.set((yield* Fixture).edit, (edit) => edit.quarantine("looks odd"))
+        const client = yield* SmtpClient.connect(postfix.port)
+        const result = yield* client.sendMail({ from: "alice@example.org", to: "bob@test.example", message })
+        assert.strictEqual(result.message?.code, 250)
+        const [held] = yield* postfix.takeHeld(1)
+        assert.strictEqual(held?.queueId, result.queueId)
+        yield* postfix.awaitLog(/milter triggers HOLD action/)
+      }))
+
+    it.effect("shows the edits of one filter to the next", () =>
+      Effect.gen(function*() {
+        const postfix = yield* Postfix.Postfix
+        const { edit, events } = yield* Fixture
+        yield* Ref.set(edit, (edit) => edit.addHeader("X-Added", "seen by the next"))
+        yield* Ref.set(events, [])
+        const client = yield* SmtpClient.connect(postfix.portOf("both"))
+        yield* client.sendMail({ from: "alice@example.org", to: "bob@test.example", message })
+        yield* postfix.takeDelivered(1)
+        assert.include(yield* Ref.get(events), "header X-Added: seen by the next")
+      }))
+
+    /** Runs a session with the watching filter and gives its notes, once there are as many as expected. */
+    const watched = Effect.fnUntraced(function*<E, R>(
+      count: number,
+      session: (client: SmtpClient.SmtpClient) => Effect.Effect<unknown, E, R>
+    ) {
+      const postfix = yield* Postfix.Postfix
+      const { events } = yield* Fixture
+      yield* Ref.set(events, [])
+      const client = yield* SmtpClient.connect(postfix.portOf("watched"))
+      yield* session(client)
+      yield* client.close
+      yield* postfix.awaitIdle()
+      yield* postfix.clear
+      return yield* notes(count)
+    }, Effect.scoped)
+
+    // The MTA's last commands come after its client has gone.
+    const notes = Effect.fnUntraced(function*(count: number) {
+      const { events } = yield* Fixture
+      for (let turn = 0; turn < 200 && (yield* Ref.get(events)).length < count; turn++) {
+        yield* realTime(Effect.sleep(10))
+      }
+      return yield* Ref.get(events)
+    })
+
+    const small = crlf("Subject: hi\n\nbody\n")
+    // Postfix completes what a message lacks.
+    const isAdded = (line: string) => /^header (From|Date|Message-Id|To):/.test(line)
+    const ended = (to: string) => `body 6 ${sha256("body\r\n")} to ${to}, queue id known`
+
+    it.effect("keeps two messages and a RSET between them apart", () =>
+      Effect.gen(function*() {
+        const lines = yield* watched(19, (client) =>
+          Effect.gen(function*() {
+            yield* client.command("EHLO client.example.org")
+            yield* client.sendMail({ from: "one@example.org", to: "bob@test.example", message: small })
+            yield* client.command("MAIL FROM:<two@example.org>")
+            yield* client.command("RCPT TO:<carol@test.example>")
+            yield* client.command("RSET")
+            yield* client.sendMail({
+              from: "three@example.org",
+              to: ["dave@test.example", "refused@test.example"],
+              message: small
+            })
+          }))
+        assert.deepStrictEqual(lines.filter((line) => !isAdded(line)), [
+          "connect IPv4 smtp",
+          "helo client.example.org",
+          "mail one@example.org",
+          "rcpt bob@test.example queue id unknown",
+          "header Subject: hi",
+          ended("bob@test.example"),
+          "end of one@example.org: Accepted",
+          "mail two@example.org",
+          "rcpt carol@test.example queue id unknown",
+          "end of two@example.org: given up",
+          "mail three@example.org",
+          "rcpt dave@test.example queue id unknown",
+          "rcpt refused@test.example queue id known",
+          "header Subject: hi",
+          ended("dave@test.example"),
+          "end of three@example.org: Accepted"
+        ])
+      }))
+
+    it.effect("shows parameters and recipients that the MTA refused", () =>
+      Effect.gen(function*() {
+        const lines = yield* watched(5, (client) =>
+          Effect.gen(function*() {
+            yield* client.command("EHLO client.example.org")
+            yield* client.command("MAIL FROM:<a@example.org> SIZE=100 BODY=8BITMIME")
+            assert.strictEqual((yield* client.command("RCPT TO:<unknown@test.example>")).code, 554)
+            yield* client.command("QUIT")
+          }))
+        assert.deepStrictEqual(lines, [
+          "connect IPv4 smtp",
+          "helo client.example.org",
+          "mail a@example.org SIZE=100 BODY=8BITMIME",
+          "rejected unknown@test.example 5.7.1",
+          "end of a@example.org: given up"
+        ])
+      }))
+
+    it.effect("takes a body of 3 MB and headers that are folded or not UTF-8", () =>
+      Effect.gen(function*() {
+        const large = "0123456789".repeat(7) + "\r\n"
+        const content = "Subject: one\r\n two\r\n\tthree\r\nX-Bytes: gr\xfc\xdfe\r\nX-None:none\r\n\r\n" +
+          large.repeat(42_000)
+        const lines = yield* watched(9, (client) =>
+          client.sendMail({ from: "a@example.org", to: "bob@test.example", message: Buffer.from(content, "latin1") }))
+        assert.deepStrictEqual(
+          lines.filter((line) =>
+            line.startsWith("header") && !isAdded(line)
+          ),
+          [
+            "header Subject: one\n two\n\tthree",
+            "header X-Bytes: gr\xfc\xdfe",
+            "header X-None:none"
+          ]
+        )
+        assert.include(
+          lines,
+          `body ${42_000 * large.length} ${sha256(large.repeat(42_000))} to bob@test.example, queue id known`
+        )
+      }))
+
+    it.effect("answers a pipelining client", () =>
+      Effect.gen(function*() {
+        const lines = yield* watched(8, (client) =>
+          Effect.gen(function*() {
+            yield* client.command("EHLO client.example.org")
+            const replies = yield* client.pipeline([
+              "MAIL FROM:<a@example.org>",
+              "RCPT TO:<bob@test.example>",
+              "RCPT TO:<refused@test.example>",
+              "RSET",
+              "MAIL FROM:<b@example.org>",
+              "QUIT"
+            ])
+            assert.deepStrictEqual(replies.map(({ code }) => code), [250, 250, 550, 250, 250, 221])
+          }))
+        assert.deepStrictEqual(lines, [
+          "connect IPv4 smtp",
+          "helo client.example.org",
+          "mail a@example.org",
+          "rcpt bob@test.example queue id unknown",
+          "rcpt refused@test.example queue id known",
+          "end of a@example.org: given up",
+          "mail b@example.org",
+          "end of b@example.org: given up"
+        ])
+      }))
+
+    it.effect("filters local submission, where a refused recipient refuses the message", () =>
+      Effect.gen(function*() {
+        const postfix = yield* Postfix.Postfix
+        const { events } = yield* Fixture
+        yield* Ref.set(events, [])
+        yield* postfix.submitLocal("From: root@test.example\nTo: bob@test.example\nSubject: local\n\nbody\n")
+        const [mail] = yield* postfix.takeDelivered(1)
+        assert.deepStrictEqual(mail?.recipients, ["bob@test.example"])
+        const lines = yield* notes(8)
+        assert.strictEqual(lines[0], "connect IPv4 local")
+        assert.include(lines, "rcpt bob@test.example queue id known")
+        assert.include(lines, ended("bob@test.example"))
+
+        yield* postfix.submitLocal("From: root@test.example\nTo: refused@test.example\nSubject: local\n\nbody\n")
+        // The refusal becomes a bounce to the sender, the null sender of which the filter sees as well.
+        const [bounce] = yield* postfix.takeDelivered(1)
+        assert.strictEqual(bounce?.sender, "")
+        assert.include(bounce?.raw ?? "", "no such user")
+        assert.deepStrictEqual(yield* postfix.awaitIdle(), [])
+      }))
+
+    it.effect("serves on a UNIX socket", () =>
+      Effect.gen(function*() {
+        const postfix = yield* Postfix.Postfix
+        const { edit } = yield* Fixture
+        const path = Path.join(postfix.directory, "filter.sock")
+        yield* Ref.set(edit, (edit) => edit.addHeader("X-Socket", "unix"))
+        assert.strictEqual(
+          yield* FilterServer.serve(editing(edit), { listen: `unix:${path}`, mode: 0o666 }),
+          `unix:${path}`
+        )
+        yield* postfix.reconfigure({ smtpd_milters: `unix:${path}` })
+        const mail = yield* edited((edit) => edit.addHeader("X-Socket", "unix"))
+        assert.deepStrictEqual(Postfix.headerValues(mail, "X-Socket"), ["unix"])
+      }))
+  })
+})
