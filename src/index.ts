@@ -13,6 +13,20 @@
 export * as ClientAddress from "./ClientAddress.ts"
 
 /**
+ * What becomes of a message: the modifications of a filter, carried out as an MTA would.
+ *
+ * @since 0.1.0
+ */
+export * as Delivery from "./Delivery.ts"
+
+/**
+ * Filters and clients on the sockets of Effect. Follows modules of Effect that are marked as unstable.
+ *
+ * @since 0.1.0
+ */
+export * as EffectSocket from "./EffectSocket.ts"
+
+/**
  * Envelope addresses and ESMTP parameters: reading those of MAIL and RCPT, checking those that a filter sends.
  *
  * @since 0.1.0
@@ -56,11 +70,25 @@ export * as Macros from "./Macros.ts"
 export * as Milter from "./Milter.ts"
 
 /**
+ * The MTA's side of the protocol: connects to any milter and sends it the stages of an SMTP session.
+ *
+ * @since 0.1.0
+ */
+export * as MilterClient from "./MilterClient.ts"
+
+/**
  * Serves a filter.
  *
  * @since 0.1.0
  */
 export * as MilterServer from "./MilterServer.ts"
+
+/**
+ * Tests of filters without sockets and without waiting.
+ *
+ * @since 0.1.0
+ */
+export * as MilterTest from "./MilterTest.ts"
 
 /**
  * What a filter can do to a message at its end: the closed set of modifications, the capability each needs, and the
@@ -84,6 +112,13 @@ export * as Negotiation from "./Negotiation.ts"
  * @since 0.1.0
  */
 export * as Packet from "./Packet.ts"
+
+/**
+ * Recorded conversations of MTAs and filters.
+ *
+ * @since 0.1.0
+ */
+export * as Recording from "./Recording.ts"
 
 /**
  * SMTP replies that a filter words itself: plain text in, the exact bytes of a reply-code packet out, and back.

@@ -5,6 +5,13 @@
  */
 
 /**
+ * Connecting to milters over TCP and UNIX sockets.
+ *
+ * @since 0.1.0
+ */
+export * as NodeMilterClient from "./NodeMilterClient.ts"
+
+/**
  * Listening on TCP and UNIX sockets.
  *
  * @since 0.1.0

@@ -1,0 +1,343 @@
+/**
+ * The MTA's side of the protocol: connects to any milter, sends it the stages of an SMTP session one by one and tells what
+ * it answered. How to reach a milter is a layer of its own: `NodeMilterClient` in `effect-milter/node` for TCP and UNIX
+ * sockets, `MilterTest` for memory, `EffectSocket` for a socket of Effect's.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { Delivered } from "./Delivery.ts"
+import type { Answer, ModificationPacket } from "./internal/answer.ts"
+import { Client as ClientImpl } from "./internal/client.ts"
+import { ClientConnection } from "./internal/clientConnection.ts"
+import { ClientError } from "./internal/clientError.ts"
+import type { Dialing } from "./internal/dialer.ts"
+import * as mtas from "./internal/mtas.ts"
+import type { Agreement, Offer } from "./Negotiation.ts"
+import type * as Packet from "./Packet.ts"
+import type { Reply } from "./Reply.ts"
+import type { ByStage } from "./Verdict.ts"
+
+export type { Answer, ModificationPacket, Replied } from "./internal/answer.ts"
+export { ClientError, type ClientErrorReason } from "./internal/clientError.ts"
+
+/**
+ * What opens connections to milters.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Dialer extends Context.Service<Dialer, {
+  /** The forms of addresses that it takes, for messages to people: `inet:PORT@HOST, … or unix:/path`. */
+  readonly reaches: string
+}>()("effect-milter/MilterClient/Dialer") {}
+
+/**
+ * An MTA to behave like: what it offers, which macros it sends at which stage, when it aborts. One of {@link postfix} and
+ * {@link sendmail}, or a copy with another offer: `{ ...MilterClient.postfix, offer }`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Mta {
+  readonly name: string
+  readonly offer: Offer
+}
+
+/**
+ * Speaks as Postfix 3.7: macros ahead of nearly every command, no queue id before the first recipient, an abort after each
+ * message.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const postfix: Mta = mtas.postfix
+
+/**
+ * Speaks as Sendmail 8.17: macros only where it has some, IPv6 addresses prefixed and written in full, an abort only for a
+ * message that is cut short.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const sendmail: Mta = mtas.sendmail
+
+/**
+ * Options of {@link dial}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options {
+  /** The MTA that {@link Client.sendMessage} behaves like; {@link postfix} if not given. */
+  readonly as?: Mta
+  /** How long to wait, as Postfix does unless given here. Progress and every other packet of an answer start anew. */
+  readonly timeouts?: {
+    /** For the connection; 30 seconds. */
+    readonly connect?: Duration.Input
+    /** For answers up to DATA; 30 seconds. */
+    readonly command?: Duration.Input
+    /** For answers to header, body and end of message; 300 seconds. */
+    readonly content?: Duration.Input
+  }
+  /** The longest frame taken from the filter, in bytes without its length field; 1 MiB if not given. */
+  readonly maxFrameLength?: number
+  /** Sees each packet as it is sent and as it is taken in. Must not throw. */
+  readonly observe?: (from: "mta" | "filter", packet: Packet.MtaPacket | Packet.FilterPacket) => void
+}
+
+/**
+ * Text goes out as UTF-8, bytes as they are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Text = string | Uint8Array
+
+/**
+ * The client of an SMTP session. `address` is an IPv4 or IPv6 address in any spelling (it is sent as it stands), or a path
+ * for a UNIX socket; without one the client is unknown.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Connect {
+  readonly hostname: string
+  readonly address?: string
+  readonly port?: number
+}
+
+/**
+ * Values of macros by name, `i` and `{mail_addr}` or `mail_addr`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type MacroValues = { readonly [name: string]: string }
+
+/**
+ * What came of end of message. The modifications stand in the order in which they came, and count only if the verdict lets
+ * the message pass.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EndOfMessage {
+  readonly verdict: Answer
+  readonly modifications: ReadonlyArray<ModificationPacket>
+}
+
+/**
+ * A recipient of a {@link Message}: an address, ESMTP parameters, and what the MTA itself has against it. Only a filter
+ * that asked for refused recipients is shown those.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Recipient {
+  readonly address: Text
+  readonly parameters?: ReadonlyArray<Text>
+  readonly refused?: { readonly code: string; readonly text: string }
+}
+
+/**
+ * A message and its envelope. Addresses get angle brackets where they have none; `""` is the null sender. Header values
+ * are what follows the colon and its space, with folds as line breaks before white space. A body of text gets the line
+ * ends of SMTP, bytes are sent as they are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Message {
+  readonly from: Text
+  readonly to: Text | Recipient | ReadonlyArray<Text | Recipient>
+  readonly headers?: ReadonlyArray<readonly [name: Text, value: Text]>
+  readonly body?: Text
+  /** ESMTP parameters of MAIL. */
+  readonly parameters?: ReadonlyArray<Text>
+  /** The SMTP client; client.example.org [192.0.2.1] if not given. It counts for the first message of a connection. */
+  readonly client?: Partial<Connect>
+  /** What it says at HELO; its host name if not given. */
+  readonly helo?: Text
+  /** Macros beside those that the MTA sends anyway, or in their place. */
+  readonly macros?: { readonly [K in keyof ByStage]?: MacroValues }
+}
+
+/**
+ * How a message ended.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Outcome {
+  /** `Accepted`: the filter lets it pass, with the `modifications`; `Discarded`: it is dropped behind the sender's back. */
+  readonly _tag: "Accepted" | "Rejected" | "TempFailed" | "Discarded"
+  /** The stage that settled it. */
+  readonly stage: keyof ByStage
+  /** What the SMTP client reads if the message is refused; undefined if the MTA refused all recipients itself. */
+  readonly reply: Reply | undefined
+  readonly recipients: ReadonlyArray<{ readonly address: Text; readonly answer: Answer }>
+  /** In the order in which they came; none unless the message is accepted. */
+  readonly modifications: ReadonlyArray<ModificationPacket>
+  /**
+   * What the MTA would deliver, and to whom; undefined unless the message is accepted, and for {@link sendmail}, of which
+   * there is no model yet.
+   */
+  readonly delivered: Delivered | undefined
+}
+
+/**
+ * A session with a filter. Each method is one stage: it sends the command, preceded by the macros that were defined for it,
+ * in one write, and gives the answer. What the filter does not want is not sent, and nothing more about a message or a
+ * session on which it has given its verdict; the answer then is `NotSent`.
+ *
+ * Steps go one at a time. One that is interrupted closes the connection, since the answer that comes later would be taken
+ * for that of the next command; so does every failure but `InvalidValue`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Client {
+  /** Where the filter is. */
+  readonly address: string
+  /** What was agreed on; `undefined` before {@link Client.negotiate}. */
+  readonly agreed: Agreement | undefined
+  /** The first step. Offers version 6, all actions and all steps unless told otherwise. */
+  readonly negotiate: (offer?: Partial<Offer>) => Effect.Effect<Agreement, ClientError>
+  /**
+   * Defines macros for the next command of a stage. If the filter asked for macros of its choice at that stage, it gets
+   * those, from all values that have been given so far; `onRequest` are such as are sent to nobody else.
+   */
+  readonly macros: (
+    stage: keyof ByStage,
+    values: MacroValues,
+    onRequest?: MacroValues
+  ) => Effect.Effect<void, ClientError>
+  /** A client has connected to the MTA. */
+  readonly connect: (client: Connect) => Effect.Effect<Answer, ClientError>
+  /** HELO or EHLO; ends the message in progress. */
+  readonly helo: (name: Text) => Effect.Effect<Answer, ClientError>
+  /** MAIL FROM: the address as the client typed it, `<a@example.org>`, and ESMTP parameters such as `SIZE=1000`. */
+  readonly mail: (sender: Text, parameters?: ReadonlyArray<Text>) => Effect.Effect<Answer, ClientError>
+  /** RCPT TO. `refused`: the MTA has refused it already; sent only to a filter that asked for such recipients. */
+  readonly rcpt: (
+    recipient: Text,
+    parameters?: ReadonlyArray<Text>,
+    options?: { readonly refused?: boolean }
+  ) => Effect.Effect<Answer, ClientError>
+  /** DATA. */
+  readonly data: () => Effect.Effect<Answer, ClientError>
+  /**
+   * One header field. The value is what follows the colon and the space behind it; with `verbatim`, what follows the colon
+   * (` a`, or `a` where the message has no space).
+   */
+  readonly header: (
+    name: Text,
+    value: Text,
+    options?: { readonly verbatim?: boolean }
+  ) => Effect.Effect<Answer, ClientError>
+  /** The empty line after the header. */
+  readonly endOfHeaders: () => Effect.Effect<Answer, ClientError>
+  /** The body or a part of it, in pieces of 65535 bytes. Gives the last answer, or the one that ended it. */
+  readonly body: <E = never, R = never>(
+    body: Text | Stream.Stream<Uint8Array, E, R>
+  ) => Effect.Effect<Answer, ClientError | E, R>
+  /** The end of the message: what the filter decides and what it changes. */
+  readonly endOfMessage: () => Effect.Effect<EndOfMessage, ClientError>
+  /** An SMTP command that the MTA does not know. */
+  readonly unknown: (line: Text) => Effect.Effect<Answer, ClientError>
+  /** The message, if there is one, will not be completed. */
+  readonly abort: () => Effect.Effect<void, ClientError>
+  /** The SMTP session is over: says so and closes. */
+  readonly quit: () => Effect.Effect<void, ClientError>
+  /** The SMTP session is over, another begins with connect. No MTA does this, and few filters know it. */
+  readonly quitNewConnection: () => Effect.Effect<void, ClientError>
+  /**
+   * A whole message as the MTA of the {@link Options} takes it through the filter: negotiation, connect and HELO if they
+   * have not been yet, then everything from MAIL to the verdict, with macros.
+   */
+  readonly sendMessage: (message: Message) => Effect.Effect<Outcome, ClientError>
+  /** Completes when the filter has closed the connection. */
+  readonly closed: Effect.Effect<void>
+}
+
+/**
+ * Connects to a filter; closes the connection with the Scope. Nothing has been said yet: go on with `negotiate`, or with
+ * `sendMessage`, which does.
+ *
+ * **Example** (What does the filter say to this sender?)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as MilterClient from "effect-milter/MilterClient"
+ * import { NodeMilterClient } from "effect-milter/node"
+ *
+ * const program = Effect.gen(function*() {
+ *   const filter = yield* MilterClient.dial("inet:9000@127.0.0.1")
+ *   yield* filter.negotiate()
+ *   yield* filter.connect({ hostname: "client.example.org", address: "192.0.2.1" })
+ *   yield* filter.helo("client.example.org")
+ *   const answer = yield* filter.mail("<someone@example.com>")
+ *   yield* filter.quit()
+ *   return answer._tag
+ * }).pipe(Effect.scoped, Effect.provide(NodeMilterClient.layer))
+ * ```
+ *
+ * **Example** (A whole message)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as MilterClient from "effect-milter/MilterClient"
+ *
+ * const program = Effect.gen(function*() {
+ *   const filter = yield* MilterClient.dial("unix:/run/filter.sock", { as: MilterClient.sendmail })
+ *   const outcome = yield* filter.sendMessage({
+ *     from: "alice@example.org",
+ *     to: ["bob@example.net", "carol@example.net"],
+ *     headers: [["Subject", "hello"]],
+ *     body: "Hello Bob, hello Carol\n"
+ *   })
+ *   return outcome.modifications
+ * })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const dial = (
+  address: string,
+  options: Options = {}
+): Effect.Effect<Client, ClientError, Dialer | Scope.Scope> =>
+  Effect.gen(function*() {
+    const { dial } = (yield* Dialer) as Dialing // every dialing layer builds one
+    const { command = 30_000, connect = 30_000, content = 300_000 } = options.timeouts ?? {}
+    const milliseconds = Duration.toMillis(connect)
+    const unreachable = (cause: unknown) =>
+      new ClientError({ reason: { _tag: "Unreachable", cause }, command: undefined, address })
+    const connection = yield* Effect.acquireRelease(
+      dial(address).pipe(
+        Effect.mapError(unreachable),
+        Effect.timeoutOrElse({
+          duration: milliseconds,
+          orElse: () => Effect.fail(unreachable(new Error(`no connection within ${milliseconds / 1000} s`)))
+        }),
+        Effect.map((transport) =>
+          new ClientConnection(address, transport, {
+            maxFrameLength: options.maxFrameLength,
+            observe: options.observe
+          })
+        )
+      ),
+      (connection) => Effect.sync(() => connection.close()),
+      { interruptible: true }
+    )
+    // Every Mta is one of ours or a copy of it.
+    return new ClientImpl(connection, (options.as ?? postfix) as mtas.Manners, {
+      command: Duration.toMillis(command),
+      content: Duration.toMillis(content)
+    })
+  })

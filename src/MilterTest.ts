@@ -1,0 +1,236 @@
+/**
+ * Tests of filters without sockets and without waiting: a scripted MTA talks to the filter in memory. Time is that of
+ * Effect's Clock, so under a TestClock an hour passes when the test says so.
+ *
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { Client as ClientImpl } from "./internal/client.ts"
+import * as memoryNetwork from "./internal/memoryNetwork.ts"
+import * as internal from "./internal/replay.ts"
+import { type Filter, isFilter } from "./Milter.ts"
+import * as MilterClient from "./MilterClient.ts"
+import * as MilterServer from "./MilterServer.ts"
+import type * as Packet from "./Packet.ts"
+import type * as Recording from "./Recording.ts"
+
+export {
+  /**
+   * Behaves as Postfix 3.7; see `MilterClient.postfix`.
+   *
+   * @category MTAs
+   * @since 0.1.0
+   */
+  postfix,
+  /**
+   * Behaves as Sendmail 8.17; see `MilterClient.sendmail`.
+   *
+   * @category MTAs
+   * @since 0.1.0
+   */
+  sendmail
+} from "./MilterClient.ts"
+
+/**
+ * The one address of the network of {@link layer}.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const address = "memory:filter"
+
+const network = Effect.sync(() => {
+  const { dialer, listener } = memoryNetwork.make(address)
+  return Context.make(MilterServer.Listener, listener).pipe(Context.add(MilterClient.Dialer, dialer))
+})
+
+/**
+ * A network in memory: `MilterServer.layer` listens on it and `MilterClient.dial` reaches it, at {@link address}. For
+ * servers with options of their own; {@link run} does the rest.
+ *
+ * Clients belong into a smaller scope than the server: one that stops waits for sessions that are open, and under a
+ * TestClock it waits until the test moves the clock.
+ *
+ * **Example** (A server with a limit)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as MilterClient from "effect-milter/MilterClient"
+ * import * as MilterServer from "effect-milter/MilterServer"
+ * import * as MilterTest from "effect-milter/MilterTest"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Nothing = Milter.make("nothing").on({ mail: () => Effect.succeed(Verdict.continue) })
+ *
+ * const test = MilterClient.dial(MilterTest.address).pipe(
+ *   Effect.flatMap((mta) => mta.sendMessage({ from: "alice@example.org", to: ["bob@example.net", "carol@example.net"] })),
+ *   Effect.scoped,
+ *   Effect.provide(
+ *     MilterServer.layer(Nothing, { maxRecipients: 1 }).pipe(Layer.provideMerge(MilterTest.layer))
+ *   )
+ * )
+ * ```
+ *
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer: Layer.Layer<MilterServer.Listener | MilterClient.Dialer> = Layer.effectContext(network)
+
+/**
+ * Options of {@link run} and {@link message}: the MTA to behave like (`as`), its timeouts, an observer of the packets.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options extends MilterClient.Options {
+  /** False leaves the negotiation to the script. */
+  readonly negotiate?: boolean
+}
+
+const isDataFirst = (args: IArguments): boolean => isFilter(args[0])
+
+/**
+ * Serves the filter in memory, connects to it, negotiates as the MTA does, and runs the script with the client. When the
+ * script is done the session is quit, and all finalizers of the filter have run before this completes.
+ *
+ * **Example** (Greylisting, an hour in no time)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { TestClock } from "effect/testing"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as MilterTest from "effect-milter/MilterTest"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Slow = Milter.make("slow").on({
+ *   rcpt: () => Effect.as(Effect.sleep("5 seconds"), Verdict.continue)
+ * })
+ *
+ * const test = MilterTest.run(Slow, Effect.fnUntraced(function*(mta) {
+ *   yield* mta.connect({ hostname: "client.example.org", address: "192.0.2.1" })
+ *   yield* mta.mail("<alice@example.org>")
+ *   const [answer] = yield* Effect.all([mta.rcpt("<bob@example.net>"), TestClock.adjust("5 seconds")], {
+ *     concurrency: "unbounded"
+ *   })
+ *   return answer._tag // Continue
+ * }))
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const run: {
+  <A, E, R2>(
+    script: (mta: MilterClient.Client) => Effect.Effect<A, E, R2>,
+    options?: Options
+  ): <R>(filter: Filter<never, R>) => Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>>
+  <R, A, E, R2>(
+    filter: Filter<never, R>,
+    script: (mta: MilterClient.Client) => Effect.Effect<A, E, R2>,
+    options?: Options
+  ): Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>>
+} = dual(
+  isDataFirst,
+  <R, A, E, R2>(
+    filter: Filter<never, R>,
+    script: (mta: MilterClient.Client) => Effect.Effect<A, E, R2>,
+    options: Options = {}
+  ) =>
+    Effect.gen(function*() {
+      // A network of its own for each run, whatever layers the caller shares.
+      const context = yield* network
+      yield* Layer.build(Layer.provide(MilterServer.layer(filter), Layer.succeedContext(context)))
+      const client = yield* MilterClient.dial(address, options).pipe(Effect.provideContext(context))
+      if (options.negotiate !== false) yield* client.negotiate((options.as ?? MilterClient.postfix).offer)
+      const result = yield* script(client)
+      // The filter may have closed already, and the script may have quit itself.
+      yield* Effect.ignore((client as ClientImpl).quitAndWait())
+      return result
+    }).pipe(Effect.scoped)
+)
+
+/**
+ * Sends one message through the filter and gives what came of it.
+ *
+ * **Example** (A filter's test)
+ *
+ * ```ts
+ * import { assert, it } from "@effect/vitest"
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as MilterTest from "effect-milter/MilterTest"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Tagged = Milter.make("tagged", { modify: ["addHeader"] }).on({
+ *   endOfMessage: (_, { edit }) => Effect.as(edit.addHeader("X-Tagged", "yes"), Verdict.continue)
+ * })
+ *
+ * it.effect("adds a header", () =>
+ *   Effect.gen(function*() {
+ *     const outcome = yield* MilterTest.message(Tagged, { from: "alice@example.org", to: "bob@example.net", body: "hi" })
+ *     assert.strictEqual(outcome._tag, "Accepted")
+ *   }))
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const message: {
+  (
+    message: MilterClient.Message,
+    options?: Options
+  ): <R>(filter: Filter<never, R>) => Effect.Effect<MilterClient.Outcome, MilterClient.ClientError, R>
+  <R>(
+    filter: Filter<never, R>,
+    message: MilterClient.Message,
+    options?: Options
+  ): Effect.Effect<MilterClient.Outcome, MilterClient.ClientError, R>
+} = dual(
+  isDataFirst,
+  <R>(filter: Filter<never, R>, message: MilterClient.Message, options?: Options) =>
+    run(filter, (mta) => mta.sendMessage(message), options)
+)
+
+/**
+ * A command of a recording, the packets that the recorded filter sent in answer, and those that the filter under test
+ * sends.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Exchange {
+  readonly command: Packet.MtaPacket
+  readonly recorded: ReadonlyArray<Packet.FilterPacket>
+  readonly replayed: ReadonlyArray<Packet.FilterPacket>
+}
+
+/**
+ * Plays the MTA's side of a recorded connection to the filter, byte for byte but for the negotiation: the MTA offers what
+ * the recorded filter agreed to, since it went on as that asked, and so the filter under test can ask for less but not for
+ * another conversation.
+ *
+ * Compare verdicts and modifications. A step that one of both does not answer has no packet where the other says
+ * continue. Frames that were cut in the recording are sent as far as they go.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const replay: {
+  (
+    connection: Recording.Connection
+  ): <R>(filter: Filter<never, R>) => Effect.Effect<ReadonlyArray<Exchange>, MilterClient.ClientError, R>
+  <R>(
+    filter: Filter<never, R>,
+    connection: Recording.Connection
+  ): Effect.Effect<ReadonlyArray<Exchange>, MilterClient.ClientError, R>
+} = dual(
+  2,
+  <R>(filter: Filter<never, R>, connection: Recording.Connection) =>
+    run(filter, (mta) => internal.replay(mta as ClientImpl, connection), { negotiate: false })
+)

@@ -1,0 +1,285 @@
+/**
+ * Recorded conversations of MTAs and filters: JSON lines, one frame a line, readable and searchable with the usual tools.
+ * Pure; files are the caller's.
+ *
+ * ```json
+ * {"ev":"trace","desc":"what was recorded"}
+ * {"conn":1,"t":13,"ev":"open"}
+ * {"conn":1,"t":14,"dir":"M","cmd":"O","name":"Negotiate","len":13,"hex":"00000006000001ff001fffff"}
+ * {"conn":1,"t":80,"ev":"eof","dir":"M"}
+ * ```
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Frame from "./Frame.ts"
+import * as Packet from "./Packet.ts"
+
+const unsigned = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
+
+const side = Schema.Literals(["M", "F"]).transform(["mta", "filter"])
+
+/**
+ * What the recording is about; the first line.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Description = Schema.Struct({
+  _tag: Schema.tagDefaultOmit("Description"),
+  event: Schema.Literal("trace"),
+  description: Schema.String
+}).pipe(Schema.encodeKeys({ event: "ev", description: "desc" }))
+
+/**
+ * What happened to a connection. `open`: the MTA connected; `refused`: it could not; `eof` and `reset`: the side `from`
+ * closed it, in order or not; `junk`: `bytes` that the side sent and that are no frame.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Event = Schema.Struct({
+  _tag: Schema.tagDefaultOmit("Event"),
+  connection: unsigned,
+  time: unsigned,
+  event: Schema.Literals(["open", "refused", "eof", "reset", "junk"]),
+  from: Schema.optionalKey(side),
+  length: Schema.optionalKey(unsigned),
+  bytes: Schema.optionalKey(Schema.Uint8ArrayFromHex),
+  error: Schema.optionalKey(Schema.String)
+}).pipe(
+  Schema.encodeKeys({
+    connection: "conn",
+    time: "t",
+    event: "ev",
+    from: "dir",
+    length: "len",
+    bytes: "hex",
+    error: "err"
+  })
+)
+
+/**
+ * One frame.
+ *
+ * - `connection`: the number of its connection in this recording
+ * - `time`: milliseconds since the recording began
+ * - `from`: who sent it
+ * - `code`: the code byte as a character, `name` for human readers
+ * - `length`: its length field, which counts the code byte
+ * - `bytes`: its payload; less than `length - 1` bytes if it was cut in the recording, and then `sha256` is that of the
+ *   whole payload
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const RecordedFrame = Schema.Struct({
+  _tag: Schema.tagDefaultOmit("Frame"),
+  connection: unsigned,
+  time: unsigned,
+  from: side,
+  code: Schema.String.check(Schema.isPattern(/^[\u0000-\u00ff]$/)),
+  name: Schema.String,
+  length: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
+  bytes: Schema.Uint8ArrayFromHex,
+  sha256: Schema.optionalKey(Schema.String)
+}).pipe(
+  Schema.encodeKeys({ connection: "conn", time: "t", from: "dir", code: "cmd", length: "len", bytes: "hex" })
+)
+
+/**
+ * Any line of a recording, between JSON and values.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Line = Schema.Union([Description, Event, RecordedFrame])
+
+/**
+ * What a {@link Description} says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Description = typeof Description.Type
+
+/**
+ * What an {@link Event} says.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Event = typeof Event.Type
+
+/**
+ * What a {@link RecordedFrame} holds.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type RecordedFrame = typeof RecordedFrame.Type
+
+/**
+ * Any line of a recording.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Line = typeof Line.Type
+
+/**
+ * One connection of a recording: its events and frames in the order in which they were seen.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Connection {
+  readonly connection: number
+  readonly lines: ReadonlyArray<Event | RecordedFrame>
+}
+
+/**
+ * A line that is none of a recording: `line` counts from 1, `reason` tells what was expected.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class RecordingError extends Data.TaggedError("RecordingError")<{
+  readonly line: number
+  readonly reason: string
+}> {
+  override get message(): string {
+    return `line ${this.line} of the recording: ${this.reason}`
+  }
+}
+
+const LineFromString = Schema.fromJsonString(Line)
+
+const decodeLine = Schema.decodeUnknownResult(LineFromString)
+const encodeLine = Schema.encodeSync(LineFromString)
+
+/**
+ * Reads a recording. Empty lines are passed over.
+ *
+ * **Example** (What did the filter answer?)
+ *
+ * ```ts
+ * import * as Packet from "effect-milter/Packet"
+ * import * as Recording from "effect-milter/Recording"
+ * import * as Result from "effect/Result"
+ *
+ * const text = `{"conn":1,"t":16,"dir":"F","cmd":"c","name":"Continue","len":1,"hex":""}\n`
+ * for (const line of Result.getOrThrow(Recording.parse(text))) {
+ *   if (line._tag === "Frame") console.log(Result.map(Recording.packet(line), Packet.format))
+ * }
+ * ```
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const parse = (text: string): Result.Result<ReadonlyArray<Line>, RecordingError> => {
+  const lines: Array<Line> = []
+  for (const [index, json] of text.split("\n").entries()) {
+    if (json.trim() === "") continue
+    const line = decodeLine(json)
+    if (Result.isFailure(line)) {
+      return Result.fail(new RecordingError({ line: index + 1, reason: line.failure.message }))
+    }
+    lines.push(line.success)
+  }
+  return Result.succeed(lines)
+}
+
+/**
+ * One line of the file, without its line end.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const formatLine = (line: Line): string => encodeLine(line)
+
+/**
+ * Writes a recording; {@link parse} gives the same lines again.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const format = (lines: ReadonlyArray<Line>): string => lines.map((line) => `${formatLine(line)}\n`).join("")
+
+/**
+ * Takes a recording apart by connection, in the order in which they were opened.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const connections = (lines: ReadonlyArray<Line>): ReadonlyArray<Connection> => {
+  const found = new Map<number, Array<Event | RecordedFrame>>()
+  for (const line of lines) {
+    if (line._tag === "Description") continue
+    const sofar = found.get(line.connection)
+    if (sofar === undefined) found.set(line.connection, [line])
+    else sofar.push(line)
+  }
+  return Array.from(found, ([connection, lines]) => ({ connection, lines }))
+}
+
+/**
+ * Whether the whole payload was recorded.
+ *
+ * @category guards
+ * @since 0.1.0
+ */
+export const isComplete = (frame: RecordedFrame): boolean => frame.bytes.length === frame.length - 1
+
+/**
+ * The frame as it went over the wire. Of one that was cut, what there is.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const toBytes = (frame: RecordedFrame): Uint8Array => Frame.encode(frame.code.charCodeAt(0), frame.bytes)
+
+const toFrame = (frame: RecordedFrame): Frame.Frame => ({
+  code: frame.code.charCodeAt(0),
+  bytes: frame.bytes,
+  offset: 0,
+  limit: frame.bytes.length,
+  position: 0
+})
+
+/**
+ * The packet in a frame. A frame that was cut may decode to less than was sent, or not at all; see {@link isComplete}.
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const packet = (
+  frame: RecordedFrame
+): Result.Result<Packet.MtaPacket | Packet.FilterPacket, Packet.PacketError> =>
+  frame.from === "mta" ? Packet.decodeMta(toFrame(frame)) : Packet.decodeFilter(toFrame(frame))
+
+/**
+ * The line for a frame that was just seen. Its payload is copied.
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const frame = (
+  from: "mta" | "filter",
+  frame: Frame.Frame,
+  at: { readonly connection: number; readonly time: number }
+): RecordedFrame => {
+  const definition = from === "mta" ? Packet.mtaByCode(frame.code) : Packet.filterByCode(frame.code)
+  return {
+    _tag: "Frame",
+    connection: at.connection,
+    time: at.time,
+    from,
+    code: String.fromCharCode(frame.code),
+    name: definition?.name ?? "unknown",
+    length: frame.limit - frame.offset + 1,
+    bytes: frame.bytes.slice(frame.offset, frame.limit)
+  }
+}

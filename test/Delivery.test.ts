@@ -1,0 +1,95 @@
+/** The model of Postfix against messages that a real Postfix 3.7 delivered. */
+import { assert, describe, it } from "@effect/vitest"
+import { Result } from "effect"
+import * as Fs from "node:fs"
+import * as Delivery from "../src/Delivery.ts"
+import type { ModificationPacket } from "../src/MilterClient.ts"
+import type * as Packet from "../src/Packet.ts"
+import * as Recording from "../src/Recording.ts"
+import { ByteString } from "../src/Wire.ts"
+import * as recordings from "./support/recordings.ts"
+import { concat } from "./support/wire.ts"
+
+const directory = new URL("fixtures/deliveries/", import.meta.url)
+
+const bytes = ByteString.fromText
+
+const isModification = (packet: Packet.MtaPacket | Packet.FilterPacket): packet is ModificationPacket =>
+  /^(Add|Insert|Change|Replace|Delete|Quarantine)/.test(packet._tag)
+
+/** The one message of a recording, as the MTA showed it, and what the filter did to it. */
+const messageOf = (connection: Recording.Connection) => {
+  let sender = bytes("")
+  const recipients: Array<Delivery.Recipient> = []
+  const headers: Array<Delivery.HeaderField> = []
+  const body: Array<Uint8Array> = []
+  const modifications: Array<ModificationPacket> = []
+  const bare = (address: ByteString) => ByteString.make(address.replace(/^<|>$/g, ""))
+  for (const line of connection.lines) {
+    if (line._tag !== "Frame") continue
+    const packet = Result.getOrThrow(Recording.packet(line))
+    if (isModification(packet)) modifications.push(packet)
+    if (line.from === "filter") continue
+    if (packet._tag === "Mail") sender = bare(packet.sender)
+    if (packet._tag === "Rcpt") recipients.push({ address: bare(packet.recipient), parameters: undefined })
+    // Recorded without the leading-space step.
+    if (packet._tag === "Header") headers.push({ name: packet.name, value: ByteString.make(` ${packet.value}`) })
+    if (packet._tag === "Body") body.push(packet.bytes)
+  }
+  return { message: { sender, recipients, headers, body: concat(body) }, modifications }
+}
+
+const latin1 = (file: string): string => Fs.readFileSync(new URL(file, directory), "latin1")
+
+/** As it lies in the queue: LF, without Postfix's own Received. */
+const delivered = (name: string): string => latin1(`${name}.eml`).replace(/^Received: .*\n(?:\t.*\n)+/m, "")
+
+const envelope = ({ recipients, sender }: Delivery.Message): string =>
+  [
+    `from <${sender}>`,
+    ...recipients.map(({ address }) => `to <${address}>`).toSorted()
+  ].join("\n")
+
+describe("Delivery", () => {
+  for (const file of Fs.readdirSync(directory).filter((file) => file.endsWith(".eml"))) {
+    const name = file.replace(".eml", "")
+    it(`${name}: as Postfix delivered it`, () => {
+      const { message, modifications } = messageOf(recordings.connections(name)[0]!)
+      assert.isNotEmpty(modifications)
+      const result = Result.getOrThrow(Delivery.postfix(message, modifications, { leadingSpace: false }))
+      const text = ByteString.fromBytes(Delivery.toBytes(result)).replace(/\r\n/g, "\n")
+      assert.strictEqual(text, delivered(name))
+      const [from, ...to] = latin1(`${name}.env`).trim().split("\n")
+      assert.strictEqual(envelope(result), [from, ...to.toSorted()].join("\n"))
+    })
+  }
+
+  it("a body in two runs is a broken configuration", () => {
+    const { message, modifications } = messageOf(recordings.connections("postfix-mod-replbody-split")[0]!)
+    const result = Delivery.postfix(message, modifications, { leadingSpace: false })
+    assert.isTrue(Result.isFailure(result))
+    if (Result.isFailure(result)) {
+      assert.strictEqual(
+        result.failure.message,
+        "AddHeader between two pieces of the body; the MTA answers 451 4.3.5 Server configuration problem - try again later"
+      )
+    }
+  })
+
+  it("with the leading-space step values bring their space", () => {
+    const { message } = messageOf(recordings.connections("postfix-mod-addheader")[0]!)
+    const result = Result.getOrThrow(Delivery.postfix(message, [
+      { _tag: "AddHeader", name: bytes("X-Tight"), value: bytes("v") },
+      { _tag: "AddHeader", name: bytes("X-Loose"), value: bytes(" v") },
+      { _tag: "Quarantine", reason: bytes("q".repeat(120)) }
+    ], { leadingSpace: true }))
+    assert.deepStrictEqual(
+      result.headers.slice(-2),
+      [
+        { name: "X-Tight", value: "v" },
+        { name: "X-Loose", value: " v" }
+      ].map(({ name, value }) => ({ name: bytes(name), value: bytes(value) }))
+    )
+    assert.strictEqual(result.quarantined, "q".repeat(100))
+  })
+})
