@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -17,6 +18,7 @@ import { pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
+import { guarded } from "./internal/circuitBreaker.ts"
 import { define, type Definition, type FailureHandler, type Resolvable, resolve } from "./internal/definition.ts"
 import type { MacroStage } from "./Macros.ts"
 import type { Capability, EditorOf } from "./Modification.ts"
@@ -392,6 +394,58 @@ export const onFailure: {
   2,
   (self: Filter<unknown, never>, f: FailureHandler): Made<never, never> =>
     fromResolve(Effect.map(resolve(self), (definition) => ({ ...definition, onFailure: definition.onFailure ?? f })))
+)
+
+/**
+ * Options of {@link circuitBreaker}.
+ *
+ * - `failures`: how many hooks have to fail or die in a row
+ * - `openFor`: how long the filter is left alone then; after that one hook is tried
+ * - `whileOpen`: the answer meanwhile, for each message
+ * - `timeout`: a hook that takes longer counts as failed (and dies). Without it slow hooks do not count, since the server's own
+ *   timeouts interrupt them. It must be shorter than those.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CircuitBreakerOptions {
+  readonly failures: number
+  readonly openFor: Duration.Input
+  readonly whileOpen: Policy
+  readonly timeout?: Duration.Input
+}
+
+/**
+ * Leaves a filter alone for a while after it has failed again and again, so that what it depends on can recover and mail
+ * does not wait for it. The circuit is one for all connections of a server.
+ *
+ * **Example** (On without the filter while its database is down)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Lookup = Milter.make("lookup").on({ rcpt: () => Effect.succeed(Verdict.continue) })
+ *
+ * const Protected = Milter.circuitBreaker(Lookup, {
+ *   failures: 5,
+ *   openFor: "30 seconds",
+ *   timeout: "3 seconds",
+ *   whileOpen: "pass"
+ * })
+ * ```
+ *
+ * @category error handling
+ * @since 0.1.0
+ */
+export const circuitBreaker: {
+  (options: CircuitBreakerOptions): <E, R>(self: Filter<E, R>) => Made<E, R>
+  <E, R>(self: Filter<E, R>, options: CircuitBreakerOptions): Made<E, R>
+} = dual(
+  2,
+  (self: Filter<never, never>, options: CircuitBreakerOptions): Made<never, never> =>
+    fromResolve(Effect.flatMap(resolve(self), (definition) => guarded(definition, options)))
 )
 
 /**

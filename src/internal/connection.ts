@@ -8,42 +8,59 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import * as Frame from "../Frame.ts"
 import * as Packet from "../Packet.ts"
 import type { Stage } from "../Stage.ts"
 import { PacketError, type PacketWarning } from "../Wire.ts"
-import { Conversation, type Program } from "./conversation.ts"
+import { Conversation } from "./conversation.ts"
+import type { Program, Swept } from "./program.ts"
+import * as replies from "./replies.ts"
 import { type Action, type Phase, ProtocolError, transition } from "./session.ts"
 import type { Transport } from "./transport.ts"
 
 /** Starts an effect at once, with the services and the Scope it was made for. */
 export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 
+/** Why a hook did not give its own result: the MTA gave the message up, or its time was over. */
+export type Cut = "aborted" | "expired"
+
 /** What a conversation needs of its connection. */
 export interface Host {
   readonly send: (bytes: Uint8Array) => void
-  /** Runs an effect before the next command; `stage` is that of its hook, undefined for what must not be interrupted. */
-  readonly start: (
-    stage: Stage | undefined,
-    effect: Effect.Effect<unknown, unknown>,
-    fork: Fork,
-    done: (exit: Exit.Exit<unknown, unknown>, aborted: boolean) => void
-  ) => void
+  /** Sends, and completes when there is room for more. */
+  readonly sendAndWait: (bytes: Uint8Array) => Effect.Effect<void>
+  /** Runs a hook before the next command. */
+  readonly start: (stage: Stage, effect: Effect.Effect<unknown, unknown>, fork: Fork, done: Done) => void
+  /** The same for what belongs to no stage: finalizers, which nothing interrupts, and an answer that is being sent. */
+  readonly startOther: (effect: Effect.Effect<unknown>, interruptible: boolean, fork: Fork, done: Done) => void
+  /** Calls back at once, or once a hook whose time is over has stopped. */
+  readonly whenStopped: (next: () => void) => void
   /** The peer broke the rules: one log line, and the connection ends. */
   readonly fail: (error: { readonly _tag: string; readonly message: string }) => void
 }
 
+export type Done = (exit: Exit.Exit<unknown, unknown>, cut: Cut | undefined) => void
+
 interface Running {
   readonly fiber: Fiber.Fiber<unknown, unknown>
+  /** The stage of a hook. */
   readonly stage: Stage | undefined
-  aborted: boolean
+  readonly interruptible: boolean
+  readonly done: Done
+  readonly started: number
+  readonly deadline: number
+  /** When the next sign of life is due; only while end of message is awaited. */
+  progress: number
+  cut: Cut | undefined
+  /** When it was interrupted. */
+  cutAt: number
 }
 
-/** Frames waiting behind a running hook before reading pauses. */
-const maxQueued = 64
-
 const interrupted = Exit.interrupt()
+
+/** How many frames that are done with may stay in the queue. */
+const maxDone = 256
 
 const abortCode = 0x41
 const quitCode = 0x51
@@ -55,32 +72,44 @@ export const run = (program: Program, transport: Transport): Effect.Effect<void>
     return connection.interrupt
   })
 
-class Connection implements Host {
+class Connection implements Host, Swept {
+  private readonly program: Program
   private readonly transport: Transport
   private readonly resume: (effect: Effect.Effect<void>) => void
   private readonly decoder: Frame.Decoder
   private readonly conversation: Conversation
   private queue: Array<Frame.Frame> = []
+  /** When each frame of the queue arrived. */
+  private arrivals: Array<number> = []
   private head = 0
+  /** When the command that is being answered arrived. */
+  private arrived = 0
+  /** When bytes came last, and when the frame that is incomplete began. */
+  private active: number
+  private frameBegan = 0
+  private bytesRead = 0
+  private bytesWritten = 0
   private paused = false
   private writable = true
-  private ended = false
+  private blocked = 0
+  private onWritable: (() => void) | undefined
+  private afterStop: Array<() => void> = []
   private finished = false
   private running: Running | undefined
   private phase: Phase = "new"
 
   constructor(program: Program, transport: Transport, resume: (effect: Effect.Effect<void>) => void) {
+    this.program = program
     this.transport = transport
     this.resume = resume
-    this.decoder = Frame.makeDecoder({ maxLength: program.maxFrameLength })
+    this.active = program.clock.currentTimeMillisUnsafe()
+    this.decoder = Frame.makeDecoder({ maxLength: program.limits.frameLength })
     this.conversation = new Conversation(program, this)
+    program.connections.add(this)
     transport.open({
       data: (chunk) => this.onData(chunk),
       end: () => this.onEnd(),
-      drain: () => {
-        this.writable = true
-        this.pump()
-      },
+      drain: () => this.onDrain(),
       closed: () => this.finish(interrupted, "destroy")
     })
   }
@@ -89,22 +118,36 @@ class Connection implements Host {
 
   private onData(chunk: Uint8Array): void {
     if (this.finished) return
+    const now = this.program.clock.currentTimeMillisUnsafe()
     const before = this.queue.length
+    const wasBetween = this.decoder.pending === 0
     const error = this.decoder.push(chunk, this.queue)
+    this.active = now
+    this.bytesRead += chunk.length
+    if (wasBetween || this.queue.length > before) this.frameBegan = now
+    for (let index = before; index < this.queue.length; index++) this.arrivals.push(now)
     if (this.running?.stage !== undefined) this.watch(before)
     this.pump()
     if (error !== undefined) {
       this.fail(error)
-    } else if (!this.paused && this.queue.length - this.head > maxQueued) {
+    } else if (!this.paused && this.queue.length - this.head > this.program.limits.queuedPackets) {
       this.paused = true
       this.transport.pause()
     }
   }
 
+  private onDrain(): void {
+    this.writable = true
+    const { onWritable } = this
+    this.onWritable = undefined
+    onWritable?.()
+    this.pump()
+  }
+
+  /** What waits behind finalizers or for room to answer is dropped: nobody is there who would be answered. */
   private onEnd(): void {
-    this.ended = true
-    if (this.running?.stage !== undefined) this.finish(interrupted, "close")
-    else this.pump()
+    const cutShort = this.running?.stage !== undefined || this.conversation.hasOpenMessage
+    this.finish(cutShort ? interrupted : Exit.void, "close")
   }
 
   /** Looks at frames that have arrived behind a running hook for those that make its verdict pointless. */
@@ -112,14 +155,20 @@ class Connection implements Host {
     for (let index = from; index < this.queue.length; index++) {
       const { code } = this.queue[index]!
       if (code === quitCode) return this.finish(Exit.void, "close")
-      if (code === abortCode) this.abortRunning()
+      if (code !== abortCode) continue
+      const { running } = this
+      this.abortRunning()
+      // It has stopped at once, and what the next one has behind it has been looked at.
+      if (this.running !== running) return
     }
   }
 
   private abortRunning(): void {
     const { running } = this
-    if (running === undefined || running.aborted || !this.conversation.hasMessage || running.stage === "unknown") return
-    running.aborted = true
+    if (running === undefined || running.cut !== undefined) return
+    if (!this.conversation.hasMessage || running.stage === "unknown") return
+    running.cut = "aborted"
+    running.cutAt = this.program.clock.currentTimeMillisUnsafe()
     running.fiber.interruptUnsafe()
   }
 
@@ -127,20 +176,24 @@ class Connection implements Host {
 
   private pump(): void {
     while (this.running === undefined && this.writable && !this.finished && this.head < this.queue.length) {
+      this.arrived = this.arrivals[this.head]!
       const frame = this.queue[this.head++]!
       if (this.head === this.queue.length) {
         this.queue = []
+        this.arrivals = []
+        this.head = 0
+      } else if (this.head === maxDone) {
+        // A queue that is never empty, behind slow hooks and a fast MTA, must not keep the whole message.
+        this.queue = this.queue.slice(maxDone)
+        this.arrivals = this.arrivals.slice(maxDone)
         this.head = 0
       }
       this.process(frame)
     }
     if (this.finished) return
-    if (this.paused && this.queue.length - this.head <= maxQueued / 2) {
+    if (this.paused && this.queue.length - this.head <= this.program.limits.queuedPackets / 2) {
       this.paused = false
       this.transport.resume()
-    }
-    if (this.ended && this.running === undefined && this.head === this.queue.length) {
-      this.finish(this.conversation.hasOpenMessage ? interrupted : Exit.void, "close")
     }
   }
 
@@ -186,40 +239,140 @@ class Connection implements Host {
   }
 
   private readonly onWarning = (warning: PacketWarning): void =>
-    this.conversation.log(Effect.logWarning(`${warning.command}: ${warning.message} (offset ${warning.offset})`))
+    this.conversation.warn(`${warning.command}: ${warning.message} (offset ${warning.offset})`)
 
   // --- for the conversation
 
   send(bytes: Uint8Array): void {
+    this.bytesWritten += bytes.length
     this.writable = this.transport.write(bytes)
+    if (!this.writable) this.blocked = this.program.clock.currentTimeMillisUnsafe()
   }
 
-  start(
-    stage: Stage | undefined,
-    effect: Effect.Effect<unknown, unknown>,
-    fork: Fork,
-    done: (exit: Exit.Exit<unknown, unknown>, aborted: boolean) => void
-  ): void {
+  sendAndWait(bytes: Uint8Array): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.send(bytes)
+      if (this.writable) return Effect.void
+      return Effect.callback<void>((resume) => {
+        this.onWritable = () => resume(Effect.void)
+      })
+    })
+  }
+
+  start(stage: Stage, effect: Effect.Effect<unknown, unknown>, fork: Fork, done: Done): void {
     const fiber = fork(effect)
     const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return done(exit, false)
-    const running: Running = this.running = { fiber, stage, aborted: false }
-    fiber.addObserver((exit) => {
-      this.running = undefined
-      if (this.finished) return
-      done(exit, running.aborted)
-      this.pump()
+    if (exit !== undefined) return done(exit, undefined)
+    const { awaited } = this.conversation
+    const { clock, timeouts } = this.program
+    const started = clock.currentTimeMillisUnsafe()
+    // What the MTA waits for counts from its arrival: several hooks may run for one command.
+    const deadline = awaited === undefined ? started + timeouts.command : this.arrived + timeouts[awaited]
+    this.run({
+      fiber,
+      stage,
+      interruptible: true,
+      done: (exit, cut) => {
+        this.conversation.timed(stage, clock.currentTimeMillisUnsafe() - started)
+        done(exit, cut)
+      },
+      started,
+      deadline,
+      progress: awaited === "endOfMessage" ? this.arrived + timeouts.progress : Infinity,
+      cut: undefined,
+      cutAt: 0
     })
     // The same read may have brought an abort or a quit already.
-    if (stage !== undefined) this.watch(this.head)
+    this.watch(this.head)
+  }
+
+  startOther(effect: Effect.Effect<unknown>, interruptible: boolean, fork: Fork, done: Done): void {
+    const fiber = fork(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return done(exit, undefined)
+    this.run({
+      fiber,
+      stage: undefined,
+      interruptible,
+      done,
+      started: 0,
+      deadline: Infinity,
+      progress: Infinity,
+      cut: undefined,
+      cutAt: 0
+    })
+  }
+
+  private run(running: Running): void {
+    this.running = running
+    running.fiber.addObserver((exit) => {
+      this.running = undefined
+      if (this.finished) return
+      // After its time is over the answer has gone out already.
+      if (running.cut === "expired") this.stopped()
+      else running.done(exit, running.cut)
+      this.pump()
+    })
+  }
+
+  private stopped(): void {
+    const waiting = this.afterStop
+    this.afterStop = []
+    for (const next of waiting) next()
+  }
+
+  whenStopped(next: () => void): void {
+    if (this.running === undefined) next()
+    else this.afterStop.push(next)
   }
 
   fail(error: { readonly _tag: string; readonly message: string }): void {
     if (this.finished) return
+    this.program.monitor.error(error._tag)
     this.conversation.log(
       Effect.logWarning(`${error._tag}: ${error.message}; closing the connection from ${this.transport.peer}`)
     )
     this.finish(interrupted, "close")
+  }
+
+  // --- time
+
+  tick(now: number): void {
+    if (this.finished) return
+    const { running } = this
+    const { timeouts } = this.program
+    if (!this.writable && now - this.blocked >= timeouts.write) {
+      return this.timeUp("WriteTimeout", "it does not take an answer", "destroy")
+    }
+    if (running !== undefined) return this.tickRunning(running, now)
+    if (this.decoder.pending > 0 && now - this.frameBegan >= timeouts.frame) {
+      return this.timeUp("FrameTimeout", "a frame was not completed", "close")
+    }
+    if (now - this.active >= timeouts.idle) this.timeUp("IdleTimeout", "no command came", "close")
+  }
+
+  private tickRunning(running: Running, now: number): void {
+    const { timeouts } = this.program
+    if (running.cut !== undefined) {
+      if (now - running.cutAt >= timeouts.stop) {
+        this.timeUp("StopTimeout", `a hook at ${running.stage} does not stop after its interruption`, "close")
+      }
+    } else if (now >= running.deadline) {
+      running.cut = "expired"
+      running.cutAt = now
+      // First the answer, whether or not the hook stops; the next command waits until it has.
+      running.done(interrupted, "expired")
+      running.fiber.interruptUnsafe()
+    } else if (now >= running.progress && this.writable) {
+      running.progress = now + timeouts.progress
+      this.send(replies.progress)
+    }
+  }
+
+  private timeUp(kind: string, what: string, how: "close" | "destroy"): void {
+    this.program.monitor.error(kind)
+    this.conversation.log(Effect.logWarning(`${kind}: ${what}; closing the connection from ${this.transport.peer}`))
+    this.finish(interrupted, how)
   }
 
   // --- the end
@@ -232,21 +385,39 @@ class Connection implements Host {
   private finalize(exit: Exit.Exit<void>, how: "close" | "destroy"): Effect.Effect<void> {
     this.finished = true
     this.queue = []
+    this.arrivals = []
     this.head = 0
     const { running } = this
-    if (running?.stage !== undefined) running.fiber.interruptUnsafe()
-    const stopped = running === undefined
-      ? Effect.void
-      : Effect.callback<void>((resume) => {
-        running.fiber.addObserver(() => resume(Effect.void))
-      })
+    if (running?.interruptible === true) running.fiber.interruptUnsafe()
     if (how === "close") this.transport.close()
     else this.transport.destroy()
-    return Effect.uninterruptible(Effect.andThen(stopped, this.conversation.close(exit)))
+    this.program.connections.delete(this)
+    this.program.monitor.disconnected(this.bytesRead, this.bytesWritten)
+    const closed = this.conversation.close(exit)
+    return Effect.uninterruptible(running === undefined ? closed : Effect.andThen(this.awaitStop(running), closed))
   }
 
-  /** For the cleanup of the fiber that this connection belongs to. */
-  readonly interrupt: Effect.Effect<void> = Effect.suspend(() =>
-    this.finished ? Effect.void : this.finalize(interrupted, "close")
-  )
+  /** A hook that will not stop must not keep the scopes, the server and the process from closing. */
+  private awaitStop({ fiber, interruptible }: Running): Effect.Effect<void> {
+    const stopped = Effect.callback<void>((resume) => {
+      fiber.addObserver(() => resume(Effect.void))
+    })
+    if (!interruptible) return stopped
+    if (fiber.pollUnsafe() !== undefined) return Effect.void
+    // In a fiber of its own: this one may have been interrupted itself, and could not wait interruptibly.
+    const waiting = Effect.forkDetach(Effect.timeoutOption(stopped, this.program.timeouts.stop), {
+      startImmediately: true
+    })
+    return Effect.asVoid(Effect.flatMap(waiting, Fiber.await))
+  }
+
+  /** The server closes: a command that is being worked on is refused for now. */
+  readonly interrupt: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.finished) return Effect.void
+    const { running } = this
+    if (running?.stage !== undefined && running.cut !== "expired" && this.conversation.awaited !== undefined) {
+      this.send(replies.tempFail)
+    }
+    return this.finalize(interrupted, "close")
+  })
 }

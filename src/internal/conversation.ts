@@ -4,6 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as References from "effect/References"
@@ -14,34 +15,17 @@ import { Mailbox, Parameters } from "../Envelope.ts"
 import type * as Frame from "../Frame.ts"
 import { HeaderValue } from "../Header.ts"
 import * as Macros from "../Macros.ts"
-import { type Agreement, negotiate, Step, type Wanted } from "../Negotiation.ts"
+import { type Agreement, negotiate, Step } from "../Negotiation.ts"
 import * as Packet from "../Packet.ts"
 import type { Outcome, Rcpt, Session, Stage } from "../Stage.ts"
 import * as Verdict from "../Verdict.ts"
 import { ByteString, PacketError, Writer } from "../Wire.ts"
 import type { Fork, Host } from "./connection.ts"
-import type { At, Definition, Policy } from "./definition.ts"
+import { type At, type Definition, Failed, type Policy } from "./definition.ts"
 import * as editor from "./editor.ts"
+import type { MessageMonitor, SessionMonitor } from "./monitor.ts"
+import type { Program } from "./program.ts"
 import * as replies from "./replies.ts"
-
-/** What all connections of a server share. */
-export interface Program {
-  readonly definition: Definition
-  readonly wanted: Wanted
-  readonly context: Context.Context<never>
-  readonly maxFrameLength: number
-  readonly nextId: () => string
-}
-
-/** A hook that failed: the policy that takes the place of its verdict, and why. */
-class Failed {
-  readonly policy: Policy
-  readonly cause: Cause.Cause<unknown>
-  constructor(policy: Policy, cause: Cause.Cause<unknown>) {
-    this.policy = policy
-    this.cause = cause
-  }
-}
 
 type Decision = Verdict.Verdict | Failed | undefined
 
@@ -55,17 +39,35 @@ interface Message {
   readonly recipients: Array<Rcpt>
   /** Settled before its end; an MTA that goes on all the same gets this again. */
   decided: Verdict.OfMessage | undefined
-  /** DATA was refused, which is final unless the client tries DATA again. */
-  refused: Outcome | undefined
+  /** DATA was refused, which is how the message ends unless the client tries DATA again. */
+  refused: Exit.Exit<Outcome, unknown> | undefined
   /** A failure at a stage without an answer, kept for the next one that has. */
   pending: Failed | undefined
   skipped: boolean
   closed: boolean
+  headers: number
+  headerBytes: number
+  bodyBytes: number
+  readonly monitor: MessageMonitor
+  readonly began: number
+  /** The stage of the latest verdict, and that verdict unless it was continue. */
+  stage: Stage
+  verdict: Verdict.Verdict["_tag"] | undefined
+  queueId: string | undefined
+}
+
+/** An answer could not be sent to its end: the spool failed, or the connection. */
+class BrokenAnswer extends Data.TaggedError("BrokenAnswer")<{ readonly cause: Cause.Cause<unknown> }> {
+  override get message(): string {
+    return `an answer broke off: ${Cause.pretty(this.cause)}`
+  }
 }
 
 const interrupted = Exit.interrupt()
 
 const nothing = {}
+
+const maxWarnings = 10
 
 export class Conversation implements Session {
   private readonly program: Program
@@ -85,18 +87,26 @@ export class Conversation implements Session {
   /** The answer at each MAIL of this SMTP session, once something before has settled that. */
   private policy: Policy | undefined
   private policyFromHelo = false
+  /** A failure that could not be answered, for the next message. */
+  private pending: Failed | undefined
+  private readonly overloaded: boolean
+  private macrosCut = false
+  private warnings = 0
+  private monitor!: SessionMonitor
 
   id = ""
   hostname = ""
   client: ClientAddress.ClientAddress = ClientAddress.unknown
   heloName: string | undefined
   origin: "smtp" | "local" = "smtp"
-  readonly macros = new Macros.MacroStore()
+  readonly macros: Macros.MacroStore
 
   constructor(program: Program, host: Host) {
     this.program = program
     this.definition = program.definition
     this.host = host
+    this.macros = new Macros.MacroStore({ macros: program.limits.macros, bytes: program.limits.macroBytes })
+    this.overloaded = program.connections.size >= program.limits.connections
     this.begin()
   }
 
@@ -107,6 +117,12 @@ export class Conversation implements Session {
   /** Whether a message has begun and its end was not reached. */
   get hasMessage(): boolean {
     return this.message !== undefined
+  }
+
+  /** Which budget the answer to the current command has; undefined if it gets none. */
+  get awaited(): "command" | "endOfMessage" | undefined {
+    if (this.agreement === undefined || !this.answers(this.stage)) return undefined
+    return this.stage === "endOfMessage" ? "endOfMessage" : "command"
   }
 
   /** Whether a message would be cut short by the end of the connection. */
@@ -126,18 +142,44 @@ export class Conversation implements Session {
     this.connectionFailure = undefined
     this.policy = undefined
     this.policyFromHelo = false
+    this.pending = undefined
+    this.macrosCut = false
+    this.warnings = 0
     this.scope = Scope.makeUnsafe()
     const annotations = Context.get(this.program.context, References.CurrentLogAnnotations)
-    this.context = this.program.context.pipe(
+    const context = this.program.context.pipe(
       Context.add(References.CurrentLogAnnotations, { ...annotations, session: this.id }),
       Context.add(Scope.Scope, this.scope)
     ) as Context.Context<never> // what hooks need is in it, and they have been typed against that
+    this.monitor = this.program.monitor.session(this, context)
+    this.context = this.monitor.context
     this.fork = Effect.runForkWith(this.context)
     this.at = { session: this, connection: undefined }
+    if (this.overloaded) {
+      this.policy = Verdict.tempFail({ code: "421", enhanced: "4.3.2", text: this.worded("Too many connections") })
+    }
+  }
+
+  /** A hook that did not finish at once took this long. */
+  timed(stage: Stage, milliseconds: number): void {
+    const monitor = this.message?.monitor ?? this.monitor
+    monitor.hook(stage, milliseconds)
   }
 
   log(effect: Effect.Effect<void>): void {
     this.fork(effect)
+  }
+
+  /** A peer that is full of oddities must not fill the log as well. */
+  warn(text: string): void {
+    this.warnings++
+    if (this.warnings < maxWarnings) this.log(Effect.logWarning(text))
+    else if (this.warnings === maxWarnings) this.log(Effect.logWarning(`${text}; no more warnings of this session`))
+  }
+
+  /** A text of the library's own in a reply: who reads it can find the session in the log. */
+  private worded(text: string): string {
+    return `${text} (session ${this.id})`
   }
 
   // --- commands
@@ -157,7 +199,9 @@ export class Conversation implements Session {
       frame.bytes[frame.offset]!,
       ByteString.fromBytes(frame.bytes.subarray(frame.offset + 1, frame.limit))
     )
-    if (defined !== "complete") this.log(Effect.logWarning(`Macro: the list is ${defined} (offset ${frame.position})`))
+    if (defined === "complete" || (defined === "truncated" && this.macrosCut)) return
+    this.macrosCut = defined === "truncated"
+    this.warn(`Macro: the list is ${defined} (offset ${frame.position})`)
   }
 
   act(packet: Packet.MtaPacket): void {
@@ -177,7 +221,7 @@ export class Conversation implements Session {
       case "Data":
         return this.messageStage("data", nothing)
       case "Header":
-        return this.messageStage("header", new HeaderValue(packet.name, packet.value, this.hasStep(Step.leadingSpace)))
+        return this.header(packet)
       case "EndOfHeaders":
         return this.messageStage("endOfHeaders", nothing)
       case "Body":
@@ -188,6 +232,7 @@ export class Conversation implements Session {
       case "Unknown":
         return this.unknown(packet)
       case "QuitNewConnection":
+        this.monitor.end(this.connectionExit(Exit.void))
         return this.closeScope(this.scope, this.connectionExit(Exit.void), () => this.begin())
       case "Abort":
         return this.macros.endMessage()
@@ -198,7 +243,10 @@ export class Conversation implements Session {
   }
 
   private negotiate(offered: Packet.Negotiate): void {
-    const result = negotiate(this.program.wanted, offered)
+    const { wanted } = this.program
+    // The refusal at connect needs an answer there.
+    const wantedSteps = this.overloaded ? wanted.steps & ~Step.noReplyConnect : wanted.steps
+    const result = negotiate({ ...wanted, steps: wantedSteps }, offered)
     if (Result.isFailure(result)) return this.host.fail(result.failure)
     const { actions, macros, steps, version } = this.agreement = result.success
     this.offeredActions = offered.actions
@@ -240,6 +288,7 @@ export class Conversation implements Session {
         this.at,
         this.fork,
         (decision) => {
+          if (decision instanceof Failed && !this.answers("unknown")) return this.postpone(decision)
           const verdict = decision instanceof Failed ? decision.policy : decision
           // Accept and discard crash Postfix's smtpd here. The types refuse them; JavaScript does not.
           const legal = typeof verdict === "object" && (verdict._tag === "Reject" || verdict._tag === "TempFail")
@@ -249,10 +298,17 @@ export class Conversation implements Session {
     })
   }
 
+  /** A failure outside the stages of a message waits for the message that is open, or for the next one. */
+  private postpone(failure: Failed): void {
+    const { message } = this
+    if (message === undefined || message.closed) this.pending ??= failure
+    else message.pending ??= failure
+  }
+
   /** Builds the state of the connection, once: at connect, or at the first command of an MTA that sends none. */
   private withState(next: () => void): void {
     const build = this.definition.connection
-    if (this.stateBuilt || build === undefined) return next()
+    if (this.stateBuilt || build === undefined || this.overloaded) return next()
     this.stateBuilt = true
     this.execute("connect", () => build(this), this.fork, (result) => {
       if (result instanceof Failed) {
@@ -292,18 +348,23 @@ export class Conversation implements Session {
   /** A failure at connect or helo is answered there only if the filter says so. */
   private refusal(failed: boolean): Verdict.Basic {
     const { policy } = this
-    return failed && this.definition.refuseConnection && policy !== undefined && policy !== "pass"
-      ? policy
-      : Verdict.continue
+    if (policy === undefined || policy === "pass") return Verdict.continue
+    return this.overloaded || (failed && this.definition.refuseConnection) ? policy : Verdict.continue
   }
 
   private mail(packet: Packet.Mail): void {
     this.withState(() => {
       const mail = { sender: new Mailbox(packet.sender), parameters: new Parameters(packet.parameters) }
       const message = this.message = this.newMessage(mail)
-      if (this.policy !== undefined) {
-        return this.decide("mail", message, new Failed(this.policy, this.connectionFailure ?? Cause.empty))
+      if (this.program.draining) {
+        const text = this.worded("Service is restarting")
+        return this.decide("mail", message, Verdict.tempFail({ code: "421", enhanced: "4.3.2", text }))
       }
+      const failure = this.policy === undefined
+        ? this.pending
+        : new Failed(this.policy, this.connectionFailure ?? Cause.empty)
+      this.pending = undefined
+      if (failure !== undefined) return this.decide("mail", message, failure)
       const build = this.definition.message
       if (build === undefined) return this.messageStage("mail", mail)
       this.execute("mail", () => build(mail, this.at), message.fork, (state) => {
@@ -318,9 +379,11 @@ export class Conversation implements Session {
     const scope = Scope.makeUnsafe()
     const recipients: Array<Rcpt> = []
     const envelope = { sender: mail.sender, parameters: mail.parameters, recipients }
+    const context = Context.add(this.context, Scope.Scope, scope) as Context.Context<never>
+    const monitor = this.monitor.message(mail, context)
     return {
       scope,
-      fork: Effect.runForkWith(Context.add(this.context, Scope.Scope, scope) as Context.Context<never>),
+      fork: Effect.runForkWith(monitor.context),
       at: { session: this, connection: this.at.connection, message: undefined, envelope },
       parameters: mail.parameters,
       recipients,
@@ -328,7 +391,15 @@ export class Conversation implements Session {
       refused: undefined,
       pending: undefined,
       skipped: false,
-      closed: false
+      closed: false,
+      headers: 0,
+      headerBytes: 0,
+      bodyBytes: 0,
+      monitor,
+      began: this.program.clock.currentTimeMillisUnsafe(),
+      stage: "mail",
+      verdict: undefined,
+      queueId: undefined
     }
   }
 
@@ -345,21 +416,46 @@ export class Conversation implements Session {
         this.reply("rcpt", Verdict.continue)
       })
     }
+    if (message.recipients.length >= this.program.limits.recipients && message.decided === undefined) {
+      // The sender gives the rest in another message.
+      const text = this.worded("Too many recipients")
+      return this.reply("rcpt", Verdict.tempFail({ code: "452", enhanced: "4.5.3", text }))
+    }
     message.recipients.push(rcpt)
     this.messageStage("rcpt", rcpt)
+  }
+
+  private header(packet: Packet.Header): void {
+    const message = this.message!
+    const { limits } = this.program
+    message.headers++
+    message.headerBytes += packet.name.length + packet.value.length
+    if (message.headers > limits.headers || message.headerBytes > limits.headerBytes) {
+      message.pending ??= this.tooLarge("The header is too large")
+    }
+    this.messageStage("header", new HeaderValue(packet.name, packet.value, this.hasStep(Step.leadingSpace)))
+  }
+
+  private tooLarge(text: string): Failed {
+    const policy = this.program.limits.tooLarge === "pass"
+      ? "pass"
+      : Verdict.reject({ code: "552", enhanced: "5.3.4", text: this.worded(text) })
+    return new Failed(policy, Cause.empty)
   }
 
   /** A stage of the message: runs its hook unless the message is settled. */
   private messageStage(stage: MessageStage, event: unknown): void {
     const message = this.message!
     if (message.decided !== undefined) return this.reply(stage, message.decided)
-    if (message.pending !== undefined && this.answers(stage)) return this.decide(stage, message, message.pending)
+    if (message.pending !== undefined) return this.decide(stage, message, message.pending)
     this.hook(stage, event, message.at, message.fork, (decision) => this.decide(stage, message, decision))
   }
 
   /** `stage` is the command that brought the bytes; at end of message they are answered together with it. */
   private body(stage: "body" | "endOfMessage", bytes: Uint8Array): void {
     const message = this.message!
+    message.bodyBytes += bytes.length
+    if (message.bodyBytes > this.program.limits.bodyBytes) message.pending ??= this.tooLarge("The message is too large")
     if (message.skipped && message.decided === undefined) {
       return stage === "body" ? this.reply("body", Verdict.continue) : this.endOfMessage()
     }
@@ -382,7 +478,7 @@ export class Conversation implements Session {
     if (message.pending !== undefined) {
       return this.messageStage("endOfMessage", nothing)
     }
-    const edits: editor.Edits = { packets: [], body: undefined }
+    const edits = editor.none(this.program.openFile)
     const edit = editor.make(this.definition, edits, this.offeredActions, () => ({
       leadingSpace: this.hasStep(Step.leadingSpace),
       smtpUtf8: message.parameters.smtpUtf8
@@ -392,7 +488,8 @@ export class Conversation implements Session {
       nothing,
       { ...message.at, edit },
       message.fork,
-      (decision) => this.decide("endOfMessage", message, decision, edits)
+      // What a failed hook had done until then is half a thing.
+      (decision) => this.decide("endOfMessage", message, decision, decision instanceof Failed ? undefined : edits)
     )
   }
 
@@ -400,7 +497,7 @@ export class Conversation implements Session {
   abort(next: () => void): void {
     const message = this.message!
     this.message = undefined
-    this.closeMessage(message, next)
+    this.closeMessage(message, message.refused ?? interrupted, next)
   }
 
   // --- verdicts
@@ -416,6 +513,9 @@ export class Conversation implements Session {
       : decision ?? Verdict.continue
     switch (verdict._tag) {
       case "SkipBody":
+        // Elsewhere it makes Sendmail leave this filter out of the whole SMTP session. The types refuse it; JavaScript
+        // does not.
+        if (stage !== "body") return this.decide(stage, message, Verdict.continue, edits)
         message.skipped = true
         return this.reply(stage, this.hasStep(Step.skip) ? verdict : Verdict.continue)
       case "Continue":
@@ -426,7 +526,9 @@ export class Conversation implements Session {
       case "TempFail":
         if (stage === "rcpt") return this.refuseRecipient(message, verdict, failure)
         if (stage !== "data") break
-        message.refused = this.outcomeOf(verdict)
+        message.refused = this.exitOf(verdict, failure)
+        message.stage = stage
+        message.verdict = verdict._tag
         return this.reply(stage, verdict)
     }
     this.conclude(stage, message, verdict._tag === "AcceptConnection" ? Verdict.acceptMessage : verdict, failure, edits)
@@ -453,24 +555,34 @@ export class Conversation implements Session {
     failure: Failed | undefined,
     edits: editor.Edits | undefined
   ): void {
+    message.stage = stage
+    message.verdict = verdict._tag
+    message.queueId = this.macros.get("i")
     const passes = verdict._tag === "Continue" || verdict._tag === "AcceptMessage"
-    const packets = passes && edits !== undefined ? editor.packetsOf(edits) : []
-    if (packets.length === 0) {
-      this.reply(stage, verdict)
-    } else {
-      for (const packet of packets) Packet.write(this.writer, packet)
-      Packet.write(this.writer, { _tag: verdict._tag === "AcceptMessage" ? "Accept" : "Continue" })
-      this.host.send(this.writer.take())
-    }
-    message.decided = verdict
-    if (stage === "endOfMessage") {
-      this.message = undefined
+    const settle = (): void => {
+      message.decided = verdict
+      if (stage === "endOfMessage") this.message = undefined
       this.macros.endMessage()
+      this.closeMessage(message, this.exitOf(verdict, failure), () => undefined)
     }
-    message.closed = true
-    const failed = failure !== undefined && failure.cause.reasons.length > 0
-    const exit = failed ? Exit.failCause(failure.cause) : Exit.succeed(this.outcomeOf(verdict))
-    this.closeScope(message.scope, exit, () => undefined)
+    if (!passes || edits === undefined || editor.isEmpty(edits)) {
+      this.reply(stage, verdict)
+      return settle()
+    }
+    const sent = editor.send(edits, verdict, this.writer, this.host)
+    if (sent === undefined) return settle()
+    this.host.startOther(sent, true, message.fork, (exit) => {
+      if (Exit.isSuccess(exit)) return settle()
+      // Half of an answer is out: nothing that follows could be understood.
+      this.host.fail(new BrokenAnswer({ cause: exit.cause }))
+    })
+  }
+
+  /** What the finalizers of a message learn from its last verdict. */
+  private exitOf(verdict: Verdict.OfMessage, failure: Failed | undefined): Exit.Exit<Outcome, unknown> {
+    return failure !== undefined && failure.cause.reasons.length > 0
+      ? Exit.failCause(failure.cause)
+      : Exit.succeed(this.outcomeOf(verdict))
   }
 
   private outcomeOf(verdict: Verdict.OfMessage): Outcome {
@@ -496,6 +608,9 @@ export class Conversation implements Session {
   }
 
   private reply(stage: replies.AnsweredStage, verdict: Verdict.Verdict): void {
+    if (verdict._tag !== "Continue") {
+      this.program.monitor.verdict(stage, verdict._tag)
+    }
     if (this.answers(stage)) this.host.send(replies.encode(verdict))
   }
 
@@ -522,7 +637,9 @@ export class Conversation implements Session {
     }
     this.execute(stage, () => answer(event, at), fork, (result) => {
       if (result instanceof Failed || replies.isVerdict(result)) return done(result)
-      done(this.defect(stage, Cause.die(new TypeError(`the hook gave no verdict but ${String(result)}`))))
+      done(
+        this.defect(stage, Cause.die(new TypeError(`the hook gave no verdict but a value of type ${typeof result}`)))
+      )
     })
   }
 
@@ -539,12 +656,16 @@ export class Conversation implements Session {
     } catch (defect) {
       effect = Exit.die(defect)
     }
-    if (Exit.isExit(effect) && Exit.isSuccess(effect)) return done(effect.value)
-    this.host.start(stage, this.handled(stage, effect), fork, (exit, aborted) => {
-      if (!aborted) return done(Exit.isSuccess(exit) ? exit.value : this.defect(stage, exit.cause))
+    if (Exit.isExit(effect) && Exit.isSuccess(effect) && this.definition.guard === undefined) return done(effect.value)
+    const { guard } = this.definition
+    this.host.start(stage, this.handled(stage, guard === undefined ? effect : guard(effect)), fork, (exit, cut) => {
+      if (cut === undefined) return done(Exit.isSuccess(exit) ? exit.value : this.defect(stage, exit.cause))
+      if (cut === "expired") return done(this.expired(stage))
       // The abort waits behind this command, which is answered all the same, once.
       this.message!.decided = Verdict.tempFail()
       this.reply(this.stage, Verdict.tempFail())
+      // After end of message it finds no message to end.
+      if (this.stage === "endOfMessage") this.abort(() => this.macros.endMessage())
     })
   }
 
@@ -558,25 +679,52 @@ export class Conversation implements Session {
   }
 
   private defect(stage: Stage, cause: Cause.Cause<unknown>): Failed {
+    this.program.monitor.error("Defect")
     this.log(Effect.logError(`${this.definition.name} failed at ${stage}`, cause))
-    return new Failed(this.definition.onDefect, cause)
+    return new Failed(this.onDefect(), cause)
+  }
+
+  /** The time for the answer is over. Its scopes learn of an interruption, since that is what happens to the hook. */
+  private expired(stage: Stage): Failed {
+    this.program.monitor.error("CommandTimeout")
+    this.log(Effect.logWarning(`CommandTimeout: ${this.definition.name} did not answer ${stage} in time`))
+    return new Failed(this.onDefect(), Cause.interrupt())
+  }
+
+  private onDefect(): Policy {
+    return this.definition.onDefect ?? Verdict.tempFail()
   }
 
   // --- scopes
 
-  /** Closes the scope of a message that had no verdict, or only one on its DATA. */
-  private closeMessage(message: Message, done: () => void): void {
+  private closeMessage(message: Message, exit: Exit.Exit<Outcome, unknown>, done: () => void): void {
     if (message.closed) return done()
     message.closed = true
-    this.closeScope(message.scope, message.refused === undefined ? interrupted : Exit.succeed(message.refused), done)
+    this.report(message, exit)
+    this.closeScope(message.scope, exit, done)
+  }
+
+  private report(message: Message, exit: Exit.Exit<Outcome, unknown>): void {
+    const aborted = exit === interrupted
+    message.monitor.end({
+      exit,
+      aborted,
+      stage: aborted ? this.stage : message.stage,
+      verdict: message.verdict,
+      recipients: message.recipients,
+      queueId: message.queueId ?? this.macros.get("i"),
+      milliseconds: this.program.clock.currentTimeMillisUnsafe() - message.began
+    })
   }
 
   private closeScope(scope: Scope.Closeable, exit: Exit.Exit<unknown, unknown>, done: () => void): void {
-    const finalizers = Scope.closeUnsafe(scope, exit)
-    if (finalizers === undefined) return done()
-    this.host.start(undefined, finalizers, this.fork, (exit) => {
-      if (Exit.isFailure(exit)) this.log(this.logFinalizer(exit.cause))
-      done()
+    this.host.whenStopped(() => {
+      const finalizers = Scope.closeUnsafe(scope, exit)
+      if (finalizers === undefined) return done()
+      this.host.startOther(finalizers, false, this.fork, (exit) => {
+        if (Exit.isFailure(exit)) this.log(this.logFinalizer(exit.cause))
+        done()
+      })
     })
   }
 
@@ -592,9 +740,14 @@ export class Conversation implements Session {
   close(exit: Exit.Exit<void>): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { message } = this
-      const first = message === undefined || message.closed
-        ? undefined
-        : Scope.closeUnsafe(message.scope, message.refused === undefined ? interrupted : Exit.succeed(message.refused))
+      let first: Effect.Effect<unknown> | undefined
+      if (message !== undefined && !message.closed) {
+        const exit = message.refused ?? interrupted
+        message.closed = true
+        this.report(message, exit)
+        first = Scope.closeUnsafe(message.scope, exit)
+      }
+      this.monitor.end(this.connectionExit(exit))
       const second = Effect.suspend(() => Scope.closeUnsafe(this.scope, this.connectionExit(exit)) ?? Effect.void)
       return Effect.andThen(this.quietly(first ?? Effect.void), this.quietly(second))
     }).pipe(Effect.provideContext(this.context))

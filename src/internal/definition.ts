@@ -1,13 +1,25 @@
 /** What a filter is at run time: the record that `Milter.make(…).on(…)` builds and the session engine runs. */
+import type * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { InvalidValue } from "../InvalidValue.ts"
-import type { MacroStage } from "../Macros.ts"
+import { checkName, type MacroStage } from "../Macros.ts"
 import type { Capability } from "../Modification.ts"
 import type { Envelope, Mail, Session, Stage } from "../Stage.ts"
-import { type Reject, type TempFail, tempFail, type Verdict } from "../Verdict.ts"
+import type { Reject, TempFail, Verdict } from "../Verdict.ts"
 
 export type Policy = Reject | TempFail | "pass"
+
+/** A hook that failed: the policy that takes the place of its verdict, and why. */
+export class Failed {
+  readonly policy: Policy
+  readonly cause: Cause.Cause<unknown>
+  constructor(policy: Policy, cause: Cause.Cause<unknown>) {
+    this.policy = policy
+    this.cause = cause
+  }
+}
 
 /** What hooks get beside their event; which of the fields a hook may see is settled by the public types. */
 export interface At {
@@ -32,7 +44,8 @@ export interface Definition {
   readonly modifyIfOffered: ReadonlyArray<Capability>
   readonly macros: { readonly [K in MacroStage]?: ReadonlyArray<string> }
   readonly rejectedRecipients: boolean
-  readonly onDefect: Policy
+  /** Undefined: refuse for now, in words that name the session. */
+  readonly onDefect: Policy | undefined
   readonly refuseConnection: boolean
   readonly connection: ((session: Session) => Effect.Effect<unknown, unknown>) | undefined
   readonly message:
@@ -41,6 +54,8 @@ export interface Definition {
   readonly answers: { readonly [K in Stage]?: Hook }
   readonly observes: { readonly [K in Stage]?: Hook }
   readonly onFailure: FailureHandler | undefined
+  /** Stands around each hook and builder; a {@link Failed} in place of its result is a policy to follow. */
+  readonly guard: ((effect: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>) | undefined
   /** The services that a layer captured for this filter. */
   readonly services: Context.Context<never> | undefined
 }
@@ -50,11 +65,12 @@ const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
   modifyIfOffered: [],
   macros: {},
   rejectedRecipients: false,
-  onDefect: tempFail(),
+  onDefect: undefined,
   refuseConnection: false,
   connection: undefined,
   message: undefined,
   onFailure: undefined,
+  guard: undefined,
   services: undefined
 }
 
@@ -67,6 +83,8 @@ export const define = (name: string, options: object, answers: object, observes:
   if (Object.hasOwn(observes, "rejectedRecipient") && !definition.rejectedRecipients) {
     throw invalid("expected the option rejectedRecipients, since rejectedRecipient is observed")
   }
+  // A space or NUL in a name would ask the MTA for something else, or break the packet.
+  for (const names of Object.values(definition.macros)) names.forEach((name) => Result.getOrThrow(checkName(name)))
   return definition
 }
 

@@ -4,16 +4,25 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { actionOf, type Capability, type Editor, type Encoding, type Modification, toPacket } from "../Modification.ts"
-import type * as Packet from "../Packet.ts"
+import * as Packet from "../Packet.ts"
+import type * as Verdict from "../Verdict.ts"
+import type { Writer } from "../Wire.ts"
+import type { Host } from "./connection.ts"
 import type { Definition } from "./definition.ts"
+import { type OpenFile, Spool } from "./spool.ts"
 
 /** Most body bytes in one packet; what libmilter and Sendmail take without a special agreement. */
 const maxBodyPiece = 65535
 
 export interface Edits {
+  readonly openFile: OpenFile | undefined
   readonly packets: Array<Packet.FilterPacket>
-  body: ReadonlyArray<Uint8Array> | undefined
+  body: Spool | undefined
 }
+
+export const none = (openFile: OpenFile | undefined): Edits => ({ openFile, packets: [], body: undefined })
+
+export const isEmpty = (edits: Edits): boolean => edits.packets.length === 0 && edits.body === undefined
 
 type Method<K extends Capability> = (edits: Edits, encoding: () => Encoding) => Editor[K]
 
@@ -37,16 +46,21 @@ const methods: { readonly [K in Capability]: Method<K> } = {
   changeSender: (edits, encoding) => (address, parameters) =>
     push(edits, encoding, { _tag: "ChangeSender", address, parameters }),
   quarantine: (edits, encoding) => (reason) => push(edits, encoding, { _tag: "Quarantine", reason }),
-  replaceBody: (edits) => (body) =>
-    body instanceof Uint8Array
-      ? Effect.sync(() => {
-        // Copied: its author may reuse the buffer before the answer is written.
-        edits.body = [body.slice()]
-      })
-      : Effect.map(Stream.runCollect(body), (chunks) => {
-        edits.body = chunks
-      })
+  replaceBody: (edits) => replaceBody(edits)
 }
+
+// The spool belongs to the scope of the message, with which every hook runs, so it is not in the type of the method.
+const replaceBody =
+  (edits: Edits): Editor["replaceBody"] => <E, R>(body: Uint8Array | Stream.Stream<Uint8Array, E, R>) =>
+    Effect.gen(function*() {
+      const spool = yield* Effect.acquireRelease(
+        Effect.sync(() => new Spool(edits.openFile)),
+        (spool) => spool.close
+      )
+      if (body instanceof Uint8Array) yield* spool.append(body)
+      else yield* Stream.runForEach(body, (chunk) => spool.append(chunk))
+      edits.body = spool
+    }) as Effect.Effect<void, E, R>
 
 /** An object with the declared methods only, those that depend on the offer as Option. */
 export const make = (
@@ -65,19 +79,38 @@ export const make = (
   return editor
 }
 
+// More than this is not put together into one write.
+const oneWrite = 262_144
+
 /**
- * What goes out before the verdict: the body last and in one run, since Postfix fails the message when anything comes
- * between two pieces; one empty piece for an empty body.
+ * Sends edits and verdict: at once if that is little, else piece by piece as fast as the MTA takes them. The body comes
+ * last and in one run, since Postfix fails the message when anything comes between two pieces.
  */
-export const packetsOf = (edits: Edits): ReadonlyArray<Packet.FilterPacket> => {
-  if (edits.body === undefined) return edits.packets
-  const packets = edits.packets.slice()
-  const before = packets.length
-  for (const chunk of edits.body) {
-    for (let start = 0; start < chunk.length; start += maxBodyPiece) {
-      packets.push({ _tag: "ReplaceBody", bytes: chunk.subarray(start, start + maxBodyPiece) })
-    }
+export const send = (
+  edits: Edits,
+  verdict: Verdict.OfMessage,
+  writer: Writer,
+  host: Pick<Host, "send" | "sendAndWait">
+): Effect.Effect<void> | undefined => {
+  const { body, packets } = edits
+  for (const packet of packets) Packet.write(writer, packet)
+  const last: Packet.FilterPacket = { _tag: verdict._tag === "AcceptMessage" ? "Accept" : "Continue" }
+  if (body === undefined) {
+    Packet.write(writer, last)
+    host.send(writer.take())
+    return undefined
   }
-  if (packets.length === before) packets.push({ _tag: "ReplaceBody", bytes: new Uint8Array(0) })
-  return packets
+  const flush = Effect.suspend(() => host.sendAndWait(writer.take()))
+  const piece = (bytes: Uint8Array): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      Packet.write(writer, { _tag: "ReplaceBody", bytes })
+      return body.length > oneWrite ? flush : Effect.void
+    })
+  return Effect.andThen(
+    body.pieces(maxBodyPiece, piece),
+    Effect.suspend(() => {
+      Packet.write(writer, last)
+      return flush
+    })
+  )
 }

@@ -6,6 +6,13 @@ export type Endpoint =
   | { readonly _tag: "Tcp"; readonly host: string; readonly port: number }
   | { readonly _tag: "Unix"; readonly path: string }
 
+/** Where a server listens: an address of its own, or a socket that the process was started with. */
+export type Listening =
+  | Endpoint
+  | { readonly _tag: "Descriptor"; readonly descriptor: number }
+  /** The sockets that systemd passed, or those of one name. */
+  | { readonly _tag: "Systemd"; readonly name: string | undefined }
+
 const loopback = { inet: "127.0.0.1", inet6: "::1" } as const
 
 const expected = "expected inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path"
@@ -28,6 +35,24 @@ export const parse = (spec: string): Result.Result<Endpoint, InvalidValue> => {
   const host = sendmail?.[2] ?? postfix?.[1] ?? loopback[family as keyof typeof loopback]
   if (port > 65535) return invalid("expected a port from 0 to 65535")
   return Result.succeed({ _tag: "Tcp", host: host.replace(/^\[(.*)\]$/, "$1"), port })
+}
+
+/** Reads what {@link parse} does, and `fd:3`, `systemd`, `systemd:NAME`. */
+export const parseListening = (spec: string): Result.Result<Listening, InvalidValue> => {
+  const descriptor = /^fd:(\d{1,9})$/.exec(spec)?.[1]
+  if (descriptor !== undefined) return Result.succeed({ _tag: "Descriptor", descriptor: Number(descriptor) })
+  // The names are systemd's: FileDescriptorName=, by default that of the socket unit.
+  const systemd = /^systemd(?::([^\s:]+))?$/.exec(spec)
+  if (systemd !== null) return Result.succeed({ _tag: "Systemd", name: systemd[1] })
+  return Result.mapError(
+    parse(spec),
+    ({ reason, value, what }) =>
+      new InvalidValue({
+        what,
+        value,
+        reason: reason === expected ? `${expected.replace(" or ", ", ")}, fd:NUMBER, systemd or systemd:NAME` : reason
+      })
+  )
 }
 
 /** The endpoint as {@link parse} reads it, in Sendmail's spelling. */

@@ -6,6 +6,7 @@ const highWaterMark = 65536
 
 class MemoryTransport implements Transport {
   readonly peer: string
+  readonly address = undefined
   other!: MemoryTransport
   private handlers: Handlers | undefined
   private readonly inbox: Array<Uint8Array> = []

@@ -47,6 +47,12 @@ const plain = {
   SkipBody: single("s")
 }
 
+/** A sign of life while end of message is awaited. */
+export const progress = single("p")
+
+/** A temporary refusal in the MTA's words. */
+export const tempFail = plain.TempFail
+
 /** Whether a hook really gave a verdict, which plain JavaScript does not guarantee. */
 export const isVerdict = (u: unknown): u is Verdict.Verdict =>
   typeof u === "object" && u !== null && "_tag" in u && typeof u._tag === "string" && Object.hasOwn(plain, u._tag)

@@ -15,6 +15,8 @@ export interface Handlers {
 export interface Transport {
   /** Who is at the other end, for logs. */
   readonly peer: string
+  /** Its IP address; undefined where there is none. */
+  readonly address: string | undefined
   /** Starts the flow of data. */
   readonly open: (handlers: Handlers) => void
   /** Queues bytes; false asks to wait for `drain`. The bytes must not change afterwards. */

@@ -2,6 +2,7 @@
 import { actionOf, type Capability } from "../Modification.ts"
 import { Step, type Wanted } from "../Negotiation.ts"
 import type { Definition } from "./definition.ts"
+import type { Limits } from "./program.ts"
 
 const actionsOf = (capabilities: ReadonlyArray<Capability>): number =>
   capabilities.reduce((actions, capability) => actions | actionOf[capability], 0)
@@ -20,7 +21,10 @@ const optionalStages = [
  * message boundaries need it (without an answer to MAIL, Sendmail sends no abort after RSET, and two messages would run
  * into one).
  */
-export const wantedOf = (definition: Definition): Wanted => {
+export const wantedOf = (
+  definition: Definition,
+  limits: Pick<Limits, "recipients"> = { recipients: Infinity }
+): Wanted => {
   const { answers, observes } = definition
   let steps: number = Step.skip | Step.leadingSpace
   for (const [stage, no, noReply] of optionalStages) {
@@ -34,7 +38,8 @@ export const wantedOf = (definition: Definition): Wanted => {
   if (answers.helo === undefined && !(definition.refuseConnection && observes.helo !== undefined)) {
     steps |= Step.noReplyHelo
   }
-  if (answers.rcpt === undefined) steps |= Step.noReplyRcpt
+  // A recipient over the limit is refused at rcpt.
+  if (answers.rcpt === undefined && limits.recipients === Infinity) steps |= Step.noReplyRcpt
   if (definition.rejectedRecipients) steps |= Step.rejectedRecipients
   return {
     actions: actionsOf(definition.modify),

@@ -1,5 +1,5 @@
 /**
- * Listening on Node: TCP (IPv4 and IPv6) and UNIX sockets.
+ * Listening on Node: TCP (IPv4 and IPv6), UNIX sockets and sockets passed by systemd; signals, and what systemd is told.
  *
  * @since 0.1.0
  */
@@ -7,16 +7,17 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
+import * as Queue from "effect/Queue"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import * as Fs from "node:fs"
-import * as Net from "node:net"
-import * as endpoint from "../internal/endpoint.ts"
+import * as drainState from "../internal/drainState.ts"
 import type { Accepting } from "../internal/listener.ts"
-import type { Transport } from "../internal/transport.ts"
+import { InvalidValue } from "../InvalidValue.ts"
 import { Listener, ListenError } from "../MilterServer.ts"
-import { NetTransport } from "./internal/netTransport.ts"
+import { open } from "./internal/open.ts"
+import { Reporter } from "./internal/serviceManager.ts"
+import * as signals from "./internal/signals.ts"
+import * as temporaryFile from "./internal/temporaryFile.ts"
 
 /**
  * Options of {@link layer}.
@@ -24,13 +25,15 @@ import { NetTransport } from "./internal/netTransport.ts"
  * @category models
  * @since 0.1.0
  */
-export interface Options {
+export interface Options<out R = never> {
   /**
    * Where to listen; one place or several.
    *
    * - `inet:PORT@HOST`, `inet6:PORT@HOST` as for libmilter; without `@HOST` it is loopback, never all interfaces
    * - `inet:HOST:PORT` as Postfix writes it
    * - `unix:/path`
+   * - `systemd`: all sockets that systemd has passed; `systemd:NAME`: those with this `FileDescriptorName=`
+   * - `fd:3`: a listening socket that the process was started with
    *
    * Port 0 takes a free one; `Listener.addresses` tells which.
    */
@@ -40,124 +43,123 @@ export interface Options {
    * group, or 0o666 in a directory that only it can enter.
    */
   readonly mode?: number
+  /**
+   * Owner of UNIX sockets, by number or by its name in `/etc/passwd`; the user of the process by default. Only root can give
+   * files away.
+   */
+  readonly owner?: string | number
+  /**
+   * Group of UNIX sockets, by number or by its name in `/etc/group`; that of the process by default. Without root it must be
+   * one that the process belongs to.
+   */
+  readonly group?: string | number
+  /**
+   * Runs at each SIGHUP while the layer lives, one run after the other; signals during a run lead to one more. A failure is
+   * logged and changes nothing. Without it SIGHUP is logged and ignored.
+   */
+  readonly onReload?: Effect.Effect<unknown, unknown, R>
 }
 
 /**
- * Listens while its scope is open. A socket file that an earlier process left behind is removed if nobody listens on it.
+ * Listens while its scope is open.
+ *
+ * **Details**
+ *
+ * - A socket file appears with its owner and mode. One that an earlier process left behind is removed if nobody listens on
+ *   it. The file goes when the server stops accepting, and only if it is still the one that this layer made.
+ * - The first SIGTERM or SIGINT is left to `NodeRuntime.runMain`, which stops the program: connections end in order. At the
+ *   second the process exits at once, with 1.
+ * - Under systemd (`NOTIFY_SOCKET`) it reports when all listeners of the process take connections, when the process was told
+ *   to stop, and reloads. Node cannot send these messages; the program `systemd-notify` does.
+ * - A listener serves one filter. Give each filter a listener of its own; several run in one process.
+ *
+ * **Example** (A UNIX socket for Postfix, and a list that SIGHUP reads again)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { NodeMilterServer } from "effect-milter/node"
+ *
+ * const listener = NodeMilterServer.layer({
+ *   listen: "unix:/var/spool/postfix/filter/filter.sock",
+ *   mode: 0o660,
+ *   group: "postfix",
+ *   onReload: Effect.logInfo("reading the list again")
+ * })
+ * ```
  *
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options: Options): Layer.Layer<Listener, ListenError> =>
-  Layer.effect(
-    Listener,
-    Effect.gen(function*() {
-      const specs = typeof options.listen === "string" ? [options.listen] : options.listen
-      const accepting = yield* Effect.forEach(specs, (spec) => listen(spec, options.mode ?? 0o660))
-      const listener: Accepting = {
-        addresses: accepting.flatMap(({ addresses }) => addresses),
-        accept: (onConnection) => Effect.forEach(accepting, ({ accept }) => accept(onConnection), { discard: true })
-      }
-      return listener
-    })
-  )
+export const layer = <R = never>(
+  options: Options<R>
+): Layer.Layer<Listener, ListenError, Exclude<R, Scope.Scope>> => Layer.effect(Listener, make(options))
 
 /**
- * For `NodeRuntime.runMain`: a server that was told to stop (SIGTERM, SIGINT) and did so exits with 0 instead of 130.
+ * For `NodeRuntime.runMain`: a server that was told to stop (SIGTERM, SIGINT) and did so exits with 0 instead of 130; with 1
+ * if connections had to be cut off because they did not end in time.
  *
  * @category running
  * @since 0.1.0
  */
 export const teardown: Runtime.Teardown = (exit, onExit) =>
-  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
+  Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)
+    ? onExit(drainState.wasOverrun() ? 1 : 0)
+    : Runtime.defaultTeardown(exit, onExit)
 
-// Connections that come between two turns of the accept loop; the kernel caps it (net.core.somaxconn).
-const backlog = 4096
+const make = Effect.fnUntraced(function*<R>(options: Options<R>) {
+  const { group, mode = 0o660, onReload, owner } = options
+  if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
+    // 660 without its 0o is the likely mistake, and a mode that nobody wants.
+    return yield* Effect.die(
+      new InvalidValue({ what: "mode", value: String(mode), reason: "expected a number from 0o000 to 0o777" })
+    )
+  }
+  const specs = typeof options.listen === "string" ? [options.listen] : options.listen
+  if (specs.length === 0) {
+    return yield* new ListenError({ address: "nothing", reason: "InvalidAddress", cause: undefined })
+  }
 
-const listen = Effect.fnUntraced(function*(
-  spec: string,
-  mode: number
-): Effect.fn.Return<Accepting, ListenError, Scope.Scope> {
-  const parsed = endpoint.parse(spec)
-  if (Result.isFailure(parsed)) {
-    return yield* new ListenError({ address: spec, reason: "InvalidAddress", cause: parsed.failure })
+  const fork = Effect.runForkWith(yield* Effect.context())
+  const reporter = yield* Effect.acquireRelease(
+    Effect.sync(() => new Reporter((message) => void fork(Effect.logWarning(message)))),
+    (reporter) => reporter.close
+  )
+  const member: signals.Member = {
+    reload: onReload && (yield* reloader(onReload, reporter)),
+    stopping: () => reporter.stopping(),
+    log: (line) => void fork(line)
   }
-  const where = parsed.success
-  if (where._tag === "Unix") yield* removeStale(where.path)
-  // Connections wait here, unread, until a server takes them.
-  const waiting: Array<Transport> = []
-  let deliver = (transport: Transport): void => {
-    waiting.push(transport)
-  }
-  const server = Net.createServer({ noDelay: true }, (socket) => deliver(new NetTransport(socket)))
-  yield* Effect.acquireRelease(bind(server, spec, where), () => close(server, waiting))
-  if (where._tag === "Unix") yield* Effect.sync(() => Fs.chmodSync(where.path, mode))
-  const address = server.address()
-  return {
-    addresses: [
-      endpoint.format(
-        where._tag === "Tcp" && address !== null && typeof address === "object"
-          ? { _tag: "Tcp", host: address.address, port: address.port }
-          : where
-      )
-    ],
+  yield* Effect.acquireRelease(
+    Effect.sync(() => signals.join(member)),
+    () => Effect.sync(() => signals.leave(member))
+  )
+
+  const listeners = (yield* Effect.forEach(specs, (spec) => open(spec, { group, mode, owner }))).flat()
+  const addresses = listeners.flatMap(({ addresses }) => addresses)
+  const accepting: Accepting = {
+    addresses,
     accept: (onConnection) =>
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          deliver = onConnection
-          waiting.splice(0).forEach(onConnection)
-        }),
-        () =>
-          Effect.sync(() => {
-            deliver = (transport) => transport.destroy()
-          })
-      )
+      Effect.andThen(
+        Effect.forEach(listeners, ({ accept }) => accept(onConnection), { discard: true }),
+        Effect.sync(() => reporter.ready(addresses))
+      ),
+    openFile: temporaryFile.open,
+    stop: Effect.forEach(listeners, ({ stop }) => stop, { concurrency: "unbounded", discard: true })
   }
+  return accepting
 })
 
-const bind = (server: Net.Server, spec: string, where: endpoint.Endpoint): Effect.Effect<void, ListenError> =>
-  Effect.callback((resume) => {
-    const failed = (cause: NodeJS.ErrnoException): void =>
-      resume(Effect.fail(new ListenError({ address: spec, reason: reasons[cause.code ?? ""] ?? "Other", cause })))
-    server.once("error", failed)
-    server.listen(
-      where._tag === "Unix" ? { path: where.path, backlog } : { host: where.host, port: where.port, backlog },
-      () => {
-        server.off("error", failed)
-        // An error of one accept (too many open files) must not end the process; the next accept may succeed.
-        server.on("error", () => undefined)
-        resume(Effect.void)
-      }
-    )
-  })
-
-const close = (server: Net.Server, waiting: ReadonlyArray<Transport>): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    for (const transport of waiting) transport.destroy()
-    server.close(() => resume(Effect.void))
-  })
-
-const reasons: { readonly [code: string]: ListenError["reason"] } = {
-  EADDRINUSE: "AddressInUse",
-  EADDRNOTAVAIL: "AddressNotAvailable",
-  EACCES: "PermissionDenied",
-  EPERM: "PermissionDenied",
-  ENOTFOUND: "InvalidAddress",
-  EAFNOSUPPORT: "AddressNotAvailable",
-  ENOENT: "InvalidAddress"
-}
-
-/** A socket file without a listener refuses connections; only such a one may go. */
-const removeStale = (path: string): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    if (Fs.statSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return resume(Effect.void)
-    const probe = Net.connect({ path })
-    probe.once("connect", () => {
-      probe.destroy()
-      resume(Effect.void)
-    })
-    probe.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "ECONNREFUSED") Fs.rmSync(path, { force: true })
-      resume(Effect.void)
-    })
-  })
+/** Asks for a run of the effect. */
+const reloader = Effect.fnUntraced(function*<R>(onReload: Effect.Effect<unknown, unknown, R>, reporter: Reporter) {
+  const requests = yield* Queue.sliding<void>(1)
+  const run = Effect.gen(function*() {
+    reporter.reloading()
+    yield* Effect.logInfo("SIGHUP: reloading")
+    yield* Effect.scoped(onReload)
+  }).pipe(
+    Effect.catchCause((cause) => Effect.logError("the reload failed", cause)),
+    Effect.ensuring(Effect.sync(() => reporter.reloaded()))
+  )
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Queue.take(requests), run)))
+  return () => void Queue.offerUnsafe(requests, undefined)
+})

@@ -19,6 +19,10 @@ export class NetTransport implements Transport {
     return remoteAddress === undefined ? "a UNIX socket" : `${remoteAddress} port ${remotePort}`
   }
 
+  get address(): string | undefined {
+    return this.socket.remoteAddress
+  }
+
   open(handlers: Handlers): void {
     const { socket } = this
     if (socket.destroyed) {

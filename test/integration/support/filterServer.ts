@@ -10,10 +10,11 @@ import * as Net from "node:net"
 /** Serves a filter in the surrounding scope and gives its address, on TCP and a free port unless told otherwise. */
 export const serve = Effect.fnUntraced(function*<R>(
   filter: Milter.Filter<never, R>,
-  options: NodeMilterServer.Options = { listen: "inet:0" }
+  options: NodeMilterServer.Options = { listen: "inet:0" },
+  serverOptions: MilterServer.Options = {}
 ) {
   const context = yield* Layer.build(
-    MilterServer.layer(filter).pipe(Layer.provideMerge(NodeMilterServer.layer(options)))
+    MilterServer.layer(filter, serverOptions).pipe(Layer.provideMerge(NodeMilterServer.layer(options)))
   )
   const { addresses } = yield* Effect.provideContext(MilterServer.Listener, context)
   return addresses[0]!

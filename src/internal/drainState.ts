@@ -1,0 +1,8 @@
+/** Whether a server of this process had to cut its drain short; the exit code tells it. */
+let overrun = false
+
+export const markOverrun = (): void => {
+  overrun = true
+}
+
+export const wasOverrun = (): boolean => overrun

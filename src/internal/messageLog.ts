@@ -1,0 +1,64 @@
+/** The log line of a message. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
+import { type Ending, endings } from "./metrics.ts"
+
+/** Undefined is left out. */
+export type Facts = { readonly [name: string]: string | number | ReadonlyArray<string> | undefined }
+
+// Longer than any address that RFC 5321 allows.
+const maxLength = 320
+
+// Line breaks, other control characters, and what turns text around or hides in it. A lone surrogate is no text.
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
+const allUnprintable = new RegExp(unprintable, "gu")
+
+/** Text from outside for a log: one line, of limited length, without anything that a terminal or a reader obeys. */
+export const printable = (text: string): string => {
+  const cut = text.length > maxLength ? `${text.slice(0, maxLength)}…` : text
+  if (!unprintable.test(cut)) return cut
+  return cut.replace(allUnprintable, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)
+}
+
+const inspect = Symbol.for("nodejs.util.inspect.custom")
+
+const bare = /^[^\s"=\\]+$/
+
+const render = (value: unknown): string => {
+  const text = Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value)
+  return bare.test(text) ? text : JSON.stringify(text)
+}
+
+/**
+ * Annotations of a log line. Effect's default logger hands them to the console, which would print an object of this size
+ * over many lines; here it asks the object itself.
+ */
+class Annotations {
+  readonly [name: string]: unknown
+
+  constructor(facts: { readonly [name: string]: unknown }) {
+    Object.assign(this, facts)
+  }
+
+  [inspect](): string {
+    return Object.entries(this).map(([name, value]) => `${name}=${render(value)}`).join(" ")
+  }
+}
+
+const lines = new Map(endings.map((ending) => [ending, Effect.logInfo(`message ${ending}`)]))
+
+/** Whether anybody reads what is logged at Info. */
+export const isLogged = (context: Context.Context<never>): boolean =>
+  Context.get(context, References.CurrentLoggers).size > 0 &&
+  !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Info")
+
+/** Writes the line with the annotations of the context and these. */
+export const write = (context: Context.Context<never>, ending: Ending, facts: Facts): void => {
+  const all: { [name: string]: unknown } = { ...Context.get(context, References.CurrentLogAnnotations) }
+  for (const [name, value] of Object.entries(facts)) {
+    if (value !== undefined) all[name] = value
+  }
+  Effect.runForkWith(Context.add(context, References.CurrentLogAnnotations, new Annotations(all)))(lines.get(ending)!)
+}

@@ -1,0 +1,27 @@
+import * as Effect from "effect/Effect"
+import { ListenError } from "../../MilterServer.ts"
+
+const reasons: { readonly [code: string]: ListenError["reason"] } = {
+  EADDRINUSE: "AddressInUse",
+  EEXIST: "AddressInUse",
+  EADDRNOTAVAIL: "AddressNotAvailable",
+  EAFNOSUPPORT: "AddressNotAvailable",
+  EACCES: "PermissionDenied",
+  EPERM: "PermissionDenied",
+  EROFS: "PermissionDenied",
+  EINVAL: "InvalidAddress",
+  ENAMETOOLONG: "InvalidAddress",
+  ENOENT: "InvalidAddress",
+  ENOTDIR: "InvalidAddress",
+  ENOTFOUND: "InvalidAddress"
+}
+
+/** What a call of the system says, for the address as the user wrote it. */
+export const fromSystem = (address: string, cause: unknown): ListenError => {
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
+  return new ListenError({ address, reason: reasons[code] ?? "Other", cause })
+}
+
+/** Calls the system at once. */
+export const attempt = <A>(address: string, call: () => A): Effect.Effect<A, ListenError> =>
+  Effect.try({ try: call, catch: (cause) => fromSystem(address, cause) })

@@ -1,0 +1,134 @@
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Net from "node:net"
+import type { Accepting } from "../../internal/listener.ts"
+import type { Transport } from "../../internal/transport.ts"
+import type { ListenError } from "../../MilterServer.ts"
+import { fromSystem } from "./listenError.ts"
+import { NetTransport } from "./netTransport.ts"
+
+// Connections that come between two turns of the accept loop; the kernel caps it (net.core.somaxconn).
+const backlog = 4096
+
+/** Milliseconds for what sessions have written to go out, when they are over and the listener is to be gone. */
+const linger = 2000
+
+/** Milliseconds for connections that keep coming while the listener stops. */
+const patience = 500
+
+/** `fd` is missing from the types of Node's options. */
+export type Where = Net.ListenOptions & { readonly fd?: number }
+
+/** One listening socket of Node's. */
+export class NetListener implements Accepting {
+  private readonly server: Net.Server
+  private readonly sockets = new Set<Net.Socket>()
+  /** Connections wait here, unread, until a server takes them. */
+  private readonly waiting: Array<Transport> = []
+  private deliver: ((transport: Transport) => void) | undefined = (transport) => void this.waiting.push(transport)
+  private accepting = false
+  private accepted = 0
+  private closed = false
+  addresses: ReadonlyArray<string> = []
+  /** The socket stays open elsewhere, so that what waits in its queue is not lost but for the next process. */
+  shared = false
+  /** Removes the socket file, if there is one. */
+  removeFile = (): void => undefined
+
+  constructor() {
+    this.server = Net.createServer({ noDelay: true }, (socket) => {
+      this.accepted++
+      this.sockets.add(socket)
+      socket.once("close", () => this.sockets.delete(socket))
+      const transport = new NetTransport(socket)
+      if (this.deliver === undefined) transport.destroy()
+      else this.deliver(transport)
+    })
+    this.server.once("close", () => {
+      this.closed = true
+    })
+  }
+
+  /** Binds and listens; the address is for errors. */
+  listen(address: string, where: Where): Effect.Effect<void, ListenError> {
+    return Effect.callback((resume) => {
+      const { server } = this
+      const failed = (cause: Error): void => resume(Effect.fail(fromSystem(address, cause)))
+      server.once("error", failed)
+      server.listen({ ...where, backlog }, () => {
+        server.off("error", failed)
+        // An error of one accept (too many open files) must not end the process; the next accept may succeed.
+        server.on("error", () => undefined)
+        resume(Effect.void)
+      })
+    })
+  }
+
+  /** Host and port, for TCP. */
+  get address(): Net.AddressInfo | undefined {
+    const address = this.server.address()
+    return typeof address === "object" && address !== null ? address : undefined
+  }
+
+  readonly accept = (onConnection: (transport: Transport) => void): Effect.Effect<void, never, Scope.Scope> =>
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        if (this.accepting) return Effect.die(new Error(`${this.addresses.join(", ")} already serves a filter`))
+        this.accepting = true
+        this.deliver = onConnection
+        this.waiting.splice(0).forEach(onConnection)
+        return Effect.void
+      }),
+      () =>
+        Effect.sync(() => {
+          this.accepting = false
+          this.deliver = undefined
+        })
+    )
+
+  readonly stop: Effect.Effect<void> = Effect.callback((resume) => {
+    const close = (): void => {
+      if (this.server.listening) this.server.close()
+      resume(Effect.void)
+    }
+    this.removeFile()
+    if (this.shared) close()
+    else this.emptyQueue(performance.now() + patience, close)
+  })
+
+  /**
+   * Takes the connections that the kernel has accepted for us already, which closing would reset. libuv takes one in each
+   * turn of the event loop; from here a whole turn is two callbacks, so that it surely looks at its sockets in between.
+   */
+  private emptyQueue(deadline: number, done: () => void): void {
+    const { accepted } = this
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.accepted === accepted || performance.now() > deadline) done()
+        else this.emptyQueue(deadline, done)
+      })
+    )
+  }
+
+  /** Stops and waits until the connections are closed. */
+  readonly close: Effect.Effect<void> = Effect.andThen(
+    Effect.suspend(() => this.stop),
+    Effect.callback<void>((resume) => {
+      for (const transport of this.waiting) transport.destroy()
+      this.whenClosed(() => resume(Effect.void))
+    })
+  )
+
+  private whenClosed(done: () => void): void {
+    if (this.closed) return done()
+    // A peer that does not read what was written last must not keep us.
+    const timer = setTimeout(() => this.sockets.forEach((socket) => socket.destroy()), linger)
+    this.server.once("close", () => {
+      clearTimeout(timer)
+      done()
+    })
+  }
+
+  /** For a listener that has not come to listen. */
+  readonly discard: Effect.Effect<void> = Effect.sync(() => void this.server.close())
+}

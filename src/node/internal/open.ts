@@ -1,0 +1,89 @@
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as endpoint from "../../internal/endpoint.ts"
+import { ListenError } from "../../MilterServer.ts"
+import { NetListener } from "./netListener.ts"
+import * as passedSockets from "./passedSockets.ts"
+import * as unixSocket from "./unixSocket.ts"
+
+/** Listens where `spec` says, until the scope closes. */
+export const open = Effect.fnUntraced(function*(
+  spec: string,
+  access: unixSocket.Access
+): Effect.fn.Return<ReadonlyArray<NetListener>, ListenError, Scope.Scope> {
+  const parsed = endpoint.parseListening(spec)
+  if (Result.isFailure(parsed)) {
+    return yield* new ListenError({ address: spec, reason: "InvalidAddress", cause: parsed.failure })
+  }
+  const where = parsed.success
+  switch (where._tag) {
+    case "Tcp":
+      return [yield* acquire((listener) => tcp(listener, spec, where.host, where.port))]
+    case "Unix":
+      return [yield* acquire((listener) => unix(listener, spec, where.path, access))]
+    case "Descriptor":
+      return [yield* acquire((listener) => passed(listener, spec, where.descriptor))]
+    case "Systemd": {
+      const descriptors = passedSockets.fromSystemd(where.name)
+      if (descriptors.length === 0) return yield* notPassed(spec, `process ${process.pid} has ${describeEnvironment()}`)
+      return yield* Effect.forEach(
+        descriptors,
+        (descriptor) =>
+          acquire((listener) => {
+            listener.shared = true // systemd keeps it, for the next start
+            return passed(listener, spec, descriptor)
+          })
+      )
+    }
+  }
+})
+
+const acquire = (listen: (listener: NetListener) => Effect.Effect<void, ListenError>) =>
+  Effect.acquireRelease(
+    Effect.suspend(() => {
+      const listener = new NetListener()
+      return listen(listener).pipe(Effect.onError(() => listener.discard), Effect.as(listener))
+    }),
+    (listener) => listener.close
+  )
+
+const tcp = (listener: NetListener, spec: string, host: string, port: number): Effect.Effect<void, ListenError> =>
+  Effect.map(listener.listen(spec, { host, port }), () => {
+    listener.addresses = [tcpAddress(listener)!]
+  })
+
+const tcpAddress = ({ address }: NetListener): string | undefined =>
+  address && endpoint.format({ _tag: "Tcp", host: address.address, port: address.port })
+
+const unix = (
+  listener: NetListener,
+  spec: string,
+  path: string,
+  access: unixSocket.Access
+): Effect.Effect<void, ListenError> =>
+  Effect.map(unixSocket.listen(spec, path, access, (path) => listener.listen(spec, { path })), (remove) => {
+    listener.addresses = [endpoint.format({ _tag: "Unix", path })]
+    listener.removeFile = remove
+  })
+
+const notPassed = (spec: string, detail: string) =>
+  new ListenError({ address: spec, reason: "NotPassed", cause: new Error(detail) })
+
+const describeEnvironment = (): string =>
+  ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map((name) => `${name}=${process.env[name] ?? ""}`).join(" ")
+
+const passed = (listener: NetListener, spec: string, descriptor: number): Effect.Effect<void, ListenError> =>
+  Effect.suspend(() => {
+    if (!passedSockets.isSocket(descriptor)) return notPassed(spec, `descriptor ${descriptor} is not a socket`)
+    if (!passedSockets.take(descriptor)) {
+      const cause = new Error(`descriptor ${descriptor} is or was in use by another listener of this process`)
+      return new ListenError({ address: spec, reason: "AddressInUse", cause })
+    }
+    const path = passedSockets.pathOf(descriptor)
+    return Effect.map(listener.listen(spec, { fd: descriptor }), () => {
+      listener.addresses = [
+        tcpAddress(listener) ?? (path === undefined ? `fd:${descriptor}` : endpoint.format({ _tag: "Unix", path }))
+      ]
+    })
+  })

@@ -1,0 +1,74 @@
+/**
+ * Signals of the process, shared by all listening layers. Stopping is the business of `NodeRuntime.runMain`, which
+ * interrupts the program at the first SIGTERM or SIGINT; but at the second it only interrupts again, and SIGHUP would end
+ * the process without a word.
+ */
+import * as Effect from "effect/Effect"
+
+/** One listening layer. */
+export interface Member {
+  readonly reload: (() => void) | undefined
+  readonly stopping: () => void
+  readonly log: (line: Effect.Effect<void>) => void
+}
+
+const members = new Set<Member>()
+let installed = false
+let firstStop: number | undefined
+
+// Whoever forwards signals (npm, a shell) may do so in addition to the sender's reaching the whole process group: one stop
+// then arrives twice, milliseconds apart.
+const sameStop = 100
+
+const onStop = (signal: NodeJS.Signals): void => {
+  const now = performance.now()
+  if (firstStop === undefined) {
+    // Nobody but us listens, so nobody would stop: the process ends as if we did not listen either.
+    if (process.listenerCount(signal) === 1) {
+      uninstall()
+      process.kill(process.pid, signal)
+      return
+    }
+    firstStop = now
+    for (const { stopping } of members) stopping()
+  } else if (now - firstStop > sameStop) {
+    for (const { log } of take(1)) log(Effect.logWarning(`${signal} again: ends at once`))
+    process.exit(1)
+  }
+}
+
+const onHangup = (): void => {
+  const reloads = Array.from(members).flatMap(({ reload }) => reload ?? [])
+  for (const reload of reloads) reload()
+  // Others that listen know what to do.
+  if (reloads.length > 0 || process.listenerCount("SIGHUP") > 1) return
+  for (const { log } of take(1)) log(Effect.logInfo("SIGHUP: ignored, there is no onReload"))
+}
+
+const take = (count: number): ReadonlyArray<Member> => Array.from(members).slice(0, count)
+
+const install = (): void => {
+  installed = true
+  // Before others, so that a listener for one time only still counts when ours looks.
+  process.prependListener("SIGTERM", onStop)
+  process.prependListener("SIGINT", onStop)
+  process.on("SIGHUP", onHangup)
+}
+
+const uninstall = (): void => {
+  installed = false
+  process.off("SIGTERM", onStop)
+  process.off("SIGINT", onStop)
+  process.off("SIGHUP", onHangup)
+}
+
+export const join = (member: Member): void => {
+  members.add(member)
+  if (!installed) install()
+}
+
+export const leave = (member: Member): void => {
+  members.delete(member)
+  // While the process is stopping the second signal must count to its end, whatever else there is to release.
+  if (members.size === 0 && firstStop === undefined && installed) uninstall()
+}
