@@ -301,7 +301,7 @@ describe("backpressure", () => {
       for (let index = 0; index < 600; index++) yield* mta.write(Mta.body(String(index)))
       yield* mta.write(Mta.endOfMessage())
       yield* TestClock.adjust("10 minutes")
-      assert.deepStrictEqual(yield* mta.replies, ["Continue"])
+      assert.deepStrictEqual((yield* mta.replies).filter((reply) => reply !== "Progress"), ["Continue"])
       assert.deepStrictEqual(seen, Array.from({ length: 600 }, (_, index) => String(index)))
     }))
 

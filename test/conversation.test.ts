@@ -146,6 +146,13 @@ describe("verdicts", () => {
         ["Continue", "Continue", "Continue", "Continue"]
       )
       assert.strictEqual(chunks, 2)
+      // What the filter does not want to see is not too large for it.
+      const limited = yield* (yield* Mta.serve(filter, { maxBodyBytes: 10 })).open({ steps: 0 })
+      yield* limited.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+      assert.deepStrictEqual(
+        yield* limited.each(Mta.body("a"), Mta.body("b".repeat(20)), Mta.endOfMessage("c".repeat(20))),
+        ["Continue", "Continue", "Continue"]
+      )
     }))
 })
 

@@ -588,6 +588,15 @@ describe("local mail", () => {
       }
     }))
 
+  it.effect("over the limit of recipients is put off as a whole too", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(Milter.make("test").on({}), { maxRecipients: 1 })
+      const mta = yield* server.open()
+      const replies = yield* mta.each(local, Mta.mail(""), Mta.rcpt("a@x"), Mta.rcpt("b@x"), Mta.endOfMessage())
+      assert.deepStrictEqual(replies.slice(0, 4), ["", "Continue", "Continue", "Continue"])
+      assert.match(replies[4]!, /^ReplyCode text="452 4\.5\.3 Too many recipients/)
+    }))
+
   it.effect("keeps the answer of a failed rcpt hook for the message", () =>
     Effect.gen(function*() {
       const filter = Milter.make("test").on({ rcpt: () => Effect.fail("down"), endOfMessage: () => goOn })

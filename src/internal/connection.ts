@@ -50,8 +50,6 @@ interface Running {
   readonly done: Done
   readonly started: number
   readonly deadline: number
-  /** When the next sign of life is due; only while end of message is awaited. */
-  progress: number
   cut: Cut | undefined
   /** When it was interrupted. */
   cutAt: number
@@ -63,6 +61,7 @@ const interrupted = Exit.interrupt()
 const maxDone = 256
 
 const abortCode = 0x41
+const endOfMessageCode = 0x45
 const quitCode = 0x51
 
 /** Runs a connection on an open transport; completes when it is over and all its finalizers have run. */
@@ -87,6 +86,11 @@ class Connection implements Host, Swept {
   /** When bytes came last, and when the frame that is incomplete began. */
   private active: number
   private frameBegan = 0
+  /**
+   * When the next sign of life is due: from the arrival of end of message on, also while hooks are still at what came
+   * before it.
+   */
+  private progress = Infinity
   private bytesRead = 0
   private bytesWritten = 0
   private paused = false
@@ -125,7 +129,10 @@ class Connection implements Host, Swept {
     this.active = now
     this.bytesRead += chunk.length
     if (wasBetween || this.queue.length > before) this.frameBegan = now
-    for (let index = before; index < this.queue.length; index++) this.arrivals.push(now)
+    for (let index = before; index < this.queue.length; index++) {
+      this.arrivals.push(now)
+      this.progress = this.queue[index]!.code === endOfMessageCode ? now + this.program.timeouts.progress : Infinity
+    }
     if (this.running?.stage !== undefined) this.watch(before)
     this.pump()
     if (error !== undefined) {
@@ -278,7 +285,6 @@ class Connection implements Host, Swept {
       },
       started,
       deadline,
-      progress: awaited === "endOfMessage" ? this.arrived + timeouts.progress : Infinity,
       cut: undefined,
       cutAt: 0
     })
@@ -297,7 +303,6 @@ class Connection implements Host, Swept {
       done,
       started: 0,
       deadline: Infinity,
-      progress: Infinity,
       cut: undefined,
       cutAt: 0
     })
@@ -363,8 +368,8 @@ class Connection implements Host, Swept {
       // First the answer, whether or not the hook stops; the next command waits until it has.
       running.done(interrupted, "expired")
       running.fiber.interruptUnsafe()
-    } else if (now >= running.progress && this.writable) {
-      running.progress = now + timeouts.progress
+    } else if (now >= this.progress && running.stage !== undefined && this.writable) {
+      this.progress = now + timeouts.progress
       this.send(replies.progress)
     }
   }

@@ -89,6 +89,8 @@ export class Conversation implements Session {
   private policyFromHelo = false
   /** A failure that could not be answered, for the next message. */
   private pending: Failed | undefined
+  /** A scope that waits for a hook whose time is over to stop. */
+  private unclosed: { readonly scope: Scope.Closeable; readonly exit: Exit.Exit<unknown, unknown> } | undefined
   private readonly overloaded: boolean
   private macrosCut = false
   private warnings = 0
@@ -232,8 +234,10 @@ export class Conversation implements Session {
       case "Unknown":
         return this.unknown(packet)
       case "QuitNewConnection":
-        this.monitor.end(this.connectionExit(Exit.void))
-        return this.closeScope(this.scope, this.connectionExit(Exit.void), () => this.begin())
+        return this.closeScope(this.scope, this.connectionExit(Exit.void), () => {
+          this.monitor.end(this.connectionExit(Exit.void))
+          this.begin()
+        })
       case "Abort":
         return this.macros.endMessage()
       case "Macro":
@@ -416,12 +420,12 @@ export class Conversation implements Session {
         this.reply("rcpt", Verdict.continue)
       })
     }
-    if (message.recipients.length >= this.program.limits.recipients && message.decided === undefined) {
+    message.recipients.push(rcpt)
+    if (message.recipients.length > this.program.limits.recipients && message.decided === undefined) {
       // The sender gives the rest in another message.
       const text = this.worded("Too many recipients")
-      return this.reply("rcpt", Verdict.tempFail({ code: "452", enhanced: "4.5.3", text }))
+      return this.refuseRecipient(message, Verdict.tempFail({ code: "452", enhanced: "4.5.3", text }), undefined)
     }
-    message.recipients.push(rcpt)
     this.messageStage("rcpt", rcpt)
   }
 
@@ -454,11 +458,11 @@ export class Conversation implements Session {
   /** `stage` is the command that brought the bytes; at end of message they are answered together with it. */
   private body(stage: "body" | "endOfMessage", bytes: Uint8Array): void {
     const message = this.message!
-    message.bodyBytes += bytes.length
-    if (message.bodyBytes > this.program.limits.bodyBytes) message.pending ??= this.tooLarge("The message is too large")
     if (message.skipped && message.decided === undefined) {
       return stage === "body" ? this.reply("body", Verdict.continue) : this.endOfMessage()
     }
+    message.bodyBytes += bytes.length
+    if (message.bodyBytes > this.program.limits.bodyBytes) message.pending ??= this.tooLarge("The message is too large")
     if (stage === "body") return this.messageStage("body", { bytes })
     if (message.decided !== undefined || message.pending !== undefined) return this.endOfMessage()
     this.hook("body", { bytes }, message.at, message.fork, (decision) => {
@@ -718,7 +722,10 @@ export class Conversation implements Session {
   }
 
   private closeScope(scope: Scope.Closeable, exit: Exit.Exit<unknown, unknown>, done: () => void): void {
+    let waiting = true
     this.host.whenStopped(() => {
+      waiting = false
+      this.unclosed = undefined
       const finalizers = Scope.closeUnsafe(scope, exit)
       if (finalizers === undefined) return done()
       this.host.startOther(finalizers, false, this.fork, (exit) => {
@@ -726,6 +733,7 @@ export class Conversation implements Session {
         done()
       })
     })
+    if (waiting) this.unclosed = { scope, exit }
   }
 
   private logFinalizer(cause: Cause.Cause<unknown>): Effect.Effect<void> {
@@ -740,7 +748,8 @@ export class Conversation implements Session {
   close(exit: Exit.Exit<void>): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { message } = this
-      let first: Effect.Effect<unknown> | undefined
+      const { unclosed } = this
+      let first = unclosed === undefined ? undefined : Scope.closeUnsafe(unclosed.scope, unclosed.exit)
       if (message !== undefined && !message.closed) {
         const exit = message.refused ?? interrupted
         message.closed = true

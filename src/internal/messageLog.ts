@@ -36,11 +36,7 @@ const render = (value: unknown): string => {
  * over many lines; here it asks the object itself.
  */
 class Annotations {
-  readonly [name: string]: unknown
-
-  constructor(facts: { readonly [name: string]: unknown }) {
-    Object.assign(this, facts)
-  }
+  [name: string]: unknown
 
   [inspect](): string {
     return Object.entries(this).map(([name, value]) => `${name}=${render(value)}`).join(" ")
@@ -56,9 +52,9 @@ export const isLogged = (context: Context.Context<never>): boolean =>
 
 /** Writes the line with the annotations of the context and these. */
 export const write = (context: Context.Context<never>, ending: Ending, facts: Facts): void => {
-  const all: { [name: string]: unknown } = { ...Context.get(context, References.CurrentLogAnnotations) }
+  const annotations = Object.assign(new Annotations(), Context.get(context, References.CurrentLogAnnotations))
   for (const [name, value] of Object.entries(facts)) {
-    if (value !== undefined) all[name] = value
+    if (value !== undefined) annotations[name] = value
   }
-  Effect.runForkWith(Context.add(context, References.CurrentLogAnnotations, new Annotations(all)))(lines.get(ending)!)
+  Effect.runForkWith(Context.add(context, References.CurrentLogAnnotations, annotations))(lines.get(ending)!)
 }

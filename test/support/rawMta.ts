@@ -5,7 +5,6 @@
 import * as Frame from "effect-milter/Frame"
 import type { Filter } from "effect-milter/Milter"
 import * as MilterServer from "effect-milter/MilterServer"
-import { Action, Step } from "effect-milter/Negotiation"
 import * as Packet from "effect-milter/Packet"
 import { ByteString } from "effect-milter/Wire"
 import * as Cause from "effect/Cause"
@@ -33,13 +32,6 @@ const bytes = (text: string): ByteString => ByteString.fromText(text)
 
 /** All that Postfix and Sendmail offer today. */
 export const modern = { version: 6, actions: 0x1ff, steps: 0x1fffff }
-
-/** Everything an MTA can leave out or leave unanswered, so that what is offered is clear from the names. */
-export const noReplies = Step.noReplyConnect | Step.noReplyHelo | Step.noReplyMail | Step.noReplyRcpt |
-  Step.noReplyData |
-  Step.noReplyHeader | Step.noReplyEndOfHeaders | Step.noReplyBody | Step.noReplyUnknown
-
-export const everyAction = Object.values(Action).reduce<number>((all, action) => all | action, 0)
 
 // --- commands
 
