@@ -13,7 +13,6 @@
  *
  * All waits are in real time, whatever the test's clock is.
  */
-import { describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
@@ -25,6 +24,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import { describeWith } from "../../support/prerequisite.ts"
 import { realTime } from "./realTime.ts"
 
 /** Set to keep the temporary directory, with queue and log, after the test. */
@@ -202,23 +202,9 @@ export const missingPrerequisite = (): string | undefined => {
   return undefined
 }
 
-const inContinuousIntegration = (): boolean => !["", "0", "false"].includes(process.env["CI"] ?? "")
-
-/**
- * `describe` for suites that need Postfix. Where there is none the suite is skipped, with the reason in its name; in
- * continuous integration (`CI=true`) it fails instead, so that a broken set-up cannot pass for a green run.
- */
-export const describePostfix = (name: string, suite: () => void): void => {
-  const missing = missingPrerequisite()
-  if (missing === undefined) {
-    describe(name, suite)
-  } else if (inContinuousIntegration()) {
-    describe(name, () => it.effect("needs Postfix", () => new PostfixError({ message: missing })))
-  } else {
-    process.stderr.write(`skipped: ${name}: ${missing}\n`)
-    describe.skip(`${name} (${missing})`, suite)
-  }
-}
+/** `describe` for suites that need Postfix; see {@link describeWith}. */
+export const describePostfix = (name: string, suite: () => void): void =>
+  describeWith(missingPrerequisite(), name, suite)
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Time, files, processes
