@@ -205,6 +205,20 @@ describe("a typed failure becomes the filter's policy", () => {
     }))
 })
 
+describe("without a policy of its own", () => {
+  it.effect("a filter that fails is answered in words that name the session", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("test").on({ mail: () => Effect.die("broken") })
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      yield* mta.write(Mta.mail())
+      const [packet] = yield* mta.packets
+      assert.match(packet?._tag === "ReplyCode" ? packet.text : "", Mta.ownWords)
+      const session = server.logs.at(-1)?.session
+      assert.include(packet?._tag === "ReplyCode" ? packet.text : "", `(session ${String(session)})`)
+    }))
+})
+
 describe("a defect", () => {
   const deaths: ReadonlyArray<readonly [string, () => Effect.Effect<never, Failure>]> = [
     ["Effect.die", () => Effect.die(new Error("boom"))],

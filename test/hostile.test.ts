@@ -15,6 +15,7 @@ import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
+import * as random from "./support/random.ts"
 import { concat, fromHex, split } from "./support/wire.ts"
 
 const folder = new URL("./fixtures/recordings/", import.meta.url)
@@ -32,14 +33,6 @@ const recorded: ReadonlyArray<Uint8Array> = Fs.readdirSync(folder).flatMap((file
   }
   return Array.from(connections.values(), concat)
 })
-
-/** Numbers from 0 (with) to 1 (without), the same for the same seed (mulberry32). */
-const random = (seed: number) => () => {
-  seed = (seed + 0x6d2b79f5) | 0
-  let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-  t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-  return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-}
 
 const mutate = (bytes: Uint8Array, next: () => number): Uint8Array => {
   let result: Uint8Array = bytes.slice(0, next() < 0.2 ? Math.floor(next() * bytes.length) : bytes.length)
@@ -61,7 +54,7 @@ const noise = (next: () => number): Uint8Array =>
 describe("framing and decoders", () => {
   it("answer any bytes with packets or typed errors", () => {
     for (let seed = 0; seed < 3000; seed++) {
-      const next = random(seed)
+      const next = random.make(seed).next
       const bytes = next() < 0.2 ? noise(next) : mutate(recorded[seed % recorded.length]!, next)
       const frames: Array<Frame.Frame> = []
       const decoder = Frame.makeDecoder()
@@ -227,7 +220,7 @@ layer(Server, { excludeTestServices: true })("a server on a real socket", (it) =
       const to = yield* port
       yield* Effect.forEach(Array.from({ length: 1500 }, (_, seed) => seed), (seed) =>
         Effect.gen(function*() {
-          const next = random(seed)
+          const next = random.make(seed).next
           const sent = next() < 0.1 ? noise(next) : mutate(recorded[seed % recorded.length]!, next)
           const received = yield* talk(to, split(sent, [1 + Math.floor(next() * 300)]), { end: true })
           const frames: Array<Frame.Frame> = []

@@ -57,8 +57,14 @@ interface Running {
 
 const interrupted = Exit.interrupt()
 
-/** How many frames that are done with may stay in the queue. */
+/** How many frames that are done with may leave a place in the queue. */
 const maxDone = 256
+
+/** What takes the place of one. */
+const done: Frame.Frame = { code: 0, bytes: new Uint8Array(0), offset: 0, limit: 0, position: 0 }
+
+/** Bytes of commands that wait; reading pauses at more. */
+const maxQueuedBytes = 262_144
 
 const abortCode = 0x41
 const endOfMessageCode = 0x45
@@ -71,6 +77,8 @@ export const run = (program: Program, transport: Transport): Effect.Effect<void>
     return connection.interrupt
   })
 
+const lengthOf = ({ limit, offset }: Frame.Frame): number => limit - offset
+
 class Connection implements Host, Swept {
   private readonly program: Program
   private readonly transport: Transport
@@ -81,6 +89,7 @@ class Connection implements Host, Swept {
   /** When each frame of the queue arrived. */
   private arrivals: Array<number> = []
   private head = 0
+  private queuedBytes = 0
   /** When the command that is being answered arrived. */
   private arrived = 0
   /** When bytes came last, and when the frame that is incomplete began. */
@@ -131,13 +140,14 @@ class Connection implements Host, Swept {
     if (wasBetween || this.queue.length > before) this.frameBegan = now
     for (let index = before; index < this.queue.length; index++) {
       this.arrivals.push(now)
+      this.queuedBytes += lengthOf(this.queue[index]!)
       this.progress = this.queue[index]!.code === endOfMessageCode ? now + this.program.timeouts.progress : Infinity
     }
     if (this.running?.stage !== undefined) this.watch(before)
     this.pump()
     if (error !== undefined) {
       this.fail(error)
-    } else if (!this.paused && this.queue.length - this.head > this.program.limits.queuedPackets) {
+    } else if (!this.paused && this.waits(1)) {
       this.paused = true
       this.transport.pause()
     }
@@ -184,13 +194,15 @@ class Connection implements Host, Swept {
   private pump(): void {
     while (this.running === undefined && this.writable && !this.finished && this.head < this.queue.length) {
       this.arrived = this.arrivals[this.head]!
-      const frame = this.queue[this.head++]!
+      const frame = this.queue[this.head]!
+      this.queue[this.head++] = done
+      this.queuedBytes -= lengthOf(frame)
       if (this.head === this.queue.length) {
         this.queue = []
         this.arrivals = []
         this.head = 0
       } else if (this.head === maxDone) {
-        // A queue that is never empty, behind slow hooks and a fast MTA, must not keep the whole message.
+        // A queue that is never empty, behind slow hooks and a fast MTA, must not grow.
         this.queue = this.queue.slice(maxDone)
         this.arrivals = this.arrivals.slice(maxDone)
         this.head = 0
@@ -198,10 +210,18 @@ class Connection implements Host, Swept {
       this.process(frame)
     }
     if (this.finished) return
-    if (this.paused && this.queue.length - this.head <= this.program.limits.queuedPackets / 2) {
+    if (this.paused && !this.waits(0.5)) {
       this.paused = false
+      // What is incomplete could not go on meanwhile.
+      this.frameBegan = this.program.clock.currentTimeMillisUnsafe()
       this.transport.resume()
     }
+  }
+
+  /** Whether more waits than this share of what may. */
+  private waits(share: number): boolean {
+    return this.queue.length - this.head > this.program.limits.queuedPackets * share ||
+      this.queuedBytes > maxQueuedBytes * share
   }
 
   private process(frame: Frame.Frame): void {
@@ -246,7 +266,7 @@ class Connection implements Host, Swept {
   }
 
   private readonly onWarning = (warning: PacketWarning): void =>
-    this.conversation.warn(`${warning.command}: ${warning.message} (offset ${warning.offset})`)
+    this.conversation.session.warn(`${warning.command}: ${warning.message} (offset ${warning.offset})`)
 
   // --- for the conversation
 
@@ -334,7 +354,7 @@ class Connection implements Host, Swept {
   fail(error: { readonly _tag: string; readonly message: string }): void {
     if (this.finished) return
     this.program.monitor.error(error._tag)
-    this.conversation.log(
+    this.conversation.session.log(
       Effect.logWarning(`${error._tag}: ${error.message}; closing the connection from ${this.transport.peer}`)
     )
     this.finish(interrupted, "close")
@@ -376,7 +396,9 @@ class Connection implements Host, Swept {
 
   private timeUp(kind: string, what: string, how: "close" | "destroy"): void {
     this.program.monitor.error(kind)
-    this.conversation.log(Effect.logWarning(`${kind}: ${what}; closing the connection from ${this.transport.peer}`))
+    this.conversation.session.log(
+      Effect.logWarning(`${kind}: ${what}; closing the connection from ${this.transport.peer}`)
+    )
     this.finish(interrupted, how)
   }
 

@@ -3,58 +3,31 @@
  * message or connection, and what they decide becomes packets.
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as ClientAddress from "../ClientAddress.ts"
 import { Mailbox, Parameters } from "../Envelope.ts"
 import type * as Frame from "../Frame.ts"
 import { HeaderValue } from "../Header.ts"
-import * as Macros from "../Macros.ts"
 import { type Agreement, negotiate, Step } from "../Negotiation.ts"
 import * as Packet from "../Packet.ts"
-import type { Outcome, Rcpt, Session, Stage } from "../Stage.ts"
+import type { Outcome, Rcpt, Stage } from "../Stage.ts"
 import * as Verdict from "../Verdict.ts"
 import { ByteString, PacketError, Writer } from "../Wire.ts"
-import type { Fork, Host } from "./connection.ts"
+import type { Host } from "./connection.ts"
 import { type At, type Definition, Failed, type Policy } from "./definition.ts"
 import * as editor from "./editor.ts"
-import type { MessageMonitor, SessionMonitor } from "./monitor.ts"
+import { type Decision, Hooks, type Owner } from "./hooks.ts"
+import * as messages from "./message.ts"
+import type { Message } from "./message.ts"
 import type { Program } from "./program.ts"
 import * as replies from "./replies.ts"
-
-type Decision = Verdict.Verdict | Failed | undefined
+import { SmtpSession } from "./smtpSession.ts"
 
 type MessageStage = Exclude<replies.AnsweredStage, "connect" | "helo" | "unknown">
-
-interface Message {
-  readonly scope: Scope.Closeable
-  readonly fork: Fork
-  at: At
-  readonly parameters: Parameters
-  readonly recipients: Array<Rcpt>
-  /** Settled before its end; an MTA that goes on all the same gets this again. */
-  decided: Verdict.OfMessage | undefined
-  /** DATA was refused, which is how the message ends unless the client tries DATA again. */
-  refused: Exit.Exit<Outcome, unknown> | undefined
-  /** A failure at a stage without an answer, kept for the next one that has. */
-  pending: Failed | undefined
-  skipped: boolean
-  closed: boolean
-  headers: number
-  headerBytes: number
-  bodyBytes: number
-  readonly monitor: MessageMonitor
-  readonly began: number
-  /** The stage of the latest verdict, and that verdict unless it was continue. */
-  stage: Stage
-  verdict: Verdict.Verdict["_tag"] | undefined
-  queueId: string | undefined
-}
 
 /** An answer could not be sent to its end: the spool failed, or the connection. */
 class BrokenAnswer extends Data.TaggedError("BrokenAnswer")<{ readonly cause: Cause.Cause<unknown> }> {
@@ -67,21 +40,18 @@ const interrupted = Exit.interrupt()
 
 const nothing = {}
 
-const maxWarnings = 10
-
-export class Conversation implements Session {
+export class Conversation implements Owner {
   private readonly program: Program
-  private readonly definition: Definition
   private readonly host: Host
+  private readonly hooks: Hooks
   private readonly writer = new Writer()
+  private readonly overloaded: boolean
   private agreement: Agreement | undefined
   private offeredActions = 0
+  session: SmtpSession
   private message: Message | undefined
-  private scope!: Scope.Closeable
-  private context!: Context.Context<never>
-  private fork!: Fork
-  private at!: At
   private stage: replies.AnsweredStage = "connect"
+  private at!: At
   private stateBuilt = false
   private connectionFailure: Cause.Cause<unknown> | undefined
   /** The answer at each MAIL of this SMTP session, once something before has settled that. */
@@ -91,29 +61,27 @@ export class Conversation implements Session {
   private pending: Failed | undefined
   /** A scope that waits for a hook whose time is over to stop. */
   private unclosed: { readonly scope: Scope.Closeable; readonly exit: Exit.Exit<unknown, unknown> } | undefined
-  private readonly overloaded: boolean
-  private macrosCut = false
-  private warnings = 0
-  private monitor!: SessionMonitor
-
-  id = ""
-  hostname = ""
-  client: ClientAddress.ClientAddress = ClientAddress.unknown
-  heloName: string | undefined
-  origin: "smtp" | "local" = "smtp"
-  readonly macros: Macros.MacroStore
 
   constructor(program: Program, host: Host) {
     this.program = program
-    this.definition = program.definition
     this.host = host
-    this.macros = new Macros.MacroStore({ macros: program.limits.macros, bytes: program.limits.macroBytes })
+    this.hooks = new Hooks(program, host, this)
     this.overloaded = program.connections.size >= program.limits.connections
-    this.begin()
+    this.session = this.begin()
   }
 
-  get agreed(): Session["agreed"] {
-    return this.agreement ?? { version: 0, actions: 0, steps: 0 }
+  /** An SMTP session begins: the first of this connection, or the next one after QUIT_NC. */
+  private begin(): SmtpSession {
+    const session = new SmtpSession(this.program, this.agreement ?? { version: 0, actions: 0, steps: 0 })
+    this.at = { session, connection: undefined }
+    this.stateBuilt = false
+    this.connectionFailure = undefined
+    this.policyFromHelo = false
+    this.pending = undefined
+    this.policy = this.overloaded
+      ? Verdict.tempFail({ code: "421", enhanced: "4.3.2", text: session.worded("Too many connections") })
+      : undefined
+    return session
   }
 
   /** Whether a message has begun and its end was not reached. */
@@ -132,63 +100,17 @@ export class Conversation implements Session {
     return this.message !== undefined && !this.message.closed
   }
 
-  /** An SMTP session begins: the first of this connection, or the next one after QUIT_NC. */
-  private begin(): void {
-    this.id = this.program.nextId()
-    this.hostname = ""
-    this.client = ClientAddress.unknown
-    this.heloName = undefined
-    this.origin = "smtp"
-    this.macros.reset()
-    this.stateBuilt = false
-    this.connectionFailure = undefined
-    this.policy = undefined
-    this.policyFromHelo = false
-    this.pending = undefined
-    this.macrosCut = false
-    this.warnings = 0
-    this.scope = Scope.makeUnsafe()
-    const annotations = Context.get(this.program.context, References.CurrentLogAnnotations)
-    const context = this.program.context.pipe(
-      Context.add(References.CurrentLogAnnotations, { ...annotations, session: this.id }),
-      Context.add(Scope.Scope, this.scope)
-    ) as Context.Context<never> // what hooks need is in it, and they have been typed against that
-    this.monitor = this.program.monitor.session(this, context)
-    this.context = this.monitor.context
-    this.fork = Effect.runForkWith(this.context)
-    this.at = { session: this, connection: undefined }
-    if (this.overloaded) {
-      this.policy = Verdict.tempFail({ code: "421", enhanced: "4.3.2", text: this.worded("Too many connections") })
-    }
-  }
-
   /** A hook that did not finish at once took this long. */
   timed(stage: Stage, milliseconds: number): void {
-    const monitor = this.message?.monitor ?? this.monitor
+    const monitor = this.message?.monitor ?? this.session.monitor
     monitor.hook(stage, milliseconds)
-  }
-
-  log(effect: Effect.Effect<void>): void {
-    this.fork(effect)
-  }
-
-  /** A peer that is full of oddities must not fill the log as well. */
-  warn(text: string): void {
-    this.warnings++
-    if (this.warnings < maxWarnings) this.log(Effect.logWarning(text))
-    else if (this.warnings === maxWarnings) this.log(Effect.logWarning(`${text}; no more warnings of this session`))
-  }
-
-  /** A text of the library's own in a reply: who reads it can find the session in the log. */
-  private worded(text: string): string {
-    return `${text} (session ${this.id})`
   }
 
   // --- commands
 
   /** A command has arrived: `code` is its letter. */
   command(code: number): void {
-    this.macros.command(code)
+    this.session.macros.command(code)
   }
 
   macro(frame: Frame.Frame): void {
@@ -197,13 +119,7 @@ export class Conversation implements Session {
         new PacketError({ offset: frame.position + 5, expected: "the letter of a command", command: "Macro" })
       )
     }
-    const defined = this.macros.define(
-      frame.bytes[frame.offset]!,
-      ByteString.fromBytes(frame.bytes.subarray(frame.offset + 1, frame.limit))
-    )
-    if (defined === "complete" || (defined === "truncated" && this.macrosCut)) return
-    this.macrosCut = defined === "truncated"
-    this.warn(`Macro: the list is ${defined} (offset ${frame.position})`)
+    this.session.define(frame)
   }
 
   act(packet: Packet.MtaPacket): void {
@@ -234,12 +150,12 @@ export class Conversation implements Session {
       case "Unknown":
         return this.unknown(packet)
       case "QuitNewConnection":
-        return this.closeScope(this.scope, this.connectionExit(Exit.void), () => {
-          this.monitor.end(this.connectionExit(Exit.void))
-          this.begin()
+        return this.closeScope(this.session.scope, this.connectionExit(Exit.void), () => {
+          this.session.monitor.end(this.connectionExit(Exit.void))
+          this.session = this.begin()
         })
       case "Abort":
-        return this.macros.endMessage()
+        return this.session.macros.endMessage()
       case "Macro":
       case "Quit":
         return
@@ -252,7 +168,7 @@ export class Conversation implements Session {
     const wantedSteps = this.overloaded ? wanted.steps & ~Step.noReplyConnect : wanted.steps
     const result = negotiate({ ...wanted, steps: wantedSteps }, offered)
     if (Result.isFailure(result)) return this.host.fail(result.failure)
-    const { actions, macros, steps, version } = this.agreement = result.success
+    const { actions, macros, steps, version } = this.agreement = this.session.agreed = result.success
     this.offeredActions = offered.actions
     this.host.send(Packet.encode({ _tag: "Negotiated", version, actions, steps, macros }))
   }
@@ -260,20 +176,13 @@ export class Conversation implements Session {
   private connect(packet: Packet.Connect): void {
     const client = ClientAddress.fromPacket(packet.address)
     if (Result.isFailure(client)) return this.malformed("Connect", client.failure)
-    this.client = client.success
-    this.hostname = ByteString.toText(packet.hostname)
-    const { address } = packet
-    // Postfix feeds mail that did not come by SMTP through a made-up session from port 0 of this host, Sendmail (-bs)
-    // through one without an address.
-    this.origin = this.hostname === "localhost" &&
-        (address._tag === "Unknown" || (address._tag !== "Unix" && address.port === 0))
-      ? "local"
-      : "smtp"
-    this.withState(() => this.connectionStage("connect", { hostname: this.hostname, client: this.client }))
+    const { session } = this
+    session.connect(packet, client.success)
+    this.withState(() => this.connectionStage("connect", { hostname: session.hostname, client: session.client }))
   }
 
   private helo(packet: Packet.Helo): void {
-    const name = this.heloName = ByteString.toText(packet.name)
+    const name = this.session.heloName = ByteString.toText(packet.name)
     this.withState(() => {
       if (this.policyFromHelo) {
         this.policy = undefined
@@ -286,11 +195,11 @@ export class Conversation implements Session {
   private unknown(packet: Packet.Unknown): void {
     this.withState(() => {
       if (this.policy !== undefined) return this.reply("unknown", Verdict.continue)
-      this.hook(
+      this.hooks.run(
         "unknown",
         { line: ByteString.toText(packet.line), raw: packet.line },
         this.at,
-        this.fork,
+        this.session.fork,
         (decision) => {
           if (decision instanceof Failed && !this.answers("unknown")) return this.postpone(decision)
           const verdict = decision instanceof Failed ? decision.policy : decision
@@ -314,12 +223,12 @@ export class Conversation implements Session {
     const build = this.definition.connection
     if (this.stateBuilt || build === undefined || this.overloaded) return next()
     this.stateBuilt = true
-    this.execute("connect", () => build(this), this.fork, (result) => {
+    this.hooks.execute("connect", () => build(this.session), this.session.fork, (result) => {
       if (result instanceof Failed) {
         this.connectionFailure = result.cause
         this.policy = result.policy
       } else {
-        this.at = { session: this, connection: result }
+        this.at = { session: this.session, connection: result }
       }
       next()
     })
@@ -328,7 +237,7 @@ export class Conversation implements Session {
   private connectionStage(stage: "connect" | "helo", event: unknown): void {
     // Once all messages of the session are settled no more hooks run; the state they need may not even exist.
     if (this.policy !== undefined) return this.reply(stage, this.refusal(this.connectionFailure !== undefined))
-    this.hook(stage, event, this.at, this.fork, (decision) => {
+    this.hooks.run(stage, event, this.at, this.session.fork, (decision) => {
       if (decision instanceof Failed) {
         this.policy = decision.policy
         return this.reply(stage, this.refusal(true))
@@ -359,9 +268,9 @@ export class Conversation implements Session {
   private mail(packet: Packet.Mail): void {
     this.withState(() => {
       const mail = { sender: new Mailbox(packet.sender), parameters: new Parameters(packet.parameters) }
-      const message = this.message = this.newMessage(mail)
+      const message = this.message = messages.open(this.session, this.at.connection, mail, this.now)
       if (this.program.draining) {
-        const text = this.worded("Service is restarting")
+        const text = this.session.worded("Service is restarting")
         return this.decide("mail", message, Verdict.tempFail({ code: "421", enhanced: "4.3.2", text }))
       }
       const failure = this.policy === undefined
@@ -371,7 +280,7 @@ export class Conversation implements Session {
       if (failure !== undefined) return this.decide("mail", message, failure)
       const build = this.definition.message
       if (build === undefined) return this.messageStage("mail", mail)
-      this.execute("mail", () => build(mail, this.at), message.fork, (state) => {
+      this.hooks.execute("mail", () => build(mail, this.at), message.fork, (state) => {
         if (state instanceof Failed) return this.decide("mail", message, state)
         message.at = { ...message.at, message: state }
         this.messageStage("mail", mail)
@@ -379,42 +288,14 @@ export class Conversation implements Session {
     })
   }
 
-  private newMessage(mail: { readonly sender: Mailbox; readonly parameters: Parameters }): Message {
-    const scope = Scope.makeUnsafe()
-    const recipients: Array<Rcpt> = []
-    const envelope = { sender: mail.sender, parameters: mail.parameters, recipients }
-    const context = Context.add(this.context, Scope.Scope, scope) as Context.Context<never>
-    const monitor = this.monitor.message(mail, context)
-    return {
-      scope,
-      fork: Effect.runForkWith(monitor.context),
-      at: { session: this, connection: this.at.connection, message: undefined, envelope },
-      parameters: mail.parameters,
-      recipients,
-      decided: undefined,
-      refused: undefined,
-      pending: undefined,
-      skipped: false,
-      closed: false,
-      headers: 0,
-      headerBytes: 0,
-      bodyBytes: 0,
-      monitor,
-      began: this.program.clock.currentTimeMillisUnsafe(),
-      stage: "mail",
-      verdict: undefined,
-      queueId: undefined
-    }
-  }
-
   private rcpt(packet: Packet.Rcpt): void {
     const message = this.message!
     const rcpt: Rcpt = { recipient: new Mailbox(packet.recipient), parameters: new Parameters(packet.parameters) }
-    if (this.hasStep(Step.rejectedRecipients) && this.macros.raw("rcpt_mailer") === "error") {
+    if (this.hasStep(Step.rejectedRecipients) && this.session.macros.raw("rcpt_mailer") === "error") {
       if (message.decided !== undefined) return this.reply("rcpt", message.decided)
-      const code = this.macros.get("rcpt_host") ?? ""
-      const text = this.macros.get("rcpt_addr") ?? ""
-      return this.hook("rejectedRecipient", { ...rcpt, code, text }, message.at, message.fork, (decision) => {
+      const code = this.session.macros.get("rcpt_host") ?? ""
+      const text = this.session.macros.get("rcpt_addr") ?? ""
+      return this.hooks.run("rejectedRecipient", { ...rcpt, code, text }, message.at, message.fork, (decision) => {
         // The MTA ignores this answer, so a failure waits for the next one.
         if (decision instanceof Failed) message.pending ??= decision
         this.reply("rcpt", Verdict.continue)
@@ -423,7 +304,7 @@ export class Conversation implements Session {
     message.recipients.push(rcpt)
     if (message.recipients.length > this.program.limits.recipients && message.decided === undefined) {
       // The sender gives the rest in another message.
-      const text = this.worded("Too many recipients")
+      const text = this.session.worded("Too many recipients")
       return this.refuseRecipient(message, Verdict.tempFail({ code: "452", enhanced: "4.5.3", text }), undefined)
     }
     this.messageStage("rcpt", rcpt)
@@ -443,7 +324,7 @@ export class Conversation implements Session {
   private tooLarge(text: string): Failed {
     const policy = this.program.limits.tooLarge === "pass"
       ? "pass"
-      : Verdict.reject({ code: "552", enhanced: "5.3.4", text: this.worded(text) })
+      : Verdict.reject({ code: "552", enhanced: "5.3.4", text: this.session.worded(text) })
     return new Failed(policy, Cause.empty)
   }
 
@@ -452,7 +333,7 @@ export class Conversation implements Session {
     const message = this.message!
     if (message.decided !== undefined) return this.reply(stage, message.decided)
     if (message.pending !== undefined) return this.decide(stage, message, message.pending)
-    this.hook(stage, event, message.at, message.fork, (decision) => this.decide(stage, message, decision))
+    this.hooks.run(stage, event, message.at, message.fork, (decision) => this.decide(stage, message, decision))
   }
 
   /** `stage` is the command that brought the bytes; at end of message they are answered together with it. */
@@ -465,7 +346,7 @@ export class Conversation implements Session {
     if (message.bodyBytes > this.program.limits.bodyBytes) message.pending ??= this.tooLarge("The message is too large")
     if (stage === "body") return this.messageStage("body", { bytes })
     if (message.decided !== undefined || message.pending !== undefined) return this.endOfMessage()
-    this.hook("body", { bytes }, message.at, message.fork, (decision) => {
+    this.hooks.run("body", { bytes }, message.at, message.fork, (decision) => {
       const goesOn = decision === undefined ||
         (!(decision instanceof Failed) && (decision._tag === "Continue" || decision._tag === "SkipBody"))
       if (goesOn) this.endOfMessage()
@@ -477,7 +358,7 @@ export class Conversation implements Session {
     const message = this.message!
     if (message.decided !== undefined) {
       this.reply("endOfMessage", message.decided)
-      return this.abort(() => this.macros.endMessage())
+      return this.abort(() => this.session.macros.endMessage())
     }
     if (message.pending !== undefined) {
       return this.messageStage("endOfMessage", nothing)
@@ -487,7 +368,7 @@ export class Conversation implements Session {
       leadingSpace: this.hasStep(Step.leadingSpace),
       smtpUtf8: message.parameters.smtpUtf8
     }))
-    this.hook(
+    this.hooks.run(
       "endOfMessage",
       nothing,
       { ...message.at, edit },
@@ -530,7 +411,7 @@ export class Conversation implements Session {
       case "TempFail":
         if (stage === "rcpt") return this.refuseRecipient(message, verdict, failure)
         if (stage !== "data") break
-        message.refused = this.exitOf(verdict, failure)
+        message.refused = messages.exitOf(this.definition.name, verdict, failure)
         message.stage = stage
         message.verdict = verdict._tag
         return this.reply(stage, verdict)
@@ -544,7 +425,7 @@ export class Conversation implements Session {
     failure: Failed | undefined
   ): void {
     message.recipients.pop()
-    if (this.origin === "smtp") return this.reply("rcpt", verdict)
+    if (this.session.origin === "smtp") return this.reply("rcpt", verdict)
     // Postfix takes a refused recipient of local mail for a broken configuration and keeps the mail for ever: it is given
     // for the message instead.
     message.pending ??= failure ?? new Failed(verdict, Cause.empty)
@@ -561,13 +442,13 @@ export class Conversation implements Session {
   ): void {
     message.stage = stage
     message.verdict = verdict._tag
-    message.queueId = this.macros.get("i")
+    message.queueId = this.session.macros.get("i")
     const passes = verdict._tag === "Continue" || verdict._tag === "AcceptMessage"
     const settle = (): void => {
       message.decided = verdict
       if (stage === "endOfMessage") this.message = undefined
-      this.macros.endMessage()
-      this.closeMessage(message, this.exitOf(verdict, failure), () => undefined)
+      this.session.macros.endMessage()
+      this.closeMessage(message, messages.exitOf(this.definition.name, verdict, failure), () => undefined)
     }
     if (!passes || edits === undefined || editor.isEmpty(edits)) {
       this.reply(stage, verdict)
@@ -582,25 +463,20 @@ export class Conversation implements Session {
     })
   }
 
-  /** What the finalizers of a message learn from its last verdict. */
-  private exitOf(verdict: Verdict.OfMessage, failure: Failed | undefined): Exit.Exit<Outcome, unknown> {
-    return failure !== undefined && failure.cause.reasons.length > 0
-      ? Exit.failCause(failure.cause)
-      : Exit.succeed(this.outcomeOf(verdict))
+  /** The MTA gave the message up while a hook ran. The abort waits behind this command, which is answered all the same. */
+  aborted(): void {
+    this.message!.decided = Verdict.tempFail()
+    this.reply(this.stage, Verdict.tempFail())
+    // After end of message it finds no message to end.
+    if (this.stage === "endOfMessage") this.abort(() => this.session.macros.endMessage())
   }
 
-  private outcomeOf(verdict: Verdict.OfMessage): Outcome {
-    switch (verdict._tag) {
-      case "Reject":
-        return { _tag: "Rejected", by: this.definition.name }
-      case "TempFail":
-        return { _tag: "TempFailed", by: this.definition.name }
-      case "DiscardMessage":
-        return { _tag: "Discarded", by: this.definition.name }
-      case "AcceptMessage":
-      case "Continue":
-        return { _tag: "Accepted" }
-    }
+  private get definition(): Definition {
+    return this.program.definition
+  }
+
+  private get now(): number {
+    return this.program.clock.currentTimeMillisUnsafe()
   }
 
   private hasStep(bit: number): boolean {
@@ -625,80 +501,6 @@ export class Conversation implements Session {
     this.host.fail(error)
   }
 
-  // --- running user code
-
-  private hook(stage: Stage, event: unknown, at: At, fork: Fork, done: (decision: Decision) => void): void {
-    const answer = this.definition.answers[stage]
-    if (answer === undefined) {
-      const observe = this.definition.observes[stage]
-      if (observe === undefined) return done(undefined)
-      return this.execute(
-        stage,
-        () => observe(event, at),
-        fork,
-        (result) => done(result instanceof Failed ? result : undefined)
-      )
-    }
-    this.execute(stage, () => answer(event, at), fork, (result) => {
-      if (result instanceof Failed || replies.isVerdict(result)) return done(result)
-      done(
-        this.defect(stage, Cause.die(new TypeError(`the hook gave no verdict but a value of type ${typeof result}`)))
-      )
-    })
-  }
-
-  /** Runs an effect of the filter and hands on what it gave, or `Failed`. */
-  private execute(
-    stage: Stage,
-    make: () => Effect.Effect<unknown, unknown>,
-    fork: Fork,
-    done: (result: unknown) => void
-  ): void {
-    let effect: Effect.Effect<unknown, unknown>
-    try {
-      effect = make()
-    } catch (defect) {
-      effect = Exit.die(defect)
-    }
-    if (Exit.isExit(effect) && Exit.isSuccess(effect) && this.definition.guard === undefined) return done(effect.value)
-    const { guard } = this.definition
-    this.host.start(stage, this.handled(stage, guard === undefined ? effect : guard(effect)), fork, (exit, cut) => {
-      if (cut === undefined) return done(Exit.isSuccess(exit) ? exit.value : this.defect(stage, exit.cause))
-      if (cut === "expired") return done(this.expired(stage))
-      // The abort waits behind this command, which is answered all the same, once.
-      this.message!.decided = Verdict.tempFail()
-      this.reply(this.stage, Verdict.tempFail())
-      // After end of message it finds no message to end.
-      if (this.stage === "endOfMessage") this.abort(() => this.macros.endMessage())
-    })
-  }
-
-  private handled(stage: Stage, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> {
-    const { onFailure } = this.definition
-    if (onFailure === undefined) return effect
-    return Effect.catch(
-      effect,
-      (error) => Effect.map(onFailure(error, { stage }), (policy) => new Failed(policy, Cause.fail(error)))
-    )
-  }
-
-  private defect(stage: Stage, cause: Cause.Cause<unknown>): Failed {
-    this.program.monitor.error("Defect")
-    this.log(Effect.logError(`${this.definition.name} failed at ${stage}`, cause))
-    return new Failed(this.onDefect(), cause)
-  }
-
-  /** The time for the answer is over. Its scopes learn of an interruption, since that is what happens to the hook. */
-  private expired(stage: Stage): Failed {
-    this.program.monitor.error("CommandTimeout")
-    this.log(Effect.logWarning(`CommandTimeout: ${this.definition.name} did not answer ${stage} in time`))
-    return new Failed(this.onDefect(), Cause.interrupt())
-  }
-
-  private onDefect(): Policy {
-    return this.definition.onDefect ?? Verdict.tempFail()
-  }
-
   // --- scopes
 
   private closeMessage(message: Message, exit: Exit.Exit<Outcome, unknown>, done: () => void): void {
@@ -716,8 +518,8 @@ export class Conversation implements Session {
       stage: aborted ? this.stage : message.stage,
       verdict: message.verdict,
       recipients: message.recipients,
-      queueId: message.queueId ?? this.macros.get("i"),
-      milliseconds: this.program.clock.currentTimeMillisUnsafe() - message.began
+      queueId: message.queueId ?? this.session.macros.get("i"),
+      milliseconds: this.now - message.began
     })
   }
 
@@ -728,8 +530,8 @@ export class Conversation implements Session {
       this.unclosed = undefined
       const finalizers = Scope.closeUnsafe(scope, exit)
       if (finalizers === undefined) return done()
-      this.host.startOther(finalizers, false, this.fork, (exit) => {
-        if (Exit.isFailure(exit)) this.log(this.logFinalizer(exit.cause))
+      this.host.startOther(finalizers, false, this.session.fork, (exit) => {
+        if (Exit.isFailure(exit)) this.session.log(this.logFinalizer(exit.cause))
         done()
       })
     })
@@ -756,10 +558,12 @@ export class Conversation implements Session {
         this.report(message, exit)
         first = Scope.closeUnsafe(message.scope, exit)
       }
-      this.monitor.end(this.connectionExit(exit))
-      const second = Effect.suspend(() => Scope.closeUnsafe(this.scope, this.connectionExit(exit)) ?? Effect.void)
+      this.session.monitor.end(this.connectionExit(exit))
+      const second = Effect.suspend(() =>
+        Scope.closeUnsafe(this.session.scope, this.connectionExit(exit)) ?? Effect.void
+      )
       return Effect.andThen(this.quietly(first ?? Effect.void), this.quietly(second))
-    }).pipe(Effect.provideContext(this.context))
+    }).pipe(Effect.provideContext(this.session.context))
   }
 
   private quietly(effect: Effect.Effect<unknown>): Effect.Effect<void> {

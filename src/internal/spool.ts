@@ -53,14 +53,15 @@ export class Spool {
     const { chunks, file, length } = this
     if (length === 0) return write(new Uint8Array(0))
     if (file === undefined) {
-      return Effect.forEach(
-        chunks,
-        (chunk) =>
-          Effect.forEach(starts(chunk.length, maximum), (start) => write(chunk.subarray(start, start + maximum)), {
-            discard: true
-          }),
-        { discard: true }
-      )
+      const all = new Uint8Array(length)
+      let at = 0
+      for (const chunk of chunks) {
+        all.set(chunk, at)
+        at += chunk.length
+      }
+      return Effect.forEach(starts(length, maximum), (start) => write(all.subarray(start, start + maximum)), {
+        discard: true
+      })
     }
     return Effect.forEach(
       starts(length, maximum),

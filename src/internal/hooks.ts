@@ -1,0 +1,104 @@
+/** Runs what a filter's author wrote, and makes a policy of whatever goes wrong in it. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Stage } from "../Stage.ts"
+import * as Verdict from "../Verdict.ts"
+import type { Fork, Host } from "./connection.ts"
+import { type At, Failed, type Policy } from "./definition.ts"
+import type { Program } from "./program.ts"
+import * as replies from "./replies.ts"
+import type { SmtpSession } from "./smtpSession.ts"
+
+/** What a hook came to; undefined for one that only watches, or where there is none. */
+export type Decision = Verdict.Verdict | Failed | undefined
+
+/** What hooks need of the conversation they belong to. */
+export interface Owner {
+  readonly session: SmtpSession
+  /** The MTA gave the message up while a hook ran; what waits for that hook is not called. */
+  readonly aborted: () => void
+}
+
+export class Hooks {
+  private readonly program: Program
+  private readonly host: Host
+  private readonly owner: Owner
+
+  constructor(program: Program, host: Host, owner: Owner) {
+    this.program = program
+    this.host = host
+    this.owner = owner
+  }
+
+  /** Runs the hook of a stage, if there is one. */
+  run(stage: Stage, event: unknown, at: At, fork: Fork, done: (decision: Decision) => void): void {
+    const { answers, observes } = this.program.definition
+    const answer = answers[stage]
+    if (answer === undefined) {
+      const observe = observes[stage]
+      if (observe === undefined) return done(undefined)
+      const watched = (result: unknown): void => done(result instanceof Failed ? result : undefined)
+      return this.execute(stage, () => observe(event, at), fork, watched)
+    }
+    this.execute(stage, () => answer(event, at), fork, (result) => {
+      if (result instanceof Failed || replies.isVerdict(result)) return done(result)
+      const cause = Cause.die(new TypeError(`the hook gave no verdict but a value of type ${typeof result}`))
+      done(this.defect(stage, cause))
+    })
+  }
+
+  /** Runs an effect of the filter and hands on what it gave, or `Failed`. */
+  execute(
+    stage: Stage,
+    make: () => Effect.Effect<unknown, unknown>,
+    fork: Fork,
+    done: (result: unknown) => void
+  ): void {
+    const { guard } = this.program.definition
+    let effect: Effect.Effect<unknown, unknown>
+    try {
+      effect = make()
+    } catch (defect) {
+      effect = Exit.die(defect)
+    }
+    if (guard !== undefined) effect = guard(effect)
+    else if (Exit.isExit(effect) && Exit.isSuccess(effect)) return done(effect.value)
+    this.host.start(stage, this.handled(stage, effect), fork, (exit, cut) => {
+      if (cut === "aborted") return this.owner.aborted()
+      if (cut === "expired") return done(this.expired(stage))
+      done(Exit.isSuccess(exit) ? exit.value : this.defect(stage, exit.cause))
+    })
+  }
+
+  private handled(stage: Stage, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> {
+    const { onFailure } = this.program.definition
+    if (onFailure === undefined) return effect
+    return Effect.catch(
+      effect,
+      (error) => Effect.map(onFailure(error, { stage }), (policy) => new Failed(policy, Cause.fail(error)))
+    )
+  }
+
+  private defect(stage: Stage, cause: Cause.Cause<unknown>): Failed {
+    const { definition, monitor } = this.program
+    monitor.error("Defect")
+    this.owner.session.log(Effect.logError(`${definition.name} failed at ${stage}`, cause))
+    return new Failed(this.onDefect(), cause)
+  }
+
+  /** The time for the answer is over. Its scopes learn of an interruption, since that is what happens to the hook. */
+  private expired(stage: Stage): Failed {
+    const { definition, monitor } = this.program
+    monitor.error("CommandTimeout")
+    this.owner.session.log(Effect.logWarning(`CommandTimeout: ${definition.name} did not answer ${stage} in time`))
+    return new Failed(this.onDefect(), Cause.interrupt())
+  }
+
+  private onDefect(): Policy {
+    const { onDefect } = this.program.definition
+    if (onDefect !== undefined) return onDefect
+    const text = this.owner.session.worded("Temporary failure, please try again later")
+    return Verdict.tempFail({ enhanced: "4.3.0", text })
+  }
+}
