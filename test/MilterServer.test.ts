@@ -346,6 +346,6 @@ describe("any conversation", () => {
     "has one verdict for each command that expects one, none for others, and leaves nothing behind",
     [Plan],
     ([plan]) => play(plan),
-    { arbitrary: { runs: 100, size: 30 }, timeout: 60_000 }
+    { arbitrary: { runs: 2000, size: 30 }, timeout: 240_000 }
   )
 })
