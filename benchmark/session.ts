@@ -15,12 +15,19 @@ const { values } = parseArgs({
 })
 const rounds = Number(values.rounds)
 const folder = Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-milter-bench-"))
-const servers = ["floor", "effectMilter"] as const
+/** Name, program and its arguments; the last one does without the log line of each message. */
+const servers = {
+  floor: ["floor"],
+  logging: ["effectMilter"],
+  quiet: ["effectMilter", "quiet"]
+} as const
+const names = ["floor", "logging", "quiet"] as const
 const columns = [1, 50]
 
-const start = (name: string): Promise<ChildProcess> =>
+const start = (name: keyof typeof servers): Promise<ChildProcess> =>
   new Promise((resolve, reject) => {
-    const child = fork(new URL(`./servers/${name}.ts`, import.meta.url), [Path.join(folder, name)], {
+    const [program, ...rest] = servers[name]
+    const child = fork(new URL(`./servers/${program}.ts`, import.meta.url), [Path.join(folder, name), ...rest], {
       execArgv: process.execArgv,
       stdio: ["ignore", "ignore", "inherit", "ipc"]
     })
@@ -30,11 +37,11 @@ const start = (name: string): Promise<ChildProcess> =>
 
 const median = (numbers: ReadonlyArray<number>): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
 
-const children = await Promise.all(servers.map(start))
+const children = await Promise.all(names.map(start))
 const results = new Map<string, Array<number>>()
 for (const perConnection of columns) {
   for (let round = -1; round < rounds; round++) {
-    for (const name of servers) {
+    for (const name of names) {
       const rate = await run(Path.join(folder, name), {
         messages: Number(values.messages) / (round < 0 ? 3 : 1),
         perConnection,
@@ -51,10 +58,11 @@ Fs.rmSync(folder, { recursive: true })
 
 console.log("messages/s, median of", rounds, "rounds; 20 connections over a UNIX socket")
 for (const perConnection of columns) {
-  const [floor, ours] = servers.map((name) => median(results.get(`${name} ${perConnection}`)!))
+  const [floor, logging, quiet] = names.map((name) => median(results.get(`${name} ${perConnection}`)!))
+  const ours = (rate: number): string => `${rate.toFixed(0)} (ratio ${(rate / floor!).toFixed(2)})`
   console.log(
     `  ${String(perConnection).padStart(2)} per connection: bare node:net ${floor!.toFixed(0)}, effect-milter ${
-      ours!.toFixed(0)
-    }, ratio ${(ours! / floor!).toFixed(2)}`
+      ours(logging!)
+    }, without its log line ${ours(quiet!)}`
   )
 }

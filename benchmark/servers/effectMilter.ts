@@ -1,4 +1,4 @@
-/** The server under test: every stage has a hook, end of message adds a header. */
+/** The server under test: every stage has a hook, end of message adds a header. With `quiet` it does not log. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Milter from "effect-milter/Milter"
 import * as MilterServer from "effect-milter/MilterServer"
@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
+import * as References from "effect/References"
 
 class Blocked extends Context.Service<Blocked, { readonly has: (domain: string) => boolean }>()("benchmark/Blocked") {}
 
@@ -39,5 +40,6 @@ MilterServer.layer(Filter).pipe(
   Layer.provide(NodeMilterServer.layer({ listen: `unix:${process.argv[2]}` })),
   Layer.tap(() => Effect.sync(() => process.send?.("listening"))),
   Layer.launch,
+  Effect.provideService(References.MinimumLogLevel, process.argv[3] === "quiet" ? "Warn" : "Info"),
   NodeRuntime.runMain({ teardown: NodeMilterServer.teardown })
 )
