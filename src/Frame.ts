@@ -43,11 +43,13 @@ export class FrameError extends Data.TaggedError("FrameError")<{
   readonly offset: number
   readonly rule: "length" | "cap"
   readonly length: number
+  /** The cap that was in force. */
+  readonly maxLength: number
 }> {
   override get message(): string {
     return this.rule === "length"
       ? `Frame at byte ${this.offset}: a length of 0, where at least the code byte has to be`
-      : `Frame at byte ${this.offset}: a length of ${this.length} is over the cap`
+      : `Frame at byte ${this.offset}: a length of ${this.length} is over the cap of ${this.maxLength}`
   }
 }
 
@@ -140,7 +142,12 @@ class DecoderImpl implements Decoder {
   private measure(bytes: Uint8Array, at: number): number {
     const length = ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
     if (length > 0 && length <= this.maxLength) return 4 + length
-    this.error = new FrameError({ offset: this.position, rule: length === 0 ? "length" : "cap", length })
+    this.error = new FrameError({
+      offset: this.position,
+      rule: length === 0 ? "length" : "cap",
+      length,
+      maxLength: this.maxLength
+    })
     this.release()
     return 0
   }

@@ -107,7 +107,7 @@ export interface Options {
   readonly maxMacros?: number
   /** Bytes of macros kept of a session; 64 KiB by default. */
   readonly maxMacroBytes?: number
-  /** Commands waiting behind a running hook before reading pauses; 64 by default. */
+  /** Commands waiting behind a running hook before reading pauses; 64 by default. It pauses at 256 KiB of them, too. */
   readonly maxQueuedPackets?: number
   /**
    * Networks that may connect, such as `["192.0.2.0/24", "::1"]`; everybody by default. Others are closed before the
@@ -254,6 +254,9 @@ export const isReady: Effect.Effect<boolean> = Effect.map(
   (servers) => servers.length > 0 && servers.every(({ state }) => state === "listening")
 )
 
+// Unique in this process, whatever the number of servers.
+let sessions = 0
+
 // How late a deadline may be noticed, in milliseconds.
 const sweepInterval = 250
 
@@ -267,7 +270,6 @@ const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: 
   const own = Context.omit(Scope.Scope, Tracer.ParentSpan)(context as Context.Context<Scope.Scope>)
   const clock = yield* Clock.Clock
   const started = clock.currentTimeMillisUnsafe().toString(36)
-  let sessions = 0
   const inside = definition.services === undefined ? own : Context.merge(own, definition.services)
   const program: Program = {
     definition,
@@ -294,7 +296,7 @@ const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: 
     state: program.draining ? "draining" : listening ? "listening" : "starting",
     sessions: program.connections.size
   }))
-  yield* listener.accept((transport) => {
+  const onConnection = (transport: Transport): void => {
     if (isAllowed(program, transport)) {
       fork(connection.run(program, transport))
     } else {
@@ -302,10 +304,13 @@ const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: 
       program.monitor.error("PeerRefused")
       fork(Effect.logWarning(`PeerRefused: ${transport.peer} is in no network of peers`))
     }
-  })
+  }
+  // The drain comes after accept, so that connections which come while the listener stops are still taken.
+  yield* Effect.uninterruptible(Effect.andThen(
+    listener.accept(onConnection),
+    Effect.addFinalizer(() => drainAll(program, listener, fibers, drain))
+  ))
   listening = true
-  // After accept, so that connections which come while the listener stops are still taken.
-  yield* Effect.addFinalizer(() => drainAll(program, listener, fibers, drain))
   yield* Effect.logInfo(`${definition.name} listens on ${listener.addresses.join(", ")}`)
 })
 
@@ -317,9 +322,18 @@ const isAllowed = ({ peers }: Program, { address }: Transport): boolean => {
 }
 
 const sweep = (program: Program): Effect.Effect<void> =>
-  Effect.sync(() => {
+  Effect.suspend(() => {
     const now = program.clock.currentTimeMillisUnsafe()
-    for (const connection of program.connections) connection.tick(now)
+    const failures: Array<unknown> = []
+    for (const connection of program.connections) {
+      try {
+        connection.tick(now)
+      } catch (defect) {
+        failures.push(defect)
+      }
+    }
+    // One that fails must not take away the time limits of the others.
+    return failures.length === 0 ? Effect.void : Effect.logError("a deadline could not be kept", ...failures)
   })
 
 /**
@@ -337,16 +351,19 @@ const drainAll = (
     program.draining = true
     const open = program.connections.size
     if (open > 0 && listener.drains !== false) {
-      yield* Effect.logInfo(`${program.definition.name} stops when its ${open} connections have ended`)
+      yield* Effect.logInfo(`${program.definition.name} stops when its open connections have ended (${open})`)
       const ended = yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), timeout)
       if (Option.isNone(ended)) {
         markOverrun()
-        yield* Effect.logWarning(`${program.definition.name} interrupts ${program.connections.size} connections`)
+        yield* Effect.logWarning(
+          `${program.definition.name} interrupts what is left (${program.connections.size} connections)`
+        )
       }
     }
     // A finalizer that never ends must not keep the process.
     const closing = yield* Effect.forkDetach(FiberSet.clear(fibers), { startImmediately: true })
     yield* Effect.timeoutOption(Fiber.join(closing), program.timeouts.stop)
+    for (const connection of program.connections) connection.destroy()
   }).pipe(
     // In a fiber of its own: that of the layer has been interrupted, by a signal mostly, and cannot wait interruptibly.
     Effect.forkDetach({ startImmediately: true }),

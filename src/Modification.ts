@@ -217,7 +217,7 @@ export const toPacket = (
       )
     case "DeleteRecipient":
       return Result.map(
-        address(modification.address, encoding),
+        recipientToDelete(modification.address, encoding),
         (recipient) => ({ _tag: "DeleteRecipient", recipient })
       )
     case "ChangeSender":
@@ -240,9 +240,20 @@ const field = (name: string, value: string, encoding: Encoding) =>
     (name) => Result.map(Header.encodeValue(value, { ...encoding, name }), (value) => ({ name, value }))
   )
 
-// A mailbox that came from the MTA goes back as it came: Postfix compares the text.
 const address = (address: Envelope.Mailbox | string, encoding: Encoding): Result.Result<ByteString, InvalidValue> =>
-  typeof address === "string" ? Envelope.checkAddress(address, encoding) : Result.succeed(address.raw)
+  Envelope.checkAddress(typeof address === "string" ? address : address.address, encoding)
+
+// Postfix compares the text with what the client sent: a mailbox that came from the MTA goes back as it came.
+const recipientToDelete = (
+  mailbox: Envelope.Mailbox | string,
+  encoding: Encoding
+): Result.Result<ByteString, InvalidValue> => {
+  if (typeof mailbox === "string") return address(mailbox, encoding)
+  const { raw } = mailbox
+  return /[\0\r\n]/.test(raw)
+    ? Result.fail(new InvalidValue({ what: "address", value: raw, reason: "expected no line break and no NUL" }))
+    : Result.succeed(raw)
+}
 
 // The null sender is "" for authors and in Postfix's local submission, and "<>" on the way back: an empty string is ignored.
 const sender = (from: Envelope.Mailbox | string, encoding: Encoding): Result.Result<ByteString, InvalidValue> =>

@@ -130,7 +130,7 @@ export interface RejectedRecipient {
   readonly recipient: Mailbox
   readonly parameters: Parameters
   /** The MTA's enhanced status code, such as `5.1.1`; empty if it gave none. */
-  readonly code: string
+  readonly enhanced: string
   /** The MTA's reply text; empty if it gave none. */
   readonly text: string
 }

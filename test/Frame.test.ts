@@ -91,7 +91,7 @@ describe("Frame", () => {
     const decoder = Frame.makeDecoder()
     const frames: Array<Frame.Frame> = []
     const error = decoder.push(Uint8Array.of(0, 0, 0, 1, 0x4e, 0, 0, 0, 0, 0, 0, 0, 1, 0x4e), frames)
-    assert.deepStrictEqual(error, new Frame.FrameError({ offset: 5, rule: "length", length: 0 }))
+    assert.deepStrictEqual(error, new Frame.FrameError({ offset: 5, rule: "length", length: 0, maxLength: 1_048_576 }))
     assert.strictEqual(error?.message, "Frame at byte 5: a length of 0, where at least the code byte has to be")
     assert.deepStrictEqual(summary(frames), [{ code: "N", position: 0, payload: "" }])
     assert.strictEqual(decoder.push(Frame.encode(0x4e, new Uint8Array(0)), frames), error)
@@ -102,8 +102,11 @@ describe("Frame", () => {
   it("refuses a length over the cap as soon as the length is known, whole or in pieces", () => {
     for (const sizes of [[], [1], [2], [3]]) {
       const over = decode(split(Uint8Array.of(0, 0x10, 0, 1), sizes))
-      assert.deepStrictEqual(over.error, new Frame.FrameError({ offset: 0, rule: "cap", length: 1_048_577 }))
-      assert.strictEqual(over.error?.message, "Frame at byte 0: a length of 1048577 is over the cap")
+      assert.deepStrictEqual(
+        over.error,
+        new Frame.FrameError({ offset: 0, rule: "cap", length: 1_048_577, maxLength: 1_048_576 })
+      )
+      assert.strictEqual(over.error?.message, "Frame at byte 0: a length of 1048577 is over the cap of 1048576")
     }
     assert.isUndefined(decode([Uint8Array.of(0, 0x10, 0, 0)]).error)
     // Not a negative number, as it is for libmilter.

@@ -24,7 +24,7 @@ describe("drain", () => {
         ["Continue", "Continue", "Continue", "Continue", "Continue"]
       )
       const [refused] = yield* mta.say(Mta.mail())
-      assert.match(refused!, /^ReplyCode text="421 4\.3\.2 Service is restarting \(session .*\)"$/)
+      assert.match(refused!, /^ReplyCode text="421 4\.3\.2 Service is shutting down \(session .*\)"$/)
       yield* Mta.settle
       assert.isUndefined(stopping.pollUnsafe())
       yield* mta.say(Mta.abort, Mta.abort, Mta.quit)

@@ -205,6 +205,37 @@ describe("a typed failure becomes the filter's policy", () => {
     }))
 })
 
+describe("a failure at helo", () => {
+  it.effect("is forgotten when the client says HELO again, as it does after STARTTLS", () =>
+    Effect.gen(function*() {
+      let works = false
+      const filter = Milter.make("test").on({
+        helo: () => works ? Effect.succeed(Verdict.continue) : Effect.die("hiccup")
+      })
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      const [, , refused] = yield* mta.each(Mta.connect(), Mta.helo(), Mta.mail())
+      assert.strictEqual(refused, "TempFail")
+      works = true
+      assert.deepStrictEqual(yield* mta.each(Mta.abort, Mta.helo(), Mta.mail()), ["", "Continue", "Continue"])
+    }))
+})
+
+describe("DATA that was refused", () => {
+  it.effect("stays refused if the MTA sends the content all the same", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("test").on({
+        data: () => Effect.succeed(Verdict.reject()),
+        header: () => Effect.die("not reached"),
+        endOfMessage: () => Effect.die("not reached")
+      })
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      const replies = yield* mta.each(Mta.mail(), Mta.rcpt(), Mta.data, Mta.header(), Mta.endOfMessage(), Mta.mail())
+      assert.deepStrictEqual(replies, ["Continue", "", "Reject", "Reject", "Reject", "Continue"])
+    }))
+})
+
 describe("without a policy of its own", () => {
   it.effect("a filter that fails is answered in words that name the session", () =>
     Effect.gen(function*() {

@@ -470,8 +470,8 @@ describe("recipients that the MTA has refused", () => {
         data: (_, { envelope }) =>
           Effect.sync(() => (seen.push(`${envelope.recipients.length} recipients`), Verdict.continue))
       }, {
-        rejectedRecipient: ({ code, recipient, text }) =>
-          Effect.sync(() => void seen.push(`${recipient.address} ${code} ${text}`))
+        rejectedRecipient: ({ enhanced, recipient, text }) =>
+          Effect.sync(() => void seen.push(`${recipient.address} ${enhanced} ${text}`))
       })
       const mta = yield* (yield* Mta.serve(filter)).open()
       assert.deepStrictEqual(

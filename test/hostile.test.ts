@@ -261,3 +261,34 @@ layer(Server, { excludeTestServices: true })("a server on a real socket", (it) =
       yield* nothingLeft
     }), 60_000)
 })
+
+const Impatient = MilterServer.layer(Everything, { writeTimeout: "1 second" }).pipe(
+  Layer.provide(Logger.layer([])),
+  Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
+  Layer.provideMerge(Counters.layer)
+)
+
+layer(Impatient, { excludeTestServices: true })("a server that closes", (it) => {
+  it.effect("does not keep the sockets of peers that do not read", () =>
+    Effect.gen(function*() {
+      const to = yield* port
+      const sessions = Effect.map(MilterServer.status, (all) => all.reduce((sum, { sessions }) => sum + sessions, 0))
+      const helo = concat(Array.from({ length: 5000 }, () => Packet.encode(session[3])))
+      const sockets = Array.from({ length: 5 }, () => {
+        const socket = Net.connect({ port: to, host: "127.0.0.1" })
+        socket.pause()
+        socket.on("error", () => undefined)
+        socket.write(concat(session.slice(0, 3).map(Packet.encode)))
+        for (let turn = 0; turn < 100; turn++) socket.write(helo)
+        // Then nonsense, upon which the server closes; its answers are not taken.
+        socket.write(new Uint8Array(8))
+        return socket
+      })
+      yield* Effect.sleep(300)
+      assert.strictEqual(yield* sessions, 5)
+      for (let turn = 0; turn < 100 && (yield* sessions) > 0; turn++) yield* Effect.sleep(100)
+      assert.strictEqual(yield* sessions, 0)
+      for (const socket of sockets) socket.destroy()
+      yield* nothingLeft
+    }), 60_000)
+})

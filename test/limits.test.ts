@@ -212,13 +212,23 @@ describe("configuration", () => {
       assert.deepStrictEqual(yield* MilterServer.config.parse(ConfigProvider.fromEnvRecord({})), {})
     }))
 
-  it.effect("says what is wrong", () =>
-    Effect.gen(function*() {
-      const error = yield* Effect.flip(
-        MilterServer.config.parse(ConfigProvider.fromEnvRecord({ MILTER_MAX_CONNECTIONS: "many" }))
-      )
-      assert.match(String(error), /MILTER.*MAX_CONNECTIONS/s)
-    }))
+  for (
+    const [name, value, problem] of [
+      ["MAX_CONNECTIONS", "many", /MAX_CONNECTIONS/],
+      ["MAX_CONNECTIONS", "0", /MAX_CONNECTIONS/],
+      ["MAX_RECIPIENTS", "-1", /MAX_RECIPIENTS/],
+      ["MAX_FRAME_LENGTH", "1000", /65536.*MAX_FRAME_LENGTH/s],
+      ["PEERS", "10.0.0.0/33", /network.*10\.0\.0\.0\/33.*PEERS/s],
+      ["IDLE_TIMEOUT", "soon", /IDLE_TIMEOUT/]
+    ] as const
+  ) {
+    it.effect(`says what is wrong with MILTER_${name}=${value}`, () =>
+      Effect.gen(function*() {
+        const provider = ConfigProvider.fromEnvRecord({ [`MILTER_${name}`]: value })
+        const error = yield* Effect.flip(MilterServer.config.parse(provider))
+        assert.match(String(error), problem)
+      }))
+  }
 
   it.effect("is read by layerConfig", () =>
     Effect.gen(function*() {

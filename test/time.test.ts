@@ -108,6 +108,26 @@ describe("the budget of an answer", () => {
     }))
 })
 
+describe("finalizers", () => {
+  it.effect("that keep the next command waiting for more than its budget cost the connection, not the answer", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("slow", { message: () => Effect.addFinalizer(() => Effect.sleep("20 seconds")) }).on({
+        mail: () => Effect.succeed(Verdict.reject())
+      })
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      assert.deepStrictEqual(yield* mta.each(Mta.connect(), Mta.mail()), ["", "Reject"])
+      assert.deepStrictEqual(yield* mta.say(Mta.mail()), [])
+      yield* TestClock.adjust("7 seconds")
+      assert.deepStrictEqual(yield* mta.replies, [])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* mta.replies, ["TempFail"])
+      assert.isTrue(yield* mta.closed)
+      assert.match(server.logs.map(({ text }) => text).join(), /FinalizerTimeout: a command waits for finalizers/)
+      yield* TestClock.adjust("20 seconds")
+    }))
+})
+
 describe("end of message", () => {
   it.effect("shows signs of life every 5 seconds and takes 4 minutes", () =>
     Effect.gen(function*() {

@@ -14,33 +14,11 @@ import * as Packet from "../Packet.ts"
 import type { Stage } from "../Stage.ts"
 import { PacketError, type PacketWarning } from "../Wire.ts"
 import { Conversation } from "./conversation.ts"
+import type { Cut, Done, Fork, Host } from "./host.ts"
 import type { Program, Swept } from "./program.ts"
 import * as replies from "./replies.ts"
 import { type Action, type Phase, ProtocolError, transition } from "./session.ts"
 import type { Transport } from "./transport.ts"
-
-/** Starts an effect at once, with the services and the Scope it was made for. */
-export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
-
-/** Why a hook did not give its own result: the MTA gave the message up, or its time was over. */
-export type Cut = "aborted" | "expired"
-
-/** What a conversation needs of its connection. */
-export interface Host {
-  readonly send: (bytes: Uint8Array) => void
-  /** Sends, and completes when there is room for more. */
-  readonly sendAndWait: (bytes: Uint8Array) => Effect.Effect<void>
-  /** Runs a hook before the next command. */
-  readonly start: (stage: Stage, effect: Effect.Effect<unknown, unknown>, fork: Fork, done: Done) => void
-  /** The same for what belongs to no stage: finalizers, which nothing interrupts, and an answer that is being sent. */
-  readonly startOther: (effect: Effect.Effect<unknown>, interruptible: boolean, fork: Fork, done: Done) => void
-  /** Calls back at once, or once a hook whose time is over has stopped. */
-  readonly whenStopped: (next: () => void) => void
-  /** The peer broke the rules: one log line, and the connection ends. */
-  readonly fail: (error: { readonly _tag: string; readonly message: string }) => void
-}
-
-export type Done = (exit: Exit.Exit<unknown, unknown>, cut: Cut | undefined) => void
 
 interface Running {
   readonly fiber: Fiber.Fiber<unknown, unknown>
@@ -104,6 +82,7 @@ class Connection implements Host, Swept {
   private bytesWritten = 0
   private paused = false
   private writable = true
+  /** Since when the peer has not taken what was written, or has not closed. */
   private blocked = 0
   private onWritable: (() => void) | undefined
   private afterStop: Array<() => void> = []
@@ -123,7 +102,10 @@ class Connection implements Host, Swept {
       data: (chunk) => this.onData(chunk),
       end: () => this.onEnd(),
       drain: () => this.onDrain(),
-      closed: () => this.finish(interrupted, "destroy")
+      closed: () => {
+        program.connections.delete(this)
+        this.finish(interrupted, "destroy")
+      }
     })
   }
 
@@ -363,7 +345,8 @@ class Connection implements Host, Swept {
   // --- time
 
   tick(now: number): void {
-    if (this.finished) return
+    // A peer that does not take the last answer must not keep the socket.
+    if (this.finished) return now - this.blocked >= this.program.timeouts.write ? this.transport.destroy() : undefined
     const { running } = this
     const { timeouts } = this.program
     if (!this.writable && now - this.blocked >= timeouts.write) {
@@ -378,6 +361,7 @@ class Connection implements Host, Swept {
 
   private tickRunning(running: Running, now: number): void {
     const { timeouts } = this.program
+    if (running.stage === undefined) return running.interruptible ? undefined : this.tickFinalizers(now)
     if (running.cut !== undefined) {
       if (now - running.cutAt >= timeouts.stop) {
         this.timeUp("StopTimeout", `a hook at ${running.stage} does not stop after its interruption`, "close")
@@ -388,10 +372,25 @@ class Connection implements Host, Swept {
       // First the answer, whether or not the hook stops; the next command waits until it has.
       running.done(interrupted, "expired")
       running.fiber.interruptUnsafe()
-    } else if (now >= this.progress && running.stage !== undefined && this.writable) {
+    } else if (now >= this.progress && this.writable) {
       this.progress = now + timeouts.progress
       this.send(replies.progress)
     }
+  }
+
+  /** Finalizers are not interrupted, but a command that waits behind them must not wait for ever. */
+  private tickFinalizers(now: number): void {
+    for (let index = this.head; index < this.queue.length; index++) {
+      const budget = this.conversation.budgetOf(this.queue[index]!.code)
+      if (budget === undefined || now - this.arrivals[index]! < this.program.timeouts[budget]) continue
+      this.send(replies.tempFail)
+      return this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
+    }
+  }
+
+  /** Whatever it still waits for, it is over. */
+  destroy(): void {
+    this.transport.destroy()
   }
 
   private timeUp(kind: string, what: string, how: "close" | "destroy"): void {
@@ -416,9 +415,9 @@ class Connection implements Host, Swept {
     this.head = 0
     const { running } = this
     if (running?.interruptible === true) running.fiber.interruptUnsafe()
+    this.blocked = this.program.clock.currentTimeMillisUnsafe()
     if (how === "close") this.transport.close()
     else this.transport.destroy()
-    this.program.connections.delete(this)
     this.program.monitor.disconnected(this.bytesRead, this.bytesWritten)
     const closed = this.conversation.close(exit)
     return Effect.uninterruptible(running === undefined ? closed : Effect.andThen(this.awaitStop(running), closed))

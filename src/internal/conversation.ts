@@ -17,10 +17,10 @@ import * as Packet from "../Packet.ts"
 import type { Outcome, Rcpt, Stage } from "../Stage.ts"
 import * as Verdict from "../Verdict.ts"
 import { ByteString, PacketError, Writer } from "../Wire.ts"
-import type { Host } from "./connection.ts"
 import { type At, type Definition, Failed, type Policy } from "./definition.ts"
 import * as editor from "./editor.ts"
 import { type Decision, Hooks, type Owner } from "./hooks.ts"
+import type { Host } from "./host.ts"
 import * as messages from "./message.ts"
 import type { Message } from "./message.ts"
 import type { Program } from "./program.ts"
@@ -91,8 +91,19 @@ export class Conversation implements Owner {
 
   /** Which budget the answer to the current command has; undefined if it gets none. */
   get awaited(): "command" | "endOfMessage" | undefined {
-    if (this.agreement === undefined || !this.answers(this.stage)) return undefined
-    return this.stage === "endOfMessage" ? "endOfMessage" : "command"
+    return this.budget(this.stage)
+  }
+
+  /** The same for a command that waits, by its letter. */
+  budgetOf(code: number): "command" | "endOfMessage" | undefined {
+    const command = Packet.mtaByCode(code)?.name
+    const stage = command === undefined ? undefined : replies.stageOf(command)
+    return stage === undefined ? undefined : this.budget(stage)
+  }
+
+  private budget(stage: replies.AnsweredStage): "command" | "endOfMessage" | undefined {
+    if (this.agreement === undefined || !this.answers(stage)) return undefined
+    return stage === "endOfMessage" ? "endOfMessage" : "command"
   }
 
   /** Whether a message would be cut short by the end of the connection. */
@@ -240,6 +251,7 @@ export class Conversation implements Owner {
     this.hooks.run(stage, event, this.at, this.session.fork, (decision) => {
       if (decision instanceof Failed) {
         this.policy = decision.policy
+        this.policyFromHelo = stage === "helo"
         return this.reply(stage, this.refusal(true))
       }
       switch (decision?._tag) {
@@ -270,7 +282,7 @@ export class Conversation implements Owner {
       const mail = { sender: new Mailbox(packet.sender), parameters: new Parameters(packet.parameters) }
       const message = this.message = messages.open(this.session, this.at.connection, mail, this.now)
       if (this.program.draining) {
-        const text = this.session.worded("Service is restarting")
+        const text = this.session.worded("Service is shutting down")
         return this.decide("mail", message, Verdict.tempFail({ code: "421", enhanced: "4.3.2", text }))
       }
       const failure = this.policy === undefined
@@ -293,9 +305,9 @@ export class Conversation implements Owner {
     const rcpt: Rcpt = { recipient: new Mailbox(packet.recipient), parameters: new Parameters(packet.parameters) }
     if (this.hasStep(Step.rejectedRecipients) && this.session.macros.raw("rcpt_mailer") === "error") {
       if (message.decided !== undefined) return this.reply("rcpt", message.decided)
-      const code = this.session.macros.get("rcpt_host") ?? ""
+      const enhanced = this.session.macros.get("rcpt_host") ?? ""
       const text = this.session.macros.get("rcpt_addr") ?? ""
-      return this.hooks.run("rejectedRecipient", { ...rcpt, code, text }, message.at, message.fork, (decision) => {
+      return this.hooks.run("rejectedRecipient", { ...rcpt, enhanced, text }, message.at, message.fork, (decision) => {
         // The MTA ignores this answer, so a failure waits for the next one.
         if (decision instanceof Failed) message.pending ??= decision
         this.reply("rcpt", Verdict.continue)
@@ -331,7 +343,8 @@ export class Conversation implements Owner {
   /** A stage of the message: runs its hook unless the message is settled. */
   private messageStage(stage: MessageStage, event: unknown): void {
     const message = this.message!
-    if (message.decided !== undefined) return this.reply(stage, message.decided)
+    const settled = message.decided ?? (stage === "rcpt" || stage === "data" ? undefined : message.refusal)
+    if (settled !== undefined) return this.reply(stage, settled)
     if (message.pending !== undefined) return this.decide(stage, message, message.pending)
     this.hooks.run(stage, event, message.at, message.fork, (decision) => this.decide(stage, message, decision))
   }
@@ -356,8 +369,9 @@ export class Conversation implements Owner {
 
   private endOfMessage(): void {
     const message = this.message!
-    if (message.decided !== undefined) {
-      this.reply("endOfMessage", message.decided)
+    const settled = message.decided ?? message.refusal
+    if (settled !== undefined) {
+      this.reply("endOfMessage", settled)
       return this.abort(() => this.session.macros.endMessage())
     }
     if (message.pending !== undefined) {
@@ -405,12 +419,13 @@ export class Conversation implements Owner {
         return this.reply(stage, this.hasStep(Step.skip) ? verdict : Verdict.continue)
       case "Continue":
         if (stage === "endOfMessage") break
-        if (stage === "data") message.refused = undefined
+        if (stage === "data") message.refused = message.refusal = undefined
         return this.reply(stage, verdict)
       case "Reject":
       case "TempFail":
         if (stage === "rcpt") return this.refuseRecipient(message, verdict, failure)
         if (stage !== "data") break
+        message.refusal = verdict
         message.refused = messages.exitOf(this.definition.name, verdict, failure)
         message.stage = stage
         message.verdict = verdict._tag
@@ -543,26 +558,25 @@ export class Conversation implements Owner {
   }
 
   private connectionExit(exit: Exit.Exit<void>): Exit.Exit<void, unknown> {
-    return this.connectionFailure === undefined ? exit : Exit.failCause(this.connectionFailure)
+    const failure = this.connectionFailure
+    return failure === undefined || failure.reasons.length === 0 ? exit : Exit.failCause(failure)
   }
 
   /** The end of the connection: the scope of an open message closes, then that of the connection. */
   close(exit: Exit.Exit<void>): Effect.Effect<void> {
     return Effect.suspend(() => {
-      const { message } = this
-      const { unclosed } = this
-      let first = unclosed === undefined ? undefined : Scope.closeUnsafe(unclosed.scope, unclosed.exit)
+      const { message, unclosed } = this
+      const scopes = unclosed === undefined ? [] : [unclosed]
       if (message !== undefined && !message.closed) {
         const exit = message.refused ?? interrupted
         message.closed = true
         this.report(message, exit)
-        first = Scope.closeUnsafe(message.scope, exit)
+        scopes.push({ scope: message.scope, exit })
       }
-      this.session.monitor.end(this.connectionExit(exit))
-      const second = Effect.suspend(() =>
-        Scope.closeUnsafe(this.session.scope, this.connectionExit(exit)) ?? Effect.void
-      )
-      return Effect.andThen(this.quietly(first ?? Effect.void), this.quietly(second))
+      const last = this.connectionExit(exit)
+      this.session.monitor.end(last)
+      scopes.push({ scope: this.session.scope, exit: last })
+      return Effect.forEach(scopes, ({ exit, scope }) => this.quietly(Scope.close(scope, exit)), { discard: true })
     }).pipe(Effect.provideContext(this.session.context))
   }
 

@@ -7,8 +7,8 @@ import { actionOf, type Capability, type Editor, type Encoding, type Modificatio
 import * as Packet from "../Packet.ts"
 import type * as Verdict from "../Verdict.ts"
 import type { Writer } from "../Wire.ts"
-import type { Host } from "./connection.ts"
 import type { Definition } from "./definition.ts"
+import type { Host } from "./host.ts"
 import { type OpenFile, Spool } from "./spool.ts"
 
 /** Most body bytes in one packet; what libmilter and Sendmail take without a special agreement. */

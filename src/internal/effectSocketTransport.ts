@@ -14,7 +14,8 @@ const highWaterMark = 65536
 
 class SocketTransport implements Transport {
   readonly peer: string
-  readonly address = undefined
+  /** A Socket does not tell. */
+  readonly address = ""
   private readonly send: (
     chunks: readonly [Uint8Array, ...Array<Uint8Array>]
   ) => Effect.Effect<void, Socket.SocketError>

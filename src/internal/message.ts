@@ -6,8 +6,8 @@ import * as Scope from "effect/Scope"
 import type { Parameters } from "../Envelope.ts"
 import type { Mail, Outcome, Rcpt, Stage } from "../Stage.ts"
 import type * as Verdict from "../Verdict.ts"
-import type { Fork } from "./connection.ts"
 import type { At, Failed } from "./definition.ts"
+import type { Fork } from "./host.ts"
 import type { MessageMonitor } from "./monitor.ts"
 import type { SmtpSession } from "./smtpSession.ts"
 
@@ -21,6 +21,8 @@ export interface Message {
   decided: Verdict.OfMessage | undefined
   /** DATA was refused, which is how the message ends unless the client tries DATA again. */
   refused: Exit.Exit<Outcome, unknown> | undefined
+  /** That refusal; an MTA that sends the content all the same gets it again. */
+  refusal: Verdict.Reject | Verdict.TempFail | undefined
   /** A failure at a stage without an answer, kept for the next one that has. */
   pending: Failed | undefined
   skipped: boolean
@@ -51,6 +53,7 @@ export const open = (session: SmtpSession, connection: unknown, mail: Mail, bega
     recipients,
     decided: undefined,
     refused: undefined,
+    refusal: undefined,
     pending: undefined,
     skipped: false,
     closed: false,

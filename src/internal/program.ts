@@ -44,6 +44,8 @@ export interface Limits {
 export interface Swept {
   /** Looks at its deadlines. */
   readonly tick: (now: number) => void
+  /** Closes the socket, with what was written and not taken. */
+  readonly destroy: () => void
 }
 
 export interface Program {
@@ -58,6 +60,7 @@ export interface Program {
   readonly monitor: Monitor
   readonly openFile: OpenFile | undefined
   readonly nextId: () => string
+  /** Those whose sockets are open, sessions that are over included. */
   readonly connections: Set<Swept>
   /** The server is about to stop: messages in progress end, none begins. */
   draining: boolean

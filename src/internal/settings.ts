@@ -3,6 +3,7 @@ import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import * as ClientAddress from "../ClientAddress.ts"
 import * as Frame from "../Frame.ts"
 import type { Options } from "../MilterServer.ts"
@@ -21,6 +22,9 @@ const minutes = (n: number): number => n * 60_000
 // SMTP clients wait ten minutes for the answer to the end of a message (RFC 5321 4.5.3.2.6). Those who hear "250" later have
 // gone and send it again.
 const longestEndOfMessage = minutes(9)
+
+// A piece of the body with its code.
+const leastFrame = 65_536
 
 const milliseconds = (input: Duration.Input | undefined, standard: number): number =>
   input === undefined ? standard : Duration.toMillis(input)
@@ -53,12 +57,21 @@ export const settingsOf = (options: Options): Settings => ({
   drain: milliseconds(options.drainTimeout, minutes(1))
 })
 
-const count = (name: string) => Config.option(Config.Int(name))
+const count = (name: string, least = 1) =>
+  Config.option(Config.schema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(least)), name))
+
+const cidrs = (list: string): ReadonlyArray<string> => list.split(/[\s,]+/).filter((cidr) => cidr !== "")
+
+const networks = Schema.String.check(Schema.makeFilter((list) => {
+  const parsed = ClientAddress.network(cidrs(list))
+  return Result.isSuccess(parsed) ? undefined : parsed.failure.message
+}))
+
 const time = (name: string) => Config.option(Config.Duration(name))
 
 export const config: Config.Config<Options> = Config.all({
   maxConnections: count("MAX_CONNECTIONS"),
-  maxFrameLength: count("MAX_FRAME_LENGTH"),
+  maxFrameLength: count("MAX_FRAME_LENGTH", leastFrame),
   maxHeaders: count("MAX_HEADERS"),
   maxHeaderBytes: count("MAX_HEADER_BYTES"),
   maxRecipients: count("MAX_RECIPIENTS"),
@@ -67,9 +80,7 @@ export const config: Config.Config<Options> = Config.all({
   maxMacroBytes: count("MAX_MACRO_BYTES"),
   maxQueuedPackets: count("MAX_QUEUED_PACKETS"),
   tooLarge: Config.option(Config.Literals(["reject", "pass"], "TOO_LARGE")),
-  peers: Config.option(
-    Config.map(Config.String("PEERS"), (list) => list.split(/[\s,]+/).filter((cidr) => cidr !== ""))
-  ),
+  peers: Config.option(Config.map(Config.schema(networks, "PEERS"), cidrs)),
   commandTimeout: time("COMMAND_TIMEOUT"),
   endOfMessageTimeout: time("END_OF_MESSAGE_TIMEOUT"),
   progressInterval: time("PROGRESS_INTERVAL"),

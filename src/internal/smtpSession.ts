@@ -9,7 +9,7 @@ import { MacroStore } from "../Macros.ts"
 import type * as Packet from "../Packet.ts"
 import type { Session } from "../Stage.ts"
 import { ByteString } from "../Wire.ts"
-import type { Fork } from "./connection.ts"
+import type { Fork } from "./host.ts"
 import type { SessionMonitor } from "./monitor.ts"
 import type { Program } from "./program.ts"
 

@@ -15,7 +15,7 @@ export interface Handlers {
 export interface Transport {
   /** Who is at the other end, for logs. */
   readonly peer: string
-  /** Its IP address; undefined where there is none. */
+  /** Its IP address; undefined where there is none (a UNIX socket, memory), "" where it is not known. */
   readonly address: string | undefined
   /** Starts the flow of data. */
   readonly open: (handlers: Handlers) => void

@@ -31,7 +31,10 @@ const concurrency = 8
 /** What an answer looks like in scripts. */
 const lines = (answer: Peer.Answer): ReadonlyArray<string> =>
   [
-    Peer.format({ ...answer, how: "verdict" }).replace(/AddHeader name="X-Seen" value="[^"]*", /, ""),
+    Peer.format({ ...answer, how: "verdict" })
+      .replace(/AddHeader name="X-Seen" value="[^"]*", /, "")
+      // Our own words name a session.
+      .replace(/ReplyCode text="451 4\.3\.0 Temporary failure, [^"]*"/, "TempFail"),
     ...(answer.how === "verdict" ? [] : [answer.how === "closed" ? "closes" : "no answer"])
   ].filter((line) => line !== "")
 

@@ -316,7 +316,7 @@ const hooks = {
 }
 
 const rejectedRecipient = (
-  { code, parameters, recipient, text }: Stage.RejectedRecipient,
+  { enhanced, parameters, recipient, text }: Stage.RejectedRecipient,
   { message }: AtMessage
 ): Effect.Effect<void> =>
   Effect.sync(() => {
@@ -324,7 +324,7 @@ const rejectedRecipient = (
     message.refusedHash = hashStrings(message.refusedHash, [
       recipient.raw,
       ...parameters.raw,
-      ByteString.fromText(code),
+      ByteString.fromText(enhanced),
       ByteString.fromText(text)
     ])
   })

@@ -88,7 +88,7 @@ const watching = (events: Events) => {
     connect: ({ client }, { session }) => note(`connect ${client._tag} ${session.origin}`),
     helo: ({ name }) => note(`helo ${name}`),
     mail: ({ parameters, sender }) => note(`mail ${sender.address} ${parameters.raw.join(" ")}`.trimEnd()),
-    rejectedRecipient: ({ code, recipient }) => note(`rejected ${recipient.address} ${code}`),
+    rejectedRecipient: ({ enhanced, recipient }) => note(`rejected ${recipient.address} ${enhanced}`),
     header: ({ name, raw }) => note(`header ${name}:${raw}`),
     body: ({ bytes }, { message }) =>
       Effect.sync(() => {
