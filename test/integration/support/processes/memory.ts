@@ -1,0 +1,118 @@
+/**
+ * A server whose memory is watched, in a process of its own; see ../memory.ts. It is forked with --expose-gc, and its
+ * argument names the filter.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Milter from "effect-milter/Milter"
+import * as MilterServer from "effect-milter/MilterServer"
+import { NodeMilterServer } from "effect-milter/node"
+import * as Verdict from "effect-milter/Verdict"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import * as Fs from "node:fs"
+import type { Memory, Name, Report, Request } from "../memory.ts"
+
+// --- what is measured
+
+const zero: Memory = { rss: 0, heap: 0, external: 0 }
+let peak = zero
+let seen = 0
+let released: (() => void) | undefined
+
+const look = (): Memory => {
+  const { external, heapUsed, rss } = process.memoryUsage()
+  return { rss, heap: heapUsed, external }
+}
+
+const most = (one: Memory, other: Memory): Memory => ({
+  rss: Math.max(one.rss, other.rss),
+  heap: Math.max(one.heap, other.heap),
+  external: Math.max(one.external, other.external)
+})
+
+/** Files that have no name any more and are still open: bodies that wait. */
+const openFiles = (): number =>
+  Fs.readdirSync("/proc/self/fd").filter((descriptor) => {
+    try {
+      return Fs.readlinkSync(`/proc/self/fd/${descriptor}`).endsWith("(deleted)")
+    } catch {
+      return false
+    }
+  }).length
+
+/** More than once: buffers outside of the heap go one turn later. */
+const collect = async (): Promise<void> => {
+  for (let turn = 0; turn < 3; turn++) {
+    await (globalThis.gc as unknown as (options: { readonly execution: "async" }) => Promise<void>)({
+      execution: "async"
+    })
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+setInterval(() => {
+  peak = most(peak, look())
+}, 10).unref()
+
+const answer = async (request: Request): Promise<void> => {
+  if (request === "release") return released?.()
+  if (request !== "report") await collect()
+  if (request === "reset") {
+    peak = zero
+    seen = 0
+  }
+  const now = look()
+  peak = most(peak, now)
+  const report: Report = { now, peak, seen, openFiles: openFiles() }
+  process.send?.(report)
+}
+
+process.on("message", (request: Request) => void answer(request))
+
+// --- the filters
+
+const goOn = Effect.succeed(Verdict.continue)
+
+/** Holds all that comes until it is released, then stops for a moment at every `every`th. */
+const slowly = (every: number, milliseconds: number) => {
+  const blocked = Effect.callback<void>((resume) => {
+    released = () => resume(Effect.void)
+  })
+  return () =>
+    Effect.suspend(() => {
+      seen++
+      if (seen === 1) return blocked
+      return seen % every === 0 ? Effect.sleep(milliseconds) : Effect.void
+    })
+}
+
+const piece = new Uint8Array(100_000).fill(120)
+
+const filters: { readonly [K in Name]: Milter.Filter<never, never> } = {
+  headers: Milter.make("headers").on({}, { header: slowly(1000, 3) }),
+  body: Milter.make("body").on({}, { body: slowly(1, 1) }),
+  wordy: Milter.make("wordy").on({
+    mail: ({ sender }) =>
+      Effect.succeed(
+        sender.address === "flood"
+          ? Verdict.reject({ code: "550", enhanced: "5.7.1", text: "x".repeat(800) })
+          : Verdict.continue
+      )
+  }),
+  replace: Milter.make("replace", { modify: ["replaceBody"] }).on({
+    endOfMessage: (_, { edit }) =>
+      edit.replaceBody(Stream.range(1, 500).pipe(Stream.map(() => piece))).pipe(Effect.andThen(goOn))
+  })
+}
+
+MilterServer.layer(filters[process.argv[2] as Name], { writeTimeout: "4 seconds" }).pipe(
+  Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
+  Layer.tap((context) => {
+    const { addresses: [address] } = Context.get(context, MilterServer.Listener)
+    return Effect.sync(() => process.send?.(Number(/^inet:(\d+)@/.exec(address!)![1])))
+  }),
+  Layer.launch,
+  NodeRuntime.runMain({ teardown: NodeMilterServer.teardown })
+)
