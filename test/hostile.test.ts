@@ -236,23 +236,17 @@ layer(Server, { excludeTestServices: true })("a server on a real socket", (it) =
       const to = yield* port
       const helo = Packet.encode(session[3])
       const flood = concat(Array.from({ length: 5000 }, () => helo))
-      const stalled = yield* Effect.callback<Net.Socket>((resume) => {
-        const socket = Net.connect({ port: to, host: "127.0.0.1" })
-        socket.pause()
-        socket.on("error", () => undefined)
-        socket.write(concat(session.slice(0, 3).map(Packet.encode)))
-        let before = -1
-        // The kernel's buffers fill first; the server must stop reading when its answers go nowhere.
-        const timer = setInterval(() => {
-          while (socket.writableLength < 1_000_000) socket.write(flood)
-          const now = socket.bytesWritten - socket.writableLength
-          if (now === before) {
-            clearInterval(timer)
-            resume(Effect.succeed(socket))
-          }
-          before = now
-        }, 300)
-      })
+      const stalled = Net.connect({ port: to, host: "127.0.0.1" })
+      stalled.pause()
+      stalled.on("error", () => undefined)
+      stalled.write(concat(session.slice(0, 3).map(Packet.encode)))
+      // The kernel's buffers fill first; the server must stop reading when its answers go nowhere.
+      for (let before = -1, now = 0; now !== before;) {
+        before = now
+        while (stalled.writableLength < 1_000_000) stalled.write(flood)
+        yield* Effect.sleep(300)
+        now = stalled.bytesWritten - stalled.writableLength
+      }
       const taken = stalled.bytesWritten - stalled.writableLength
       // Loopback buffers on both sides and 64 KiB in Node; an answer is a fifth of a command.
       assert.isBelow(taken, 100_000_000)

@@ -336,7 +336,7 @@ describe("each hook alone, as fnUntraced", () => {
       }),
       rejectedRecipient: Effect.fnUntraced(function*(event) {
         expect(event).type.toBe<Stage.RejectedRecipient>()
-        yield* ask(event.code + event.text)
+        yield* ask(event.enhanced + event.text)
       })
     })
     expect(typesOf(filter)).type.toBe<Types<DbError | DnsError, Db | Dns | Clamav>>()

@@ -82,6 +82,8 @@ export class Peer {
       const frames = this.frames.splice(0, verdict === -1 ? this.frames.length : verdict + 1)
       resume(Effect.succeed({ frames, how: ended }))
     }
+    // A callback of the socket's world, where no fiber waits.
+    // @effect-diagnostics-next-line globalTimersInEffect:off
     const timer = setTimeout(() => look("silence"), patience)
     this.watcher = () => look(undefined)
     look(undefined)
@@ -94,6 +96,7 @@ export class Peer {
       clearTimeout(timer)
       resume(Effect.succeed({ frames: this.frames.splice(0), how }))
     }
+    // @effect-diagnostics-next-line globalTimersInEffect:off
     const timer = setTimeout(() => done("silence"), patience)
     this.watcher = () => {
       if (this.closed) done("closed")
