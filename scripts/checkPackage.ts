@@ -24,10 +24,13 @@ const specifiers = entries.map((entry) => path.posix.join(manifest.name, entry))
 const imports = specifiers.map((specifier, index) => `import * as module${index} from "${specifier}"`)
 const modules = specifiers.map((_, index) => `module${index}`).join(", ")
 
+// `Stage` is types only.
+const typesOnly = 1
+
 const consumer = [
   ...imports,
   `const empty = [${modules}].filter((module) => Object.keys(module).length === 0)`,
-  `if (empty.length > 0) throw new Error(\`\${empty.length} entries export nothing\`)`,
+  `if (empty.length > ${typesOnly}) throw new Error(\`\${empty.length} entries export nothing\`)`,
   ""
 ].join("\n")
 
