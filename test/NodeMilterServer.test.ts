@@ -1,5 +1,5 @@
 /** Listening on real sockets. What needs a process of its own (signals, systemd) is in nodeProcess.test.ts. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { type InvalidValue } from "effect-milter/InvalidValue"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
@@ -17,9 +17,10 @@ import * as Path from "node:path"
 import { Worker } from "node:worker_threads"
 import * as endpoint from "../src/internal/endpoint.ts"
 import type { Accepting } from "../src/internal/listener.ts"
+import { NetListener } from "../src/node/internal/netListener.ts"
+import * as temporaryFile from "../src/node/internal/temporaryFile.ts"
 import * as Listeners from "./support/listeners.ts"
-
-const isRoot = process.getuid?.() === 0
+import { describeWith, notRoot } from "./support/prerequisite.ts"
 
 const modeOf = (path: string): number => Fs.lstatSync(path).mode & 0o7777
 
@@ -115,7 +116,7 @@ describe("UNIX sockets", () => {
             })
             assert.deepStrictEqual(addresses, [`unix:${path}`])
             assert.strictEqual(modeOf(path), mode ?? 0o660)
-            if (isRoot) assert.strictEqual(yield* Listeners.ask(addresses[0]!), "filter")
+            if (notRoot === undefined) assert.strictEqual(yield* Listeners.ask(addresses[0]!), "filter")
           }).pipe(Effect.scoped)
           assert.deepStrictEqual(Fs.readdirSync(directory), [])
         }
@@ -163,25 +164,6 @@ describe("UNIX sockets", () => {
       assert.deepStrictEqual(seen[0].sockets, [0o620])
       // The directory that it is made in is nobody else's; it may have gone too fast to be seen.
       for (const mode of seen[0].directories) assert.strictEqual(mode, 0o700)
-    }))
-
-  it.live.skipIf(!isRoot)("get their owner, by number or name", () =>
-    Effect.gen(function*() {
-      const path = Path.join(yield* Listeners.directory, "filter.sock")
-      const owned = (options: Omit<NodeMilterServer.Options, "listen">) =>
-        accepting({ listen: path, ...options }).pipe(
-          Effect.map(() => {
-            const { gid, uid } = Fs.lstatSync(path)
-            return [uid, gid]
-          }),
-          Effect.scoped
-        )
-      const group = process.getgid?.()
-      assert.deepStrictEqual(yield* owned({}), [0, group])
-      assert.deepStrictEqual(yield* owned({ owner: 12345, group: 23456 }), [12345, 23456])
-      assert.deepStrictEqual(yield* owned({ owner: "12345", group: "23456" }), [12345, 23456])
-      assert.deepStrictEqual(yield* owned({ owner: "daemon" }), [1, group])
-      assert.deepStrictEqual(yield* owned({ group: "daemon" }), [0, 1])
     }))
 
   it.live("whose owner is unknown are not made", () =>
@@ -312,6 +294,33 @@ describe("UNIX sockets", () => {
       assert.strictEqual(Fs.readFileSync(path, "utf8"), "other")
     }))
 
+  it.live("of a successor stay, though it has the inode of the first", () =>
+    Effect.gen(function*() {
+      // Not in the temporary directory, which may be in memory: on a disk inode numbers are soon used again.
+      const directory = yield* Effect.acquireRelease(
+        Effect.sync(() => Fs.mkdtempSync("/var/tmp/milter-")),
+        (path) => Effect.sync(() => Fs.rmSync(path, { recursive: true, force: true }))
+      )
+      const path = Path.join(directory, "filter.sock")
+      const first = yield* Scope.make()
+      const listener = yield* Scope.provide(accepting({ listen: path }), first)
+      const { ino } = Fs.lstatSync(path)
+      yield* listener.stop
+      assert.isFalse(Fs.existsSync(path))
+      // Some file systems count on; then there is nothing that could be confused.
+      for (let time = 0; time < 20; time++) {
+        const second = yield* Scope.make()
+        yield* Scope.provide(Listeners.serve("second", { listen: path }), second)
+        const same = Fs.lstatSync(path).ino === ino
+        yield* listener.stop
+        if (same) yield* Scope.close(first, Exit.void)
+        assert.strictEqual(yield* Listeners.ask(path), "second")
+        yield* Scope.close(second, Exit.void)
+        if (same) return
+      }
+      yield* Scope.close(first, Exit.void)
+    }))
+
   it.live("can be as long as the system allows", () =>
     Effect.gen(function*() {
       const directory = yield* Listeners.directory
@@ -332,6 +341,27 @@ describe("UNIX sockets", () => {
       }
       const error = yield* failure({ listen: pathOf(109) })
       assert.strictEqual(error.reason, "InvalidAddress")
+    }))
+})
+
+describeWith(notRoot, "UNIX sockets of root", () => {
+  it.live("get their owner, by number or name", () =>
+    Effect.gen(function*() {
+      const path = Path.join(yield* Listeners.directory, "filter.sock")
+      const owned = (options: Omit<NodeMilterServer.Options, "listen">) =>
+        accepting({ listen: path, ...options }).pipe(
+          Effect.map(() => {
+            const { gid, uid } = Fs.lstatSync(path)
+            return [uid, gid]
+          }),
+          Effect.scoped
+        )
+      const group = process.getgid?.()
+      assert.deepStrictEqual(yield* owned({}), [0, group])
+      assert.deepStrictEqual(yield* owned({ owner: 12345, group: 23456 }), [12345, 23456])
+      assert.deepStrictEqual(yield* owned({ owner: "12345", group: "23456" }), [12345, 23456])
+      assert.deepStrictEqual(yield* owned({ owner: "daemon" }), [1, group])
+      assert.deepStrictEqual(yield* owned({ group: "daemon" }), [0, 1])
     }))
 })
 
@@ -462,6 +492,24 @@ describe("a listener", () => {
       }
     }))
 
+  it.live("says once a minute that connections could not be taken", () =>
+    Effect.gen(function*() {
+      const lines: Array<string> = []
+      const listener = new NetListener((line) => lines.push(line))
+      yield* Effect.acquireRelease(listener.listen("inet:0", { port: 0, host: "127.0.0.1" }), () => listener.close)
+      listener.addresses = ["inet:0"]
+      // The system does not fail when a test wants it to.
+      const { server } = listener as unknown as { readonly server: Net.Server }
+      for (let time = 0; time < 3; time++) server.emit("error", new Error("accept ENOBUFS"))
+      assert.deepStrictEqual(lines, ["AcceptError: inet:0: accept ENOBUFS"])
+      const now = performance.now.bind(performance)
+      vi.spyOn(performance, "now").mockImplementation(() => now() + 60_000)
+      yield* Effect.addFinalizer(() => Effect.sync(() => vi.restoreAllMocks()))
+      server.emit("error", new Error("accept ENOMEM"))
+      server.emit("error", new Error("accept ENOMEM"))
+      assert.deepStrictEqual(lines.slice(1), ["AcceptError: inet:0: accept ENOMEM (3 times since this was last said)"])
+    }))
+
   it.live("does not wait for a peer that does not read", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
@@ -563,6 +611,19 @@ describe("onReload", () => {
     })
     assert.isTrue(Layer.isLayer(needs) && Layer.isLayer(nothing))
   })
+})
+
+describe("temporary files", () => {
+  it.live("are read to the end, and not beyond it", () =>
+    Effect.gen(function*() {
+      const file = yield* Effect.acquireRelease(temporaryFile.open, ({ close }) => close)
+      yield* file.append(Uint8Array.of(1, 2, 3))
+      yield* file.append(Uint8Array.of(4, 5))
+      assert.deepStrictEqual(yield* file.read(1, 4), Uint8Array.of(2, 3, 4, 5))
+      const exit = yield* Effect.exit(file.read(3, 4))
+      assert(Exit.isFailure(exit))
+      assert.match(Cause.pretty(exit.cause), /a temporary file ends at 5, before 7/)
+    }))
 })
 
 describe("teardown", () => {

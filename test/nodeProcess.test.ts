@@ -2,10 +2,11 @@
 import { assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import * as Path from "node:path"
 import {
   descriptorOf,
@@ -17,12 +18,24 @@ import {
   startTwice
 } from "./support/childProcess.ts"
 import * as Listeners from "./support/listeners.ts"
+import { describeWith, notRoot } from "./support/prerequisite.ts"
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const one: Program = { servers: { filter: { listen: "inet:0" } } }
 
-const isRoot = process.getuid?.() === 0
+// Root may do everything, so somebody else has to try.
+const user: Options = notRoot === undefined ? { user: 65534 } : {}
+
+/** A connection that stays open until the scope closes, or until the other side closes it. */
+const connected = (port: number) =>
+  Effect.acquireRelease(
+    Effect.callback<Net.Socket>((resume) => {
+      const socket = Net.connect({ port, host: "127.0.0.1" }, () => resume(Effect.succeed(socket)))
+      socket.on("error", () => resume(Effect.succeed(socket)))
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
 
 const stops = ["SIGTERM", "SIGINT"] as const
 
@@ -108,13 +121,10 @@ describe("signals", () => {
 })
 
 describe("permissions", () => {
-  // Root may do everything, so somebody else has to try.
-  const user: Options = isRoot ? { user: 65534 } : {}
-
   it.live("are missing", () =>
     Effect.gen(function*() {
       const directory = yield* Listeners.directory
-      if (!isRoot) Fs.chmodSync(directory, 0o555)
+      if (notRoot !== undefined) Fs.chmodSync(directory, 0o555)
       const child = yield* start({ servers: { filter: { listen: `unix:${directory}/filter.sock` } } }, user)
       assert.strictEqual(yield* child.exit, 1)
       assert.match(child.output, /ListenError: cannot listen on unix:.*filter\.sock: permission denied/)
@@ -132,21 +142,44 @@ describe("permissions", () => {
       assert.match(child.output, /permission denied/)
       assert.deepStrictEqual(Fs.readdirSync(directory), [])
     }))
+})
 
-  it.live.skipIf(!isRoot)(
-    "keep others out of the socket, and from finding out who listens",
-    () =>
-      Effect.gen(function*() {
-        const directory = yield* Listeners.directory
-        Fs.chmodSync(directory, 0o777)
-        const path = Path.join(directory, "filter.sock")
-        yield* Listeners.serve("root's", { listen: path, mode: 0o600 })
-        const child = yield* start({ servers: { filter: { listen: path } } }, user)
-        assert.strictEqual(yield* child.exit, 1)
-        assert.match(child.output, /permission denied/)
-        assert.strictEqual(yield* Listeners.ask(path), "root's")
+describeWith(notRoot, "permissions of root", () => {
+  it.live("keep others out of the socket, and from finding out who listens", () =>
+    Effect.gen(function*() {
+      const directory = yield* Listeners.directory
+      Fs.chmodSync(directory, 0o777)
+      const path = Path.join(directory, "filter.sock")
+      yield* Listeners.serve("root's", { listen: path, mode: 0o600 })
+      const child = yield* start({ servers: { filter: { listen: path } } }, user)
+      assert.strictEqual(yield* child.exit, 1)
+      assert.match(child.output, /permission denied/)
+      assert.strictEqual(yield* Listeners.ask(path), "root's")
+    }))
+})
+
+describe("a process with too few descriptors", () => {
+  it.live("says so, and goes on", () =>
+    Effect.gen(function*() {
+      const child = yield* start(one, { descriptors: 64 })
+      const [, address] = yield* child.shows(/filter listens on inet:(\d+)/)
+      // Those that find no descriptor are closed at once; Node reports no error.
+      yield* Effect.scoped(Effect.andThen(
+        Effect.forEach(Array.from({ length: 64 }), () => connected(Number(address))),
+        child.shows(
+          /WARN.*AcceptError: inet:\d+@127\.0\.0\.1: the process has nearly as many open files as it may have/
+        )
+      ))
+      // Its side of the connections may take a moment to close.
+      const asked = Effect.retry(Listeners.ask(`inet:${address}`), {
+        times: 50,
+        schedule: Schedule.spaced("50 millis")
       })
-  )
+      assert.strictEqual(yield* asked, "filter")
+      assert.lengthOf(child.output.match(/AcceptError/g) ?? [], 1)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+    }))
 })
 
 describe("systemd", () => {
@@ -249,11 +282,14 @@ while True:
   print(json.dumps(server.recv(65536).decode().strip().split("\\n")), flush=True)
 `
 
-const succeeds = (command: string, ...args: ReadonlyArray<string>): boolean =>
-  ChildProcess.spawnSync(command, args).status === 0
-
 // systemd-notify is how Node sends, python3 how the test receives.
-describe.skipIf(!succeeds("systemd-notify", "--version") || !succeeds("python3", "--version"))("sd_notify", () => {
+const notInstalled = ["systemd-notify", "python3"].filter((command) =>
+  ChildProcess.spawnSync(command, ["--version"]).status !== 0
+)
+
+const missing = notInstalled.length === 0 ? undefined : `${notInstalled.join(" and ")} not found`
+
+describeWith(missing, "sd_notify", () => {
   const manager = Effect.gen(function*() {
     const path = Path.join(yield* Listeners.directory, "notify")
     const child = yield* spawn("python3", ["-c", receiver, path])

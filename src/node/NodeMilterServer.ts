@@ -71,6 +71,8 @@ export interface Options<out R = never> {
  *   second the process exits at once, with 1.
  * - Under systemd (`NOTIFY_SOCKET`) it reports when all listeners of the process take connections, when the process was told
  *   to stop, and reloads. Node cannot send these messages; the program `systemd-notify` does.
+ * - A connection that the system cannot give us, mostly for want of file descriptors, is a warning in the log (`AcceptError`,
+ *   at most once a minute for each address); the listener goes on.
  * - A listener serves one filter. Give each filter a listener of its own; several run in one process.
  *
  * **Example** (A UNIX socket for Postfix, and a list that SIGHUP reads again)
@@ -120,8 +122,9 @@ const make = Effect.fnUntraced(function*<R>(options: Options<R>) {
   }
 
   const fork = Effect.runForkWith(yield* Effect.context())
+  const warn = (message: string) => void fork(Effect.logWarning(message))
   const reporter = yield* Effect.acquireRelease(
-    Effect.sync(() => new Reporter((message) => void fork(Effect.logWarning(message)))),
+    Effect.sync(() => new Reporter(warn)),
     (reporter) => reporter.close
   )
   const member: signals.Member = {
@@ -134,7 +137,7 @@ const make = Effect.fnUntraced(function*<R>(options: Options<R>) {
     () => Effect.sync(() => signals.leave(member))
   )
 
-  const listeners = (yield* Effect.forEach(specs, (spec) => open(spec, { group, mode, owner }))).flat()
+  const listeners = (yield* Effect.forEach(specs, (spec) => open(spec, { group, mode, owner }, warn))).flat()
   const addresses = listeners.flatMap(({ addresses }) => addresses)
   const accepting: Accepting = {
     addresses,

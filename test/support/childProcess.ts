@@ -22,6 +22,8 @@ export interface Options {
   /** Descriptors that the process gets as 3, 4 and so on, with systemd's variables. */
   readonly pass?: ReadonlyArray<number>
   readonly user?: number
+  /** How many descriptors it may have. */
+  readonly descriptors?: number
 }
 
 /** For a busy machine; milliseconds. */
@@ -121,8 +123,12 @@ const withSockets = (count: number, command: ReadonlyArray<string>): ReadonlyArr
 
 /** Starts processes/server.ts. */
 export const start = (program: Program, options: Options = {}) => {
-  const { pass } = options
-  const [command, ...args] = pass === undefined ? node(program) : withSockets(pass.length, node(program))
+  const { descriptors, pass } = options
+  const [command, ...args] = descriptors !== undefined
+    ? ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...node(program)]
+    : pass === undefined
+    ? node(program)
+    : withSockets(pass.length, node(program))
   return spawn(command!, args, options)
 }
 

@@ -22,3 +22,6 @@ export const describeWith = (missing: string | undefined, name: string, suite: (
     describe.skip(`${name} (${missing})`, suite)
   }
 }
+
+/** Why tests cannot run that give files away or start processes of other users. */
+export const notRoot: string | undefined = process.getuid?.() === 0 ? undefined : "only root can change owners"

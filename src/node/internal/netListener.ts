@@ -4,6 +4,7 @@ import * as Net from "node:net"
 import type { Accepting } from "../../internal/listener.ts"
 import type { Transport } from "../../internal/transport.ts"
 import type { ListenError } from "../../MilterServer.ts"
+import * as descriptors from "./descriptors.ts"
 import { fromSystem } from "./listenError.ts"
 import { NetTransport } from "./netTransport.ts"
 
@@ -15,6 +16,9 @@ const linger = 2000
 
 /** Milliseconds for connections that keep coming while the listener stops. */
 const patience = 500
+
+/** Milliseconds between two lines of the log about connections that are not taken. */
+const silence = 60_000
 
 /** `fd` is missing from the types of Node's options. */
 export type Where = Net.ListenOptions & { readonly fd?: number }
@@ -29,17 +33,24 @@ export class NetListener implements Accepting {
   private accepting = false
   private accepted = 0
   private closed = false
+  private readonly warn: (message: string) => void
+  private troubles = 0
+  private silentUntil = 0
   addresses: ReadonlyArray<string> = []
   /** The socket stays open elsewhere, so that what waits in its queue is not lost but for the next process. */
   shared = false
   /** Removes the socket file, if there is one. */
   removeFile = (): void => undefined
 
-  constructor() {
+  constructor(warn: (message: string) => void) {
+    this.warn = warn
+    const scarce = descriptors.scarce()
     this.server = Net.createServer({ noDelay: true }, (socket) => {
       this.accepted++
       this.sockets.add(socket)
       socket.once("close", () => this.sockets.delete(socket))
+      // When the last one is gone libuv takes connections only to close them, and reports no error.
+      if (descriptors.of(socket) >= scarce) this.trouble("the process has nearly as many open files as it may have")
       const transport = new NetTransport(socket)
       if (this.deliver === undefined) transport.destroy()
       else this.deliver(transport)
@@ -57,11 +68,22 @@ export class NetListener implements Accepting {
       server.once("error", failed)
       server.listen({ ...where, backlog }, () => {
         server.off("error", failed)
-        // An error of one accept (too many open files) must not end the process; the next accept may succeed.
-        server.on("error", () => undefined)
+        // An error of one accept (no memory) must not end the process; the next accept may succeed.
+        server.on("error", ({ message }) => this.trouble(message))
         resume(Effect.void)
       })
     })
+  }
+
+  /** What keeps coming back comes with every connection. */
+  private trouble(text: string): void {
+    this.troubles++
+    const now = performance.now()
+    if (now < this.silentUntil) return
+    this.silentUntil = now + silence
+    const times = this.troubles === 1 ? "" : ` (${this.troubles} times since this was last said)`
+    this.troubles = 0
+    this.warn(`AcceptError: ${this.addresses.join(", ")}: ${text}${times}`)
   }
 
   /** Host and port, for TCP. */
@@ -91,7 +113,10 @@ export class NetListener implements Accepting {
       if (this.server.listening) this.server.close()
       resume(Effect.void)
     }
-    this.removeFile()
+    const { removeFile } = this
+    // Once: when the socket is closed its inode is free, and may be that of a successor's file next.
+    this.removeFile = () => undefined
+    removeFile()
     if (this.shared) close()
     else this.emptyQueue(performance.now() + patience, close)
   })

@@ -7,16 +7,25 @@ import { NetListener } from "./netListener.ts"
 import * as passedSockets from "./passedSockets.ts"
 import * as unixSocket from "./unixSocket.ts"
 
-/** Listens where `spec` says, until the scope closes. */
+/** Listens where `spec` says, until the scope closes; `warn` is told of connections that are not taken. */
 export const open = Effect.fnUntraced(function*(
   spec: string,
-  access: unixSocket.Access
+  access: unixSocket.Access,
+  warn: (message: string) => void
 ): Effect.fn.Return<ReadonlyArray<NetListener>, ListenError, Scope.Scope> {
   const parsed = endpoint.parseListening(spec)
   if (Result.isFailure(parsed)) {
     return yield* new ListenError({ address: spec, reason: "InvalidAddress", cause: parsed.failure })
   }
   const where = parsed.success
+  const acquire = (listen: (listener: NetListener) => Effect.Effect<void, ListenError>) =>
+    Effect.acquireRelease(
+      Effect.suspend(() => {
+        const listener = new NetListener(warn)
+        return listen(listener).pipe(Effect.onError(() => listener.discard), Effect.as(listener))
+      }),
+      (listener) => listener.close
+    )
   switch (where._tag) {
     case "Tcp":
       return [yield* acquire((listener) => tcp(listener, spec, where.host, where.port))]
@@ -38,15 +47,6 @@ export const open = Effect.fnUntraced(function*(
     }
   }
 })
-
-const acquire = (listen: (listener: NetListener) => Effect.Effect<void, ListenError>) =>
-  Effect.acquireRelease(
-    Effect.suspend(() => {
-      const listener = new NetListener()
-      return listen(listener).pipe(Effect.onError(() => listener.discard), Effect.as(listener))
-    }),
-    (listener) => listener.close
-  )
 
 const tcp = (listener: NetListener, spec: string, host: string, port: number): Effect.Effect<void, ListenError> =>
   Effect.map(listener.listen(spec, { host, port }), () => {

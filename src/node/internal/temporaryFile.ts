@@ -14,7 +14,14 @@ export const open: OpenFile = Effect.promise(async (): Promise<TemporaryFile> =>
     read: (position, length) =>
       Effect.promise(async () => {
         const bytes = new Uint8Array(length)
-        await file.read(bytes, 0, length, position)
+        for (let filled = 0; filled < length;) {
+          const { bytesRead } = await file.read(bytes, filled, length - filled, position + filled)
+          // What is missing would go out as zeros.
+          if (bytesRead === 0) {
+            throw new Error(`a temporary file ends at ${position + filled}, before ${position + length}`)
+          }
+          filled += bytesRead
+        }
         return bytes
       }),
     close: Effect.promise(() => file.close())

@@ -21,7 +21,7 @@ export interface Access {
   readonly group: string | number | undefined
 }
 
-/** Removes the file if it is still this server's. */
+/** Removes the file if it is still this server's. To be called while the socket is open, and never again. */
 export type Remove = () => void
 
 // sun_path with its NUL; Linux has the most room.
