@@ -17,7 +17,7 @@ import { Conversation } from "./conversation.ts"
 import type { Cut, Done, Fork, Host } from "./host.ts"
 import type { Program, Swept } from "./program.ts"
 import * as replies from "./replies.ts"
-import { type Action, type Phase, ProtocolError, transition } from "./session.ts"
+import { type Phase, ProtocolError, type Transition, transition } from "./session.ts"
 import type { Transport } from "./transport.ts"
 
 interface Running {
@@ -234,17 +234,13 @@ class Connection implements Host, Swept {
     }
     this.phase = next.phase
     this.conversation.command(frame.code)
-    this.perform(next.actions, 0, packet)
+    this.perform(next, packet)
   }
 
-  private perform(actions: ReadonlyArray<Action>, index: number, packet: Packet.MtaPacket): void {
-    const action = actions[index]
-    if (action === undefined) return
-    if (action === "abortMessage") {
-      return this.conversation.abort(() => this.perform(actions, index + 1, packet))
-    }
-    if (action === "quit") return this.finish(Exit.void, "close")
-    this.conversation.act(packet)
+  private perform(next: Transition, packet: Packet.MtaPacket): void {
+    if (packet._tag === "Quit") this.finish(Exit.void, "close")
+    else if (next.endsMessage) this.conversation.abort(() => this.conversation.act(packet))
+    else this.conversation.act(packet)
   }
 
   private readonly onWarning = (warning: PacketWarning): void =>

@@ -14,28 +14,10 @@ export type Command = Packet.MtaPacket["_tag"]
  */
 export type Phase = "new" | "idle" | "mail" | "rcpt" | "data" | "header" | "endOfHeaders" | "body"
 
-/** What the engine does on a command, in this order. */
-export type Action =
-  | "negotiate"
-  | "macro"
-  | "abortMessage"
-  | "abort"
-  | "newConnection"
-  | "connect"
-  | "helo"
-  | "mail"
-  | "rcpt"
-  | "data"
-  | "header"
-  | "endOfHeaders"
-  | "body"
-  | "endOfMessage"
-  | "unknown"
-  | "quit"
-
 export interface Transition {
   readonly phase: Phase
-  readonly actions: ReadonlyArray<Action>
+  /** Before anything else, the message that is open is over. */
+  readonly endsMessage: boolean
 }
 
 /**
@@ -58,14 +40,16 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
   }
 }
 
-const inMessage = (phase: Phase): boolean => phase !== "new" && phase !== "idle"
+/** Whether a message is open. */
+export const hasMessage = (phase: Phase): boolean => phase !== "new" && phase !== "idle"
+
+type OfMessage = "Rcpt" | "Data" | "Header" | "EndOfHeaders" | "Body" | "EndOfMessage"
 
 const beforeContent = ["mail", "rcpt", "data"] as const
+
 // A filter that takes no headers, or no end of headers, sees the later stages follow at once: steps may be left out
 // going forward, none may come back.
-const allowedIn: Readonly<
-  Record<"Rcpt" | "Data" | "Header" | "EndOfHeaders" | "Body" | "EndOfMessage", ReadonlyArray<Phase>>
-> = {
+const allowedIn: Readonly<Record<OfMessage, ReadonlyArray<Phase>>> = {
   // A recipient may come after a DATA that was refused.
   Rcpt: beforeContent,
   // So may a second DATA.
@@ -76,55 +60,43 @@ const allowedIn: Readonly<
   EndOfMessage: [...beforeContent, "header", "endOfHeaders", "body"]
 }
 
+const leadsTo: Readonly<Record<OfMessage, Phase>> = {
+  Rcpt: "rcpt",
+  Data: "data",
+  Header: "header",
+  EndOfHeaders: "endOfHeaders",
+  Body: "body",
+  EndOfMessage: "idle"
+}
+
 const compute = (phase: Phase, command: Command): Transition | undefined => {
   if (phase === "new") {
-    if (command === "Negotiate") return { phase: "idle", actions: ["negotiate"] }
-    if (command === "Quit") return { phase: "new", actions: ["quit"] }
-    return undefined
+    if (command === "Negotiate") return { phase: "idle", endsMessage: false }
+    return command === "Quit" ? { phase, endsMessage: false } : undefined
   }
-  const abort: ReadonlyArray<Action> = inMessage(phase) ? ["abortMessage"] : []
   switch (command) {
     case "Negotiate":
       return undefined
     case "Macro":
-      return { phase, actions: ["macro"] }
-    case "Connect":
-      return phase === "idle" ? { phase, actions: ["connect"] } : undefined
-    case "Helo":
-      // Postfix sends a repeated EHLO first and the abort after it.
-      return { phase: "idle", actions: [...abort, "helo"] }
-    case "Mail":
-      return { phase: "mail", actions: [...abort, "mail"] }
     case "Unknown":
-      return { phase, actions: ["unknown"] }
+      return { phase, endsMessage: false }
+    case "Connect":
+      return phase === "idle" ? { phase, endsMessage: false } : undefined
+    // Postfix sends a repeated EHLO first and the abort after it. It aborts after every message and at the end of the session,
+    // also when none is open.
+    case "Helo":
     case "Abort":
-      // Postfix aborts after every message and at the end of the session, also when none is open.
-      return { phase: "idle", actions: [...abort, "abort"] }
-    case "Quit":
-      return { phase: "idle", actions: ["quit"] }
     case "QuitNewConnection":
-      return { phase: "idle", actions: [...abort, "newConnection"] }
-    case "Rcpt":
-      return step(phase, command, "rcpt", "rcpt")
-    case "Data":
-      return step(phase, command, "data", "data")
-    case "Header":
-      return step(phase, command, "header", "header")
-    case "EndOfHeaders":
-      return step(phase, command, "endOfHeaders", "endOfHeaders")
-    case "Body":
-      return step(phase, command, "body", "body")
-    case "EndOfMessage":
-      return step(phase, command, "idle", "endOfMessage")
+      return { phase: "idle", endsMessage: hasMessage(phase) }
+    case "Mail":
+      return { phase: "mail", endsMessage: hasMessage(phase) }
+    // What is open then ends with the connection.
+    case "Quit":
+      return { phase: "idle", endsMessage: false }
+    default:
+      return allowedIn[command].includes(phase) ? { phase: leadsTo[command], endsMessage: false } : undefined
   }
 }
-
-const step = (
-  phase: Phase,
-  command: keyof typeof allowedIn,
-  next: Phase,
-  action: Action
-): Transition | undefined => allowedIn[command].includes(phase) ? { phase: next, actions: [action] } : undefined
 
 // Computed once for each pair: the way of a packet allocates nothing.
 const table = new Map<Phase, Map<Command, Transition>>()
@@ -140,6 +112,3 @@ export const transition = (phase: Phase, command: Command): Transition | undefin
   }
   return found
 }
-
-/** Whether a message is open. */
-export const hasMessage = inMessage
