@@ -128,6 +128,38 @@ describe("finalizers", () => {
     }))
 })
 
+describe("finalizers of a message that the next command ends", () => {
+  it.effect("keep that command waiting no longer than its budget either", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("slow", { message: () => Effect.addFinalizer(() => Effect.sleep("60 seconds")) }).on({
+        mail: () => Effect.succeed(Verdict.continue)
+      })
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect(), Mta.mail())
+      assert.deepStrictEqual(yield* mta.say(Mta.mail()), [])
+      yield* TestClock.adjust("8 seconds")
+      assert.deepStrictEqual(yield* mta.replies, ["TempFail"])
+      assert.isTrue(yield* mta.closed)
+      yield* TestClock.adjust("60 seconds")
+    }))
+
+  it.effect("do not hide a quit", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("slow", { message: () => Effect.addFinalizer(() => Effect.sleep("60 seconds")) }).on({
+        mail: () => Effect.succeed(Verdict.continue)
+      })
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect(), Mta.mail(), Mta.abort, Mta.helo(), Mta.mail(), Mta.quit)
+      yield* TestClock.adjust("8 seconds")
+      assert.isTrue(yield* mta.closed)
+      assert.deepStrictEqual(yield* mta.replies, [])
+      assert.deepStrictEqual(server.logs.filter(({ level }) => level === "Warn"), [])
+      yield* TestClock.adjust("60 seconds")
+    }))
+})
+
 describe("end of message", () => {
   it.effect("shows signs of life every 5 seconds and takes 4 minutes", () =>
     Effect.gen(function*() {

@@ -17,7 +17,7 @@ import { Conversation } from "./conversation.ts"
 import type { Cut, Done, Fork, Host } from "./host.ts"
 import type { Program, Swept } from "./program.ts"
 import * as replies from "./replies.ts"
-import { type Phase, ProtocolError, type Transition, transition } from "./session.ts"
+import { type Command, type Phase, ProtocolError, type Transition, transition } from "./session.ts"
 import type { Transport } from "./transport.ts"
 
 interface Running {
@@ -89,6 +89,8 @@ class Connection implements Host, Swept {
   private finished = false
   private running: Running | undefined
   private phase: Phase = "new"
+  /** The command that waits for the end of the message before it. */
+  private held: Command | undefined
 
   constructor(program: Program, transport: Transport, resume: (effect: Effect.Effect<void>) => void) {
     this.program = program
@@ -238,9 +240,13 @@ class Connection implements Host, Swept {
   }
 
   private perform(next: Transition, packet: Packet.MtaPacket): void {
-    if (packet._tag === "Quit") this.finish(Exit.void, "close")
-    else if (next.endsMessage) this.conversation.abort(() => this.conversation.act(packet))
-    else this.conversation.act(packet)
+    if (packet._tag === "Quit") return this.finish(Exit.void, "close")
+    if (!next.endsMessage) return this.conversation.act(packet)
+    this.held = packet._tag
+    this.conversation.abort(() => {
+      this.held = undefined
+      this.conversation.act(packet)
+    })
   }
 
   private readonly onWarning = (warning: PacketWarning): void =>
@@ -376,12 +382,23 @@ class Connection implements Host, Swept {
 
   /** Finalizers are not interrupted, but a command that waits behind them must not wait for ever. */
   private tickFinalizers(now: number): void {
-    for (let index = this.head; index < this.queue.length; index++) {
-      const budget = this.conversation.budgetOf(this.queue[index]!.code)
-      if (budget === undefined || now - this.arrivals[index]! < this.program.timeouts[budget]) continue
-      this.send(replies.tempFail)
-      return this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
+    let isLate = this.held !== undefined && this.isLate(this.held, this.arrived, now)
+    for (let index = this.head; index < this.queue.length && !isLate; index++) {
+      const command = Packet.mtaByCode(this.queue[index]!.code)?.name
+      isLate = command !== undefined && this.isLate(command, this.arrivals[index]!, now)
     }
+    if (!isLate) return
+    // An MTA that has quit behind it waits for nothing.
+    if (this.queue.some(({ code }, index) => index >= this.head && code === quitCode)) {
+      return this.finish(Exit.void, "close")
+    }
+    this.send(replies.tempFail)
+    this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
+  }
+
+  private isLate(command: Command, arrived: number, now: number): boolean {
+    const budget = this.conversation.budgetOf(command)
+    return budget !== undefined && now - arrived >= this.program.timeouts[budget]
   }
 
   /** Whatever it still waits for, it is over. */

@@ -94,10 +94,9 @@ export class Conversation implements Owner {
     return this.budget(this.stage)
   }
 
-  /** The same for a command that waits, by its letter. */
-  budgetOf(code: number): "command" | "endOfMessage" | undefined {
-    const command = Packet.mtaByCode(code)?.name
-    const stage = command === undefined ? undefined : replies.stageOf(command)
+  /** The same for a command that waits. */
+  budgetOf(command: Packet.MtaPacket["_tag"]): "command" | "endOfMessage" | undefined {
+    const stage = replies.stageOf(command)
     return stage === undefined ? undefined : this.budget(stage)
   }
 

@@ -17,6 +17,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { Accepting } from "../../src/internal/listener.ts"
 import { makePair } from "../../src/internal/memoryTransport.ts"
+import type { OpenFile } from "../../src/internal/spool.ts"
 import type { Transport } from "../../src/internal/transport.ts"
 
 export interface Logged {
@@ -195,8 +196,12 @@ export interface Server {
   readonly stop: Effect.Effect<void>
 }
 
-/** Serves a filter through the real server layer; it stops with the test's scope. */
-export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options?: MilterServer.Options) {
+/** Serves a filter through the real server layer; it stops with the test's scope. Large bodies stay in memory without files. */
+export const serve = Effect.fnUntraced(function*<R>(
+  filter: Filter<never, R>,
+  options?: MilterServer.Options,
+  openFile?: OpenFile
+) {
   const logs: Array<Logged> = []
   const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
     const texts = (Array.isArray(message) ? message : [message]).map(String)
@@ -217,7 +222,8 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
     stop: Effect.sync(() => {
       accept = undefined
     }),
-    drains: options?.drainTimeout !== undefined
+    drains: options?.drainTimeout !== undefined,
+    ...(openFile === undefined ? {} : { openFile })
   }
   const scope = yield* Effect.acquireRelease(Scope.make(), (scope, exit) => Scope.close(scope, exit))
   yield* Layer.buildWithScope(
