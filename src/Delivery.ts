@@ -1,16 +1,20 @@
 /**
  * What becomes of a message: the modifications of a filter, carried out as an MTA would. Pure.
  *
- * The model of Postfix is that of 3.7: it was compared with messages that a real one delivered.
+ * The models are those of Postfix 3.7 and Sendmail 8.17: they were compared with messages that real ones delivered.
  *
  * @since 0.1.0
  */
-import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import { Mailbox } from "./Envelope.ts"
 import type { ModificationPacket } from "./internal/answer.ts"
+import type { DeliveryError } from "./internal/deliveryError.ts"
 import { concat } from "./internal/payload.ts"
+import * as postfixQueue from "./internal/postfixQueue.ts"
+import type { QueueFile } from "./internal/queueFile.ts"
+import * as sendmailQueue from "./internal/sendmailQueue.ts"
 import { ByteString } from "./Wire.ts"
+
+export { DeliveryError } from "./internal/deliveryError.ts"
 
 /**
  * A header field. `value` is everything behind the colon, the space included; folds are LF and white space.
@@ -62,58 +66,6 @@ export interface Delivered extends Message {
 }
 
 /**
- * The MTA does not carry out these modifications; it answers the client with `reply` instead.
- *
- * @category errors
- * @since 0.1.0
- */
-export class DeliveryError extends Data.TaggedError("DeliveryError")<{
-  readonly reason: string
-  readonly reply: string
-}> {
-  override get message(): string {
-    return `${this.reason}; the MTA answers ${this.reply}`
-  }
-}
-
-const bare = (address: ByteString): ByteString =>
-  // Cut off a byte string, a byte string remains.
-  (address.startsWith("<") && address.endsWith(">") ? address.slice(1, -1) : address) as ByteString
-
-// Postfix adds the first address of a list, and warns.
-const firstOf = (address: ByteString): ByteString => {
-  const text = bare(address)
-  const mailbox = new Mailbox(text)
-  return mailbox.wellFormed || !text.includes(",") ? text : bare(text.split(",", 1)[0]!.trim() as ByteString)
-}
-
-const cr = 13
-const lf = 10
-
-/** Both CR LF and LF end a line, and the last line gets its end; a CR alone is a character. */
-const normalizeLines = (bytes: Uint8Array): Uint8Array => {
-  const lines: Array<Uint8Array> = []
-  const lineEnd = Uint8Array.of(cr, lf)
-  for (let start = 0; start < bytes.length;) {
-    const found = bytes.indexOf(lf, start)
-    const end = found === -1 ? bytes.length : found
-    lines.push(bytes.subarray(start, end > start && found !== -1 && bytes[end - 1] === cr ? end - 1 : end), lineEnd)
-    start = end + 1
-  }
-  return concat(lines)
-}
-
-/** Lines behind the first that do not begin with white space get a tab, so that none can pose as another field. */
-const folded = (value: ByteString): ByteString => value.replace(/\n(?![ \t])/g, "\n\t") as ByteString
-
-const sameName = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
-
-// Stands for the MTA's own Received field.
-const own: HeaderField = { name: ByteString.fromText("Received"), value: ByteString.fromText("") }
-
-const longestReason = 100
-
-/**
  * Carries out modifications, in the order in which they came, as Postfix does. `leadingSpace`: that step was agreed on, so
  * that header values bring their own space.
  *
@@ -145,90 +97,37 @@ export const postfix = (
   message: Message,
   modifications: ReadonlyArray<ModificationPacket>,
   options: { readonly leadingSpace: boolean }
+): Result.Result<Delivered, DeliveryError> => through(postfixQueue.make(message), modifications, options.leadingSpace)
+
+/**
+ * Carries out modifications as Sendmail does. It never fails: Sendmail passes over what it does not understand. What is
+ * different from {@link postfix}:
+ *
+ * - an added field stands above the first of its name; Date, From, Message-Id and their like take the place that Sendmail
+ *   keeps for its own, at the top
+ * - positions of inserted fields count entries of Sendmail's own that nobody sees: only 0 (above its Received field), 1
+ *   (below it) and beyond the end can be relied on
+ * - the fields that a filter deletes go on counting for that filter
+ * - recipients are compared without regard to case, nobody is added twice, and not with parameters that Sendmail does not
+ *   know (other than NOTIFY and ORCPT)
+ * - a new body may come in several runs
+ *
+ * @category models of MTAs
+ * @since 0.1.0
+ */
+export const sendmail = (
+  message: Message,
+  modifications: ReadonlyArray<ModificationPacket>,
+  options: { readonly leadingSpace: boolean }
+): Result.Result<Delivered, DeliveryError> => through(sendmailQueue.make(message), modifications, options.leadingSpace)
+
+const through = (
+  file: QueueFile,
+  modifications: ReadonlyArray<ModificationPacket>,
+  leadingSpace: boolean
 ): Result.Result<Delivered, DeliveryError> => {
-  const headers: Array<HeaderField> = [own, ...message.headers]
-  let { recipients, sender } = message
-  let quarantined: ByteString | undefined
-  let pieces: Array<Uint8Array> | undefined
-  let previous: ModificationPacket["_tag"] | undefined
-  const field = (name: ByteString, value: ByteString): HeaderField => ({
-    name,
-    value: folded(options.leadingSpace ? value : ` ${value}` as ByteString)
-  })
-  for (const modification of modifications) {
-    switch (modification._tag) {
-      case "AddHeader":
-        headers.push(field(modification.name, modification.value))
-        break
-      case "InsertHeader":
-        headers.splice(modification.index, 0, field(modification.name, modification.value))
-        break
-      case "ChangeHeader":
-        changeHeader(
-          headers,
-          modification.index,
-          field(modification.name, modification.value),
-          modification.value === ""
-        )
-        break
-      case "ReplaceBody":
-        if (pieces !== undefined && previous !== "ReplaceBody") {
-          return Result.fail(
-            new DeliveryError({
-              reason: `${previous} between two pieces of the body`,
-              reply: "451 4.3.5 Server configuration problem - try again later"
-            })
-          )
-        }
-        pieces ??= []
-        pieces.push(modification.bytes)
-        break
-      case "AddRecipient":
-        recipients = addRecipient(recipients, modification.recipient, undefined)
-        break
-      case "AddRecipientWithParameters":
-        recipients = addRecipient(recipients, modification.recipient, modification.parameters)
-        break
-      case "DeleteRecipient": {
-        const gone = bare(modification.recipient)
-        recipients = recipients.filter(({ address }) => address !== gone)
-        break
-      }
-      case "ChangeSender":
-        sender = firstOf(modification.sender)
-        break
-      case "Quarantine":
-        quarantined = modification.reason.slice(0, longestReason) as ByteString
-        break
-    }
-    previous = modification._tag
-  }
-  return Result.succeed({
-    sender,
-    recipients,
-    headers: headers.filter((header) => header !== own),
-    body: normalizeLines(pieces === undefined ? message.body : concat(pieces)),
-    quarantined
-  })
-}
-
-/** Counts what is there now, from 1; the MTA's own Received does not count. */
-const changeHeader = (headers: Array<HeaderField>, index: number, field: HeaderField, remove: boolean): void => {
-  let count = Math.max(index, 1)
-  const at = headers.findIndex((header) => header !== own && sameName(header.name, field.name) && --count === 0)
-  if (at !== -1) headers.splice(at, 1, ...(remove ? [] : [field]))
-  else if (!remove) headers.push(field)
-}
-
-const addRecipient = (
-  recipients: ReadonlyArray<Recipient>,
-  recipient: ByteString,
-  parameters: ByteString | undefined
-): ReadonlyArray<Recipient> => {
-  const address = firstOf(recipient)
-  return address === ""
-    ? recipients
-    : [...recipients, { address, parameters: parameters === "" ? undefined : parameters }]
+  const error = file.apply(modifications, leadingSpace)
+  return error === undefined ? Result.succeed(file.delivered()) : Result.fail(error)
 }
 
 /**

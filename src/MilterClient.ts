@@ -6,24 +6,29 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { Delivered } from "./Delivery.ts"
+import type { Delivered, DeliveryError } from "./Delivery.ts"
 import type { Answer, ModificationPacket } from "./internal/answer.ts"
-import { Client as ClientImpl } from "./internal/client.ts"
-import { ClientConnection } from "./internal/clientConnection.ts"
-import { ClientError } from "./internal/clientError.ts"
+import type { Chain, ChainOptions, Failure, FilterOptions } from "./internal/chainTypes.ts"
+import type { ClientError } from "./internal/clientError.ts"
+import * as internal from "./internal/dial.ts"
 import type { Dialing } from "./internal/dialer.ts"
-import * as mtas from "./internal/mtas.ts"
+import * as makeChain from "./internal/makeChain.ts"
+import type { Manners } from "./internal/mtas.ts"
+import { postfix } from "./internal/presets.ts"
 import type { Agreement, Offer } from "./Negotiation.ts"
 import type * as Packet from "./Packet.ts"
 import type { Reply } from "./Reply.ts"
 import type { ByStage } from "./Verdict.ts"
 
-export type { Answer, ModificationPacket, Replied } from "./internal/answer.ts"
+export type { Answer, ModificationPacket, NotSentBecause, Replied } from "./internal/answer.ts"
+export type { Chain, ChainOptions, Decision, Failure, FilterOptions, Policy, Refused } from "./internal/chainTypes.ts"
 export { ClientError, type ClientErrorReason } from "./internal/clientError.ts"
+export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./internal/presets.ts"
 
 /**
  * What opens connections to milters.
@@ -37,8 +42,9 @@ export class Dialer extends Context.Service<Dialer, {
 }>()("effect-milter/MilterClient/Dialer") {}
 
 /**
- * An MTA to behave like: what it offers, which macros it sends at which stage, when it aborts. One of {@link postfix} and
- * {@link sendmail}, or a copy with another offer: `{ ...MilterClient.postfix, offer }`.
+ * An MTA to behave like: what it offers, which macros it sends at which stage, how it aborts, how long it waits, what it
+ * tells the SMTP client, how it changes a message. One of {@link postfix}, {@link sendmail} and their like, or a copy with
+ * another offer: `{ ...MilterClient.postfix, offer }`.
  *
  * @category models
  * @since 0.1.0
@@ -49,40 +55,27 @@ export interface Mta {
 }
 
 /**
- * Speaks as Postfix 3.7: macros ahead of nearly every command, no queue id before the first recipient, an abort after each
- * message.
- *
- * @category MTAs
- * @since 0.1.0
- */
-export const postfix: Mta = mtas.postfix
-
-/**
- * Speaks as Sendmail 8.17: macros only where it has some, IPv6 addresses prefixed and written in full, an abort only for a
- * message that is cut short.
- *
- * @category MTAs
- * @since 0.1.0
- */
-export const sendmail: Mta = mtas.sendmail
-
-/**
  * Options of {@link dial}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Options {
-  /** The MTA that {@link Client.sendMessage} behaves like; {@link postfix} if not given. */
+  /**
+   * The MTA to behave like, in each step and in {@link Client.sendMessage}. If not given, steps say what they are told to
+   * and no more, and messages are sent as by {@link postfix}.
+   */
   readonly as?: Mta
-  /** How long to wait, as Postfix does unless given here. Progress and every other packet of an answer start anew. */
+  /** How long to wait; as the MTA does unless given here (in brackets: Postfix and Sendmail). */
   readonly timeouts?: {
-    /** For the connection; 30 seconds. */
+    /** For the connection (30 s; 5 min). */
     readonly connect?: Duration.Input
-    /** For answers up to DATA; 30 seconds. */
+    /** For answers up to DATA (30 s; 10 s). Progress and every other packet of an answer start anew. */
     readonly command?: Duration.Input
-    /** For answers to header, body and end of message; 300 seconds. */
+    /** For answers to header, body and end of message (5 min; 10 s). Every packet starts anew. */
     readonly content?: Duration.Input
+    /** For the whole answer to end of message, whatever progress comes (Postfix has no limit, here 1 h; 5 min). */
+    readonly total?: Duration.Input
   }
   /** The longest frame taken from the filter, in bytes without its length field; 1 MiB if not given. */
   readonly maxFrameLength?: number
@@ -141,13 +134,13 @@ export interface EndOfMessage {
 export interface Recipient {
   readonly address: Text
   readonly parameters?: ReadonlyArray<Text>
-  readonly refused?: { readonly code: string; readonly text: string }
+  readonly refused?: { readonly enhanced: string; readonly text: string }
 }
 
 /**
  * A message and its envelope. Addresses get angle brackets where they have none; `""` is the null sender. Header values
- * are what follows the colon and its space, with folds as line breaks before white space. A body of text gets the line
- * ends of SMTP, bytes are sent as they are.
+ * are what follows the colon and its space, with folds as line breaks before white space. The lines of the body get the
+ * ends of SMTP, as by the MTA.
  *
  * @category models
  * @since 0.1.0
@@ -180,20 +173,23 @@ export interface Outcome {
   readonly stage: keyof ByStage
   /** What the SMTP client reads if the message is refused; undefined if the MTA refused all recipients itself. */
   readonly reply: Reply | undefined
+  /** The address of the filter that refused or discarded it. */
+  readonly filter: string | undefined
+  /** Whether the MTA ends the SMTP session with that reply. */
+  readonly closes: boolean
   readonly recipients: ReadonlyArray<{ readonly address: Text; readonly answer: Answer }>
-  /** In the order in which they came; none unless the message is accepted. */
+  /** In the order in which they came, one filter's after the other's; none unless the message is accepted. */
   readonly modifications: ReadonlyArray<ModificationPacket>
-  /**
-   * What the MTA would deliver, and to whom; undefined unless the message is accepted, and for {@link sendmail}, of which
-   * there is no model yet.
-   */
+  /** What the MTA would deliver, and to whom; undefined unless the message is accepted. */
   readonly delivered: Delivered | undefined
+  /** The filters that have failed so far in this session, and what was made of that. */
+  readonly failures: ReadonlyArray<Failure>
 }
 
 /**
- * A session with a filter. Each method is one stage: it sends the command, preceded by the macros that were defined for it,
- * in one write, and gives the answer. What the filter does not want is not sent, and nothing more about a message or a
- * session on which it has given its verdict; the answer then is `NotSent`.
+ * A session with a filter. Each method is one stage: it sends the command, preceded by the macros that go with it, in one
+ * write, and gives the answer. What the filter does not want is not sent, and nothing more about a message or a session on
+ * which it has given its verdict; the answer then is `NotSent`.
  *
  * Steps go one at a time. One that is interrupted closes the connection, since the answer that comes later would be taken
  * for that of the next command; so does every failure but `InvalidValue`.
@@ -206,11 +202,12 @@ export interface Client {
   readonly address: string
   /** What was agreed on; `undefined` before {@link Client.negotiate}. */
   readonly agreed: Agreement | undefined
-  /** The first step. Offers version 6, all actions and all steps unless told otherwise. */
+  /** The first step. Offers what the MTA does: version 6, all actions and all steps unless told otherwise. */
   readonly negotiate: (offer?: Partial<Offer>) => Effect.Effect<Agreement, ClientError>
   /**
-   * Defines macros for the next command of a stage. If the filter asked for macros of its choice at that stage, it gets
-   * those, from all values that have been given so far; `onRequest` are such as are sent to nobody else.
+   * Defines macros for the next command of a stage, beside those that the MTA sends anyway. If the filter asked for macros
+   * of its choice at that stage, it gets those, from all values that have been given so far; `onRequest` are such as are
+   * sent to nobody else.
    */
   readonly macros: (
     stage: keyof ByStage,
@@ -227,7 +224,7 @@ export interface Client {
   readonly rcpt: (
     recipient: Text,
     parameters?: ReadonlyArray<Text>,
-    options?: { readonly refused?: boolean }
+    options?: { readonly refused?: boolean | NonNullable<Recipient["refused"]> }
   ) => Effect.Effect<Answer, ClientError>
   /** DATA. */
   readonly data: () => Effect.Effect<Answer, ClientError>
@@ -250,7 +247,7 @@ export interface Client {
   readonly endOfMessage: () => Effect.Effect<EndOfMessage, ClientError>
   /** An SMTP command that the MTA does not know. */
   readonly unknown: (line: Text) => Effect.Effect<Answer, ClientError>
-  /** The message, if there is one, will not be completed. */
+  /** The message, if there is one, will not be completed. Sendmail says so only to a filter that is still waiting. */
   readonly abort: () => Effect.Effect<void, ClientError>
   /** The SMTP session is over: says so and closes. */
   readonly quit: () => Effect.Effect<void, ClientError>
@@ -312,32 +309,79 @@ export const dial = (
   address: string,
   options: Options = {}
 ): Effect.Effect<Client, ClientError, Dialer | Scope.Scope> =>
-  Effect.gen(function*() {
-    const { dial } = (yield* Dialer) as Dialing // every dialing layer builds one
-    const { command = 30_000, connect = 30_000, content = 300_000 } = options.timeouts ?? {}
-    const milliseconds = Duration.toMillis(connect)
-    const unreachable = (cause: unknown) =>
-      new ClientError({ reason: { _tag: "Unreachable", cause }, command: undefined, address })
-    const connection = yield* Effect.acquireRelease(
-      dial(address).pipe(
-        Effect.mapError(unreachable),
-        Effect.timeoutOrElse({
-          duration: milliseconds,
-          orElse: () => Effect.fail(unreachable(new Error(`no connection within ${milliseconds / 1000} s`)))
-        }),
-        Effect.map((transport) =>
-          new ClientConnection(address, transport, {
-            maxFrameLength: options.maxFrameLength,
-            observe: options.observe
-          })
-        )
-      ),
-      (connection) => Effect.sync(() => connection.close()),
-      { interruptible: true }
-    )
-    // Every Mta is one of ours or a copy of it.
-    return new ClientImpl(connection, (options.as ?? postfix) as mtas.Manners, {
-      command: Duration.toMillis(command),
-      content: Duration.toMillis(content)
-    })
-  })
+  Effect.flatMap(Dialer, (dialer) => internal.dial(dialer as Dialing, address, options)) // every layer builds one
+
+/**
+ * Connects to several filters in a row, for one SMTP session: as an MTA does when a client has connected to it. What goes
+ * wrong with a filter, now or later, is the affair of its policy. The connections close with the Scope.
+ *
+ * **Example** (Before an SMTP server)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as MilterClient from "effect-milter/MilterClient"
+ * import { NodeMilterClient } from "effect-milter/node"
+ *
+ * const program = Effect.gen(function*() {
+ *   const filters = yield* MilterClient.chain([
+ *     "unix:/run/opendkim/opendkim.sock",
+ *     { address: "inet:11332@127.0.0.1", onFailure: "accept" }
+ *   ])
+ *   yield* filters.connect({ hostname: "client.example.org", address: "192.0.2.1" })
+ *   yield* filters.helo("client.example.org")
+ *   const decision = yield* filters.mail("<alice@example.org>")
+ *   if (decision._tag === "Refused") return decision.reply
+ *   yield* filters.rcpt("<bob@example.net>")
+ *   yield* filters.data()
+ *   const outcome = yield* filters.message({ headers: [["Subject", "hello"]], body: "Hello Bob\n" })
+ *   yield* filters.quit()
+ *   return outcome.delivered
+ * }).pipe(Effect.scoped, Effect.provide(NodeMilterClient.layer))
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const chain = (
+  filters: ReadonlyArray<string | FilterOptions>,
+  options: ChainOptions = {}
+): Effect.Effect<Chain, never, Dialer | Scope.Scope> =>
+  Effect.flatMap(
+    Dialer,
+    // Every layer builds such a dialer, and every Mta is one of ours or a copy.
+    (dialer) => makeChain.make(dialer as Dialing, filters, options, (options.as ?? postfix) as Manners)
+  )
+
+/**
+ * What becomes of the message: the modifications of an {@link EndOfMessage} or an {@link Outcome}, carried out as the MTA
+ * would. `agreed` is what the filter and this side agreed on, which tells whether header values bring their own space.
+ *
+ * `DeliveryError` where Postfix would complain about its configuration instead.
+ *
+ * **Example** (The same changes, by both MTAs)
+ *
+ * ```ts
+ * import * as MilterClient from "effect-milter/MilterClient"
+ * import { ByteString } from "effect-milter/Wire"
+ *
+ * const message: MilterClient.Message = {
+ *   from: "alice@example.org",
+ *   to: "bob@example.net",
+ *   headers: [["X-Tag", "one"], ["Subject", "hello"]]
+ * }
+ * const changes: ReadonlyArray<MilterClient.ModificationPacket> = [
+ *   { _tag: "AddHeader", name: ByteString.fromText("X-Tag"), value: ByteString.fromText("two") }
+ * ]
+ * MilterClient.applyTo(message, changes) // one, hello, two
+ * MilterClient.applyTo(message, changes, { as: MilterClient.sendmail }) // two, one, hello
+ * ```
+ *
+ * @category delivering
+ * @since 0.1.0
+ */
+export const applyTo = (
+  message: Message,
+  modifications: ReadonlyArray<ModificationPacket>,
+  options: { readonly as?: Mta; readonly agreed?: Agreement | undefined } = {}
+): Result.Result<Delivered, DeliveryError> =>
+  internal.applyTo(message, modifications, (options.as ?? postfix) as Manners, options.agreed) // ours or a copy

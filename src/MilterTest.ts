@@ -12,6 +12,7 @@ import type * as Scope from "effect/Scope"
 import type { Client as ClientImpl } from "./internal/client.ts"
 import * as memoryNetwork from "./internal/memoryNetwork.ts"
 import * as internal from "./internal/replay.ts"
+import * as sessionScript from "./internal/sessionScript.ts"
 import { type Filter, isFilter } from "./Milter.ts"
 import * as MilterClient from "./MilterClient.ts"
 import * as MilterServer from "./MilterServer.ts"
@@ -19,21 +20,25 @@ import type * as Packet from "./Packet.ts"
 import type * as Recording from "./Recording.ts"
 
 export {
-  /**
-   * Behaves as Postfix 3.7; see `MilterClient.postfix`.
-   *
-   * @category MTAs
-   * @since 0.1.0
-   */
-  postfix,
-  /**
-   * Behaves as Sendmail 8.17; see `MilterClient.sendmail`.
-   *
-   * @category MTAs
-   * @since 0.1.0
-   */
-  sendmail
-} from "./MilterClient.ts"
+  assertAccepted,
+  assertDiscarded,
+  assertRejected,
+  assertTempFailed,
+  type ExpectedMessage,
+  type ExpectedRefusal,
+  format,
+  OutcomeMismatch
+} from "./internal/outcomeText.ts"
+export { MessageScript, type PlayedMessage, SessionScript } from "./internal/sessionScript.ts"
+export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./MilterClient.ts"
+
+/**
+ * All MTAs that are imitated: for a test that is to hold with each of them.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const mtas: ReadonlyArray<MilterClient.Mta> = Object.values(sessionScript.mtas)
 
 /**
  * The one address of the network of {@link layer}.
@@ -83,7 +88,8 @@ const network = Effect.sync(() => {
 export const layer: Layer.Layer<MilterServer.Listener | MilterClient.Dialer> = Layer.effectContext(network)
 
 /**
- * Options of {@link run} and {@link message}: the MTA to behave like (`as`), its timeouts, an observer of the packets.
+ * Options of {@link run} and {@link message}: the MTA to behave like (`as`, Postfix 3.7 if not given), its timeouts, an
+ * observer of the packets.
  *
  * @category models
  * @since 0.1.0
@@ -96,8 +102,9 @@ export interface Options extends MilterClient.Options {
 const isDataFirst = (args: IArguments): boolean => isFilter(args[0])
 
 /**
- * Serves the filter in memory, connects to it, negotiates as the MTA does, and runs the script with the client. When the
- * script is done the session is quit, and all finalizers of the filter have run before this completes.
+ * Serves the filter in memory, connects to it, negotiates as the MTA does, and runs the script with the client, whose steps
+ * bring along what that MTA sends with them, macros above all. When the script is done the session is quit, and all
+ * finalizers of the filter have run before this completes.
  *
  * **Example** (Greylisting, an hour in no time)
  *
@@ -146,8 +153,10 @@ export const run: {
       // A network of its own for each run, whatever layers the caller shares.
       const context = yield* network
       yield* Layer.build(Layer.provide(MilterServer.layer(filter), Layer.succeedContext(context)))
-      const client = yield* MilterClient.dial(address, options).pipe(Effect.provideContext(context))
-      if (options.negotiate !== false) yield* client.negotiate((options.as ?? MilterClient.postfix).offer)
+      const client = yield* MilterClient.dial(address, { as: MilterClient.postfix, ...options }).pipe(
+        Effect.provideContext(context)
+      )
+      if (options.negotiate !== false) yield* client.negotiate()
       const result = yield* script(client)
       // The filter may have closed already, and the script may have quit itself.
       yield* Effect.ignore((client as ClientImpl).quitAndWait())
@@ -161,7 +170,7 @@ export const run: {
  * **Example** (A filter's test)
  *
  * ```ts
- * import { assert, it } from "@effect/vitest"
+ * import { it } from "@effect/vitest"
  * import * as Effect from "effect/Effect"
  * import * as Milter from "effect-milter/Milter"
  * import * as MilterTest from "effect-milter/MilterTest"
@@ -174,7 +183,7 @@ export const run: {
  * it.effect("adds a header", () =>
  *   Effect.gen(function*() {
  *     const outcome = yield* MilterTest.message(Tagged, { from: "alice@example.org", to: "bob@example.net", body: "hi" })
- *     assert.strictEqual(outcome._tag, "Accepted")
+ *     MilterTest.assertAccepted(outcome, { headers: { "X-Tagged": "yes" } })
  *   }))
  * ```
  *
@@ -195,6 +204,33 @@ export const message: {
   isDataFirst,
   <R>(filter: Filter<never, R>, message: MilterClient.Message, options?: Options) =>
     run(filter, (mta) => mta.sendMessage(message), options)
+)
+
+/**
+ * Plays a whole session to the filter, as {@link SessionScript} describes or makes up; gives what came of its messages.
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const session: {
+  (
+    script: sessionScript.SessionScript,
+    options?: Omit<Options, "as" | "negotiate">
+  ): <R>(
+    filter: Filter<never, R>
+  ) => Effect.Effect<ReadonlyArray<sessionScript.PlayedMessage>, MilterClient.ClientError, R>
+  <R>(
+    filter: Filter<never, R>,
+    script: sessionScript.SessionScript,
+    options?: Omit<Options, "as" | "negotiate">
+  ): Effect.Effect<ReadonlyArray<sessionScript.PlayedMessage>, MilterClient.ClientError, R>
+} = dual(
+  isDataFirst,
+  <R>(filter: Filter<never, R>, script: sessionScript.SessionScript, options?: Options) =>
+    run(filter, (mta) => sessionScript.play(mta as ClientImpl, script), {
+      ...options,
+      as: sessionScript.mtas[script.mta]
+    })
 )
 
 /**

@@ -15,7 +15,10 @@ import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Frame from "./Frame.ts"
+import * as internal from "./internal/redact.ts"
 import * as Packet from "./Packet.ts"
+
+export type { Redaction } from "./internal/redact.ts"
 
 const unsigned = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 
@@ -283,3 +286,35 @@ export const frame = (
     bytes: frame.bytes.slice(frame.offset, frame.limit)
   }
 }
+
+/**
+ * Hides what a recording tells about people, line by line: for a program that writes one while it goes on. Each redactor
+ * has substitutes of its own, so one that sees all lines gives one address one substitute. See {@link redact}.
+ *
+ * @category redacting
+ * @since 0.1.0
+ */
+export const redactor = (redaction: internal.Redaction = {}): (line: Line) => Line => internal.redactor(redaction)
+
+/**
+ * Hides what a recording tells about people, so that it can be shown to others: addresses and names get substitutes, texts
+ * become `x`. The conversation stays what it was and can be replayed, with filters that do not look at the texts.
+ *
+ * What stays: header names, sizes and line breaks, queue ids, times, the words of replies. Frames that cannot be decoded or
+ * were cut become `x` altogether, and sums of whole payloads are left out.
+ *
+ * **Example** (A recording for a bug report)
+ *
+ * ```ts
+ * import * as Recording from "effect-milter/Recording"
+ * import * as Result from "effect/Result"
+ *
+ * const forOthers = (text: string) =>
+ *   Result.map(Recording.parse(text), (lines) => Recording.format(Recording.redact(lines)))
+ * ```
+ *
+ * @category redacting
+ * @since 0.1.0
+ */
+export const redact = (lines: ReadonlyArray<Line>, redaction: internal.Redaction = {}): ReadonlyArray<Line> =>
+  lines.map(internal.redactor(redaction))

@@ -114,6 +114,13 @@ export * as Negotiation from "./Negotiation.ts"
 export * as Packet from "./Packet.ts"
 
 /**
+ * A message as SMTP servers and files have it, taken apart and taken through a filter.
+ *
+ * @since 0.1.0
+ */
+export * as RawMessage from "./RawMessage.ts"
+
+/**
  * Recorded conversations of MTAs and filters.
  *
  * @since 0.1.0

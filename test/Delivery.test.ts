@@ -1,4 +1,4 @@
-/** The model of Postfix against messages that a real Postfix 3.7 delivered. */
+/** The models against messages that a real Postfix 3.7 and a real Sendmail 8.17 delivered. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as Fs from "node:fs"
@@ -41,7 +41,11 @@ const messageOf = (connection: Recording.Connection) => {
 
 const latin1 = (file: string): string => Fs.readFileSync(new URL(file, directory), "latin1")
 
-/** As it lies in the queue: LF, without Postfix's own Received. */
+const models = { postfix: Delivery.postfix, sendmail: Delivery.sendmail }
+
+const modelOf = (name: string) => name.startsWith("postfix-") ? models.postfix : models.sendmail
+
+/** As it lies in the queue: LF, without the MTA's own Received. */
 const delivered = (name: string): string => latin1(`${name}.eml`).replace(/^Received: .*\n(?:\t.*\n)+/m, "")
 
 const envelope = ({ recipients, sender }: Delivery.Message): string =>
@@ -53,14 +57,25 @@ const envelope = ({ recipients, sender }: Delivery.Message): string =>
 describe("Delivery", () => {
   for (const file of Fs.readdirSync(directory).filter((file) => file.endsWith(".eml"))) {
     const name = file.replace(".eml", "")
-    it(`${name}: as Postfix delivered it`, () => {
+    it(`${name}: as it was delivered`, () => {
       const { message, modifications } = messageOf(recordings.connections(name)[0]!)
       assert.isNotEmpty(modifications)
-      const result = Result.getOrThrow(Delivery.postfix(message, modifications, { leadingSpace: false }))
+      const result = Result.getOrThrow(modelOf(name)(message, modifications, { leadingSpace: false }))
       const text = ByteString.fromBytes(Delivery.toBytes(result)).replace(/\r\n/g, "\n")
       assert.strictEqual(text, delivered(name))
       const [from, ...to] = latin1(`${name}.env`).trim().split("\n")
       assert.strictEqual(envelope(result), [from, ...to.toSorted()].join("\n"))
+    })
+  }
+
+  for (const name of ["postfix-chain", "sendmail-chain"]) {
+    it(`${name}: as the next filter was shown it`, () => {
+      const first = messageOf(recordings.connections(`${name}.first`)[0]!)
+      const second = messageOf(recordings.connections(name)[0]!)
+      const { body, headers } = Result.getOrThrow(
+        modelOf(name)(first.message, first.modifications, { leadingSpace: false })
+      )
+      assert.deepStrictEqual({ body, headers }, { body: second.message.body, headers: second.message.headers })
     })
   }
 

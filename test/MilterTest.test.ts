@@ -98,6 +98,21 @@ describe("MilterTest", () => {
       assert.deepStrictEqual(yield* Ref.get(log), ["Accepted", "Discarded", "Failure", "connection Success"])
     }))
 
+  it.effect("finalizers have run even if the MTA has left early", () =>
+    Effect.gen(function*() {
+      for (const as of MilterTest.mtas) {
+        const log = yield* Ref.make<ReadonlyArray<string>>([])
+        const Refusing = Milter.make("refusing", {
+          connection: () =>
+            Effect.addFinalizer((exit) =>
+              Effect.andThen(Effect.yieldNow, Ref.update(log, (all) => [...all, exit._tag]))
+            )
+        }).on({ connect: () => Effect.succeed(Verdict.reject()) })
+        MilterTest.assertRejected(yield* MilterTest.message(Refusing, message, { as }), { stage: "connect" })
+        assert.deepStrictEqual(yield* Ref.get(log), ["Success"], as.name)
+      }
+    }))
+
   it.effect("what a filter needs, the test provides", () =>
     Effect.gen(function*() {
       class Blocked extends Context.Service<Blocked, { readonly has: (domain: string) => Effect.Effect<boolean> }>()(
@@ -154,7 +169,8 @@ describe("MilterTest", () => {
         "A1B2C30001 Postfix 3.7.11 2001:db8::25 me",
         "A1B2C30001 undefined 2001:db8::25 me"
       ])
-      assert.deepStrictEqual(sent, ["Postfix 3.7.11"])
+      // Once after the message and once before quit.
+      assert.deepStrictEqual(sent, ["Postfix 3.7.11", "Postfix 3.7.11"])
     }))
 
   it.effect("an older MTA is another offer", () =>

@@ -26,6 +26,13 @@ const verdicts = {
 
 type Name = keyof typeof verdicts
 
+const mtas = {
+  postfix: MilterTest.postfix,
+  postfix26: MilterTest.postfix26,
+  postfix38: MilterTest.postfix38,
+  sendmail: MilterTest.sendmail
+}
+
 const basic = ["continue", "continue", "continue", "reject", "tempFail", "refuse", "putOff"] as const
 const ofMessage = [...basic, "acceptMessage", "discardMessage"] as const
 
@@ -65,6 +72,7 @@ const MessagePlan = Schema.Struct({
 })
 
 const Plan = Schema.Struct({
+  mta: Schema.Literals(["postfix", "postfix26", "postfix38", "sendmail"]),
   filter: FilterPlan,
   version: Schema.Literals([2, 3, 4, 6]),
   steps: Schema.Literals([0x1fffff, 0x1fffff, 0x7f, 0, Step.skip | Step.noBody, 0x1fffff & ~Step.skip, 0xff080]),
@@ -190,10 +198,16 @@ const playMessage = Effect.fnUntraced(function*(
   yield* mta.abort()
 })
 
+/** Some 15 seconds' worth where it counts, and a second's otherwise. */
+const runs = Number(process.env["EFFECT_MILTER_SESSIONS"] ?? (process.env["CI"] === undefined ? 1000 : 10_000))
+
 describe("client and server", () => {
   it.effect.prop("agree", { plan: Plan }, ({ plan }) =>
     Effect.suspend(() => {
       const log: Array<Seen> = []
-      return MilterTest.run(filterOf(plan.filter, log), (mta) => play(plan, mta, log), { negotiate: false })
-    }), { arbitrary: { runs: 300 }, timeout: 60_000 })
+      return MilterTest.run(filterOf(plan.filter, log), (mta) => play(plan, mta, log), {
+        negotiate: false,
+        as: mtas[plan.mta]
+      })
+    }), { arbitrary: { runs }, timeout: 120_000 })
 })

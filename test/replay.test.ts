@@ -20,17 +20,24 @@ import * as mirror from "./support/mirror.ts"
 import * as recordings from "./support/recordings.ts"
 import { concat, toHex } from "./support/wire.ts"
 
+// The same from both MTAs.
+const crlf =
+  `AddHeader name="X-Fold" value="first\\r\\n\\tsecond", which goes out as AddHeader name="X-Fold" value="first\\n\\tsecond"`
+const injected =
+  `Invalid header value "first\\nX-Evil: second\\n\\nbody?": expected line breaks only where a line is folded, before a space or a tab`
+const occurrence = `Invalid header occurrence "0": an integer from 1`
+const twoRuns = "something between two pieces of the body"
+const utf8 = `Invalid address "böb@test.example": expected ASCII, this message is not SMTPUTF8`
+
 /** Recordings in which the filter does what ours cannot, each with what that is. */
 const illegal: { readonly [name: string]: string } = {
   "postfix-filter-optneg-junk": "bytes that are no frame",
-  "postfix-mod-addheader-crlf":
-    `AddHeader name="X-Fold" value="first\\r\\n\\tsecond", which goes out as AddHeader name="X-Fold" value="first\\n\\tsecond"`,
-  "postfix-mod-addheader-inject":
-    `Invalid header value "first\\nX-Evil: second\\n\\nbody?": expected line breaks only where a line is folded, before a space or a tab`,
-  "postfix-mod-chgheader-edge": `Invalid header occurrence "0": an integer from 1`,
+  "postfix-mod-addheader-crlf": crlf,
+  "postfix-mod-addheader-inject": injected,
+  "postfix-mod-chgheader-edge": occurrence,
   "postfix-mod-malformed": "AddHeader: expected a string that ends with NUL at byte 5",
-  "postfix-mod-replbody-split": "something between two pieces of the body",
-  "postfix-mod-smtputf8": `Invalid address "böb@test.example": expected ASCII, this message is not SMTPUTF8`,
+  "postfix-mod-replbody-split": twoRuns,
+  "postfix-mod-smtputf8": utf8,
   "postfix-no-all": "no MAIL",
   "postfix-reply-payload": "Continue: expected the end of the packet at byte 5",
   "postfix-reply-shutdown-eom": "Shutdown as a verdict",
@@ -40,6 +47,11 @@ const illegal: { readonly [name: string]: string } = {
   "sendmail-filter-optneg-short": "Negotiated: expected four bytes at byte 13",
   "sendmail-half-frame": "bytes that are no frame",
   "sendmail-huge-frame": "bytes that are no frame",
+  "sendmail-mod-addheader-crlf": crlf,
+  "sendmail-mod-addheader-inject": injected,
+  "sendmail-mod-chgheader-edge": occurrence,
+  "sendmail-mod-replbody-split": twoRuns,
+  "sendmail-mod-smtputf8": utf8,
   "sendmail-reply-conn-fail": "ConnectionFail as a verdict"
 }
 

@@ -31,8 +31,16 @@ export type Answer =
   | Replied
   | { readonly _tag: "Discard" }
   | { readonly _tag: "Skip" }
-  | { readonly _tag: "NotSent"; readonly because: "step" | "version" | "skip" | "decided" | "refused" }
+  | { readonly _tag: "NotSent"; readonly because: NotSentBecause }
   | { readonly _tag: "NotAnswered" }
+
+/**
+ * Why a command was not sent; see {@link Answer}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NotSentBecause = "step" | "version" | "skip" | "decided" | "refused"
 
 /**
  * A refusal in the filter's own words.
@@ -60,6 +68,12 @@ export type ModificationPacket =
   | Packet.DeleteRecipient
   | Packet.ChangeSender
   | Packet.Quarantine
+
+/** An answer that refuses. */
+export type Refusal = Extract<Answer, { readonly _tag: "Reject" | "TempFail" | "Reply" }>
+
+export const isRefusal = (answer: Answer): answer is Refusal =>
+  answer._tag === "Reject" || answer._tag === "TempFail" || answer._tag === "Reply"
 
 type Meaning =
   | { readonly _tag: "Answer"; readonly answer: Answer }
@@ -89,7 +103,8 @@ const actionOf: { readonly [K in ModificationPacket["_tag"]]: keyof typeof Actio
 export const interpret = (
   packet: Packet.FilterPacket,
   stage: AnsweredStage,
-  actions: number
+  actions: number,
+  progressEverywhere: boolean
 ): Result.Result<Meaning, ClientErrorReason> => {
   switch (packet._tag) {
     case "Continue":
@@ -115,7 +130,7 @@ export const interpret = (
         answer: { _tag: "Reply", ...reply }
       }))
     case "Progress":
-      return progress
+      return progressEverywhere || stage === "endOfMessage" ? progress : unexpected(packet, "a verdict")
     case "AddHeader":
     case "InsertHeader":
     case "ChangeHeader":

@@ -1,4 +1,5 @@
-/** The steps of a milter session on the MTA's side: what is sent, what is not, and what the answers change. */
+/** The steps of a milter session on the MTA's side. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Semaphore from "effect/Semaphore"
@@ -7,91 +8,83 @@ import { InvalidValue } from "../InvalidValue.ts"
 import type * as MilterClient from "../MilterClient.ts"
 import * as Negotiation from "../Negotiation.ts"
 import * as Packet from "../Packet.ts"
-import { type ByteString, Writer } from "../Wire.ts"
+import { Writer } from "../Wire.ts"
 import { agree, everything } from "./agree.ts"
-import { type Answer, interpret, type ModificationPacket, noStep, since } from "./answer.ts"
+import { type Answer, interpret, type ModificationPacket } from "./answer.ts"
 import type { ClientConnection } from "./clientConnection.ts"
 import type { ClientError } from "./clientError.ts"
 import { ClientMacros } from "./clientMacros.ts"
-import { send } from "./clientMessage.ts"
-import type { Manners } from "./mtas.ts"
-import { bytesOf, concat, maxPayload, packetText } from "./payload.ts"
+import { ClientState, isContent } from "./clientState.ts"
+import { inPackets } from "./inPackets.ts"
+import type { Facts, Manners, Timeouts } from "./mtas.ts"
+import { bytesOf, clientAddress, concat, headerValue, maxPayload, packetText } from "./payload.ts"
 import { type AnsweredStage, noReply } from "./replies.ts"
 
 type Text = MilterClient.Text
-
-interface Timeouts {
-  readonly command: number
-  readonly content: number
-}
 
 interface Answered {
   readonly answer: Answer
   readonly modifications: ReadonlyArray<ModificationPacket>
 }
 
-const isContent = (stage: AnsweredStage): boolean =>
-  stage === "header" || stage === "endOfHeaders" || stage === "body" || stage === "endOfMessage"
-
-const refuses = (answer: Answer): boolean =>
-  answer._tag === "Reject" || answer._tag === "TempFail" || answer._tag === "Reply"
-
-/** Whether the filter is done with the message; what it refuses at rcpt is one recipient, at data perhaps one attempt. */
-const decides = (answer: Answer, stage: AnsweredStage): boolean =>
-  answer._tag === "Accept" || answer._tag === "Discard" || (refuses(answer) && stage !== "rcpt" && stage !== "data")
+/** A command to be sent. */
+interface Command {
+  readonly packet: Packet.MtaPacket
+  /** Tells the state that it was given, whether it is then sent or not. */
+  readonly given?: (state: ClientState) => void
+  readonly refused?: boolean
+}
 
 const nothing: ReadonlyArray<ModificationPacket> = []
 
-const notSent = (because: (Answer & { readonly _tag: "NotSent" })["because"]): Answer => ({ _tag: "NotSent", because })
+const nowhere = new Uint8Array(0)
 
 export class Client implements MilterClient.Client {
   readonly connection: ClientConnection
-  private readonly mta: Manners
+  readonly state = new ClientState()
+  manners: Manners
   private readonly timeouts: Timeouts
   private readonly writer = new Writer()
   private readonly semaphore = Semaphore.makeUnsafe(1)
   private readonly definitions = new ClientMacros()
-  private messageDecided = true
-  private queueIds = 0xa1b2c30000
-  /** Whom connect told of. */
-  introduced: MilterClient.Connect | undefined
-  /** The verdict on the whole session: nothing more is sent. */
-  verdictOnSession: { readonly stage: "connect" | "helo"; readonly answer: Answer } | undefined
-  /** The command after which the filter said skip; Postfix keeps to that until it sends another one. */
-  private skipping: AnsweredStage | undefined
-  agreed: Negotiation.Agreement | undefined
+  private readonly send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
+  /** What is kept of the body for end of message. */
+  private kept: Uint8Array = nowhere
 
-  constructor(connection: ClientConnection, mta: Manners, timeouts: Timeouts) {
+  constructor(
+    connection: ClientConnection,
+    manners: Manners,
+    timeouts: Timeouts,
+    send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
+  ) {
     this.connection = connection
-    this.mta = mta
+    this.manners = manners
     this.timeouts = timeouts
+    this.send = send
   }
 
   get address(): string {
     return this.connection.address
   }
 
+  get agreed(): Negotiation.Agreement | undefined {
+    return this.state.agreed
+  }
+
+  /** False before the negotiation. */
+  hasAgreedOn(step: number): boolean {
+    return ((this.agreed?.steps ?? 0) & step) !== 0
+  }
+
   get closed(): Effect.Effect<void> {
     return this.connection.awaitEnd
   }
 
-  /** Whether a message has begun that has no final verdict. */
-  get hasOpenMessage(): boolean {
-    return !this.messageDecided
-  }
-
-  /** Whether the filter asked for macros of its own choice ahead of this command. */
-  wantsMacros(stage: AnsweredStage): boolean {
-    return this.definitions.isRequested(stage)
-  }
-
-  nextQueueId(): string {
-    return (++this.queueIds).toString(16).toUpperCase()
-  }
-
   // --- steps
 
-  readonly negotiate = (offer: Partial<Negotiation.Offer> = {}): Effect.Effect<Negotiation.Agreement, ClientError> => {
+  readonly negotiate = (
+    offer: Partial<Negotiation.Offer> = this.manners.offer
+  ): Effect.Effect<Negotiation.Agreement, ClientError> => {
     const offered = { ...everything, ...offer }
     return this.semaphore.withPermit(Effect.gen({ self: this }, function*() {
       yield* this.write([{ _tag: "Negotiate", ...offered }], "connect")
@@ -103,47 +96,67 @@ export class Client implements MilterClient.Client {
           expected: "the answer to the negotiation"
         })
       }
-      const agreed = agree(offered, packet)
+      const agreed = agree(offered, packet, this.manners.unoffered)
       if (Result.isFailure(agreed)) return yield* this.connection.fail(agreed.failure)
-      this.agreed = agreed.success
-      this.definitions.request(packet.macros)
+      this.state.agreed = agreed.success
+      this.definitions.request(packet.macros, this.manners.macroLists)
       return agreed.success
     }))
   }
 
   readonly connect = (client: MilterClient.Connect): Effect.Effect<Answer, ClientError> =>
     this.step("connect", () => {
-      const packet: Packet.Connect = {
-        _tag: "Connect",
-        hostname: packetText("host name", client.hostname),
-        address: this.clientAddress(client)
+      const introduced = this.manners.introduce(client)
+      return {
+        packet: {
+          _tag: "Connect",
+          hostname: packetText("host name", introduced.hostname),
+          address: clientAddress(introduced)
+        },
+        given: (state) => state.connected(introduced)
       }
-      this.introduced = client
-      return packet
     })
 
   readonly helo = (name: Text): Effect.Effect<Answer, ClientError> =>
-    this.step("helo", () => ({ _tag: "Helo", name: packetText("HELO name", name) }))
+    this.step("helo", () => ({
+      packet: { _tag: "Helo", name: packetText("HELO name", name) },
+      given: (state) => state.messageOver()
+    }))
 
   readonly mail = (sender: Text, parameters: ReadonlyArray<Text> = []): Effect.Effect<Answer, ClientError> =>
     this.step("mail", () => ({
-      _tag: "Mail",
-      sender: packetText("sender", sender),
-      parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
+      packet: {
+        _tag: "Mail",
+        sender: packetText("sender", sender),
+        parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
+      },
+      given: (state) => {
+        state.messageFrom(sender)
+        this.definitions.resetMessage()
+        this.kept = nowhere
+      }
     }))
 
   readonly rcpt = (
     recipient: Text,
     parameters: ReadonlyArray<Text> = [],
-    options: { readonly refused?: boolean } = {}
+    { refused = false }: { readonly refused?: boolean | NonNullable<Facts["refused"]> } = {}
   ): Effect.Effect<Answer, ClientError> =>
     this.step("rcpt", () => ({
-      _tag: "Rcpt",
-      recipient: packetText("recipient", recipient),
-      parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
-    }), options.refused === true)
+      packet: {
+        _tag: "Rcpt",
+        recipient: packetText("recipient", recipient),
+        parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
+      },
+      given: (state) =>
+        state.recipient(
+          recipient,
+          refused === true ? { enhanced: "5.1.1", text: "User unknown" } : refused === false ? undefined : refused
+        ),
+      refused: refused !== false
+    }))
 
-  readonly data = (): Effect.Effect<Answer, ClientError> => this.step("data", () => ({ _tag: "Data" }))
+  readonly data = (): Effect.Effect<Answer, ClientError> => this.step("data", () => ({ packet: { _tag: "Data" } }))
 
   readonly header = (
     name: Text,
@@ -151,51 +164,36 @@ export class Client implements MilterClient.Client {
     options: { readonly verbatim?: boolean } = {}
   ): Effect.Effect<Answer, ClientError> =>
     this.step("header", () => ({
-      _tag: "Header",
-      name: packetText("header name", name),
-      value: this.headerValue(packetText("header value", value), options.verbatim === true)
+      packet: {
+        _tag: "Header",
+        name: packetText("header name", name),
+        value: headerValue(value, options.verbatim === true, this.hasAgreedOn(Negotiation.Step.leadingSpace))
+      },
+      given: (state) => state.header(name, value)
     }))
 
   readonly endOfHeaders = (): Effect.Effect<Answer, ClientError> =>
-    this.step("endOfHeaders", () => ({ _tag: "EndOfHeaders" }))
+    this.step("endOfHeaders", () => ({ packet: { _tag: "EndOfHeaders" } }))
 
   readonly body = <E = never, R = never>(
     body: Text | Stream.Stream<Uint8Array, E, R>
   ): Effect.Effect<Answer, ClientError | E, R> =>
-    Stream.isStream(body) ? Effect.suspend(() => this.streamed(body)) : this.pieces(bytesOf(body))
-
-  private streamed<E, R>(body: Stream.Stream<Uint8Array, E, R>): Effect.Effect<Answer, ClientError | E, R> {
-    let held: Array<Uint8Array> = []
-    let size = 0
-    let last: Answer | undefined
-    const flush = (length: number): Effect.Effect<void, ClientError> => {
-      const bytes = concat(held)
-      held = [bytes.subarray(length)]
-      size -= length
-      return Effect.map(this.pieces(bytes.subarray(0, length)), (answer) => {
-        // What stopped it says more than that the rest was not sent.
-        if (last === undefined || (length > 0 && answer._tag !== "NotSent")) last = answer
-      })
-    }
-    return body.pipe(
-      Stream.takeUntil(() => last !== undefined && last._tag !== "Continue" && last._tag !== "NotAnswered"),
-      Stream.runForEach((chunk) => {
-        held.push(chunk)
-        size += chunk.length
-        return size < maxPayload ? Effect.void : flush(size - size % maxPayload)
-      }),
-      Effect.andThen(Effect.suspend(() => flush(size))),
-      Effect.map(() => last!) // set by the last flush at the latest
-    )
-  }
+    Stream.isStream(body) ? inPackets(body, (bytes) => this.pieces(bytes)) : this.pieces(bytesOf(body))
 
   /** Full packets and one for the rest, until the filter has had enough. An empty body is no packet at all. */
   private pieces(bytes: Uint8Array): Effect.Effect<Answer, ClientError> {
     return Effect.gen({ self: this }, function*() {
+      let rest = bytes
+      if (this.manners.bodyAtEnd) {
+        rest = concat([this.kept, bytes])
+        const length = rest.length - rest.length % maxPayload
+        this.kept = rest.slice(length)
+        rest = rest.subarray(0, length)
+      }
       let answer: Answer = { _tag: "Continue" }
-      for (let start = 0; start < bytes.length; start += maxPayload) {
-        const piece = bytes.subarray(start, start + maxPayload)
-        const next: Answer = yield* this.step("body", () => ({ _tag: "Body", bytes: piece }))
+      for (let start = 0; start < rest.length; start += maxPayload) {
+        const piece = rest.subarray(start, start + maxPayload)
+        const next: Answer = yield* this.step("body", () => ({ packet: { _tag: "Body", bytes: piece } }))
         // What stopped it says more than that the rest was not sent.
         if (next._tag === "NotSent" && start > 0) break
         answer = next
@@ -206,44 +204,57 @@ export class Client implements MilterClient.Client {
 
   readonly endOfMessage = (): Effect.Effect<MilterClient.EndOfMessage, ClientError> =>
     Effect.map(
-      this.answered("endOfMessage", () => ({ _tag: "EndOfMessage", bytes: new Uint8Array(0) })),
+      this.answered("endOfMessage", () => {
+        const bytes = this.hasAgreedOn(Negotiation.Step.noBody) ? nowhere : this.kept
+        this.kept = nowhere
+        return { packet: { _tag: "EndOfMessage", bytes } }
+      }),
       ({ answer, modifications }) => ({ verdict: answer, modifications })
     )
 
   readonly unknown = (line: Text): Effect.Effect<Answer, ClientError> =>
-    this.step("unknown", () => ({ _tag: "Unknown", line: packetText("command", line) }))
+    this.step("unknown", () => ({
+      packet: { _tag: "Unknown", line: packetText("command", this.manners.unknownLine(line)) }
+    }))
 
   readonly abort = (): Effect.Effect<void, ClientError> =>
     this.semaphore.withPermit(Effect.suspend(() => {
-      this.messageDecided = true
-      this.skipping = undefined
-      return this.verdictOnSession === undefined ? this.write([{ _tag: "Abort" }], "mail") : Effect.void
+      const aborts = this.state.aborts(this.manners)
+      this.state.messageOver()
+      return aborts ? this.write([{ _tag: "Abort" }], "mail") : Effect.void
     }))
 
   readonly quit = (): Effect.Effect<void, ClientError> =>
     this.semaphore.withPermit(
-      Effect.andThen(
-        Effect.suspend(() => this.write([{ _tag: "Quit" }], "mail")),
-        Effect.sync(() => this.connection.close())
-      )
+      Effect.andThen(Effect.suspend(() => this.takeLeave()), Effect.sync(() => this.connection.close()))
     )
 
   /** Quit, but leaving it to the filter to close, which it does once it has taken notice. */
   quitAndWait(): Effect.Effect<void, ClientError> {
     return this.semaphore.withPermit(
       Effect.andThen(
-        Effect.suspend(() => this.write([{ _tag: "Quit" }], "mail")),
+        Effect.suspend(() => this.takeLeave()),
         Effect.andThen(this.connection.awaitEnd, Effect.sync(() => this.connection.close()))
       )
     )
   }
 
+  private takeLeave(): Effect.Effect<void, ClientError> {
+    const { manners, state } = this
+    // It has been left when it gave its verdict.
+    if (state.verdictOnSession !== undefined && manners.afterVerdictOnSession !== "stays") return Effect.void
+    const aborts: Array<Packet.MtaPacket> = []
+    if (manners.aborts === "always") {
+      // One resets the message, the other HELO.
+      if (state.aborts(manners)) aborts.push({ _tag: "Abort" })
+      if (state.heloSaid) aborts.push({ _tag: "Abort" })
+    }
+    return this.write([...aborts, { _tag: "Quit" }], "mail")
+  }
+
   readonly quitNewConnection = (): Effect.Effect<void, ClientError> =>
     this.semaphore.withPermit(Effect.suspend(() => {
-      this.messageDecided = true
-      this.skipping = undefined
-      this.verdictOnSession = undefined
-      this.introduced = undefined
+      this.state.sessionOver()
       this.definitions.reset()
       return this.write([{ _tag: "QuitNewConnection" }], "mail")
     }))
@@ -252,109 +263,95 @@ export class Client implements MilterClient.Client {
     stage: AnsweredStage,
     values: MilterClient.MacroValues,
     onRequest: MilterClient.MacroValues = {}
-  ): Effect.Effect<
-    void,
-    ClientError
-  > => this.semaphore.withPermit(this.checked(() => this.definitions.define(stage, values, onRequest)))
+  ): Effect.Effect<void, ClientError> =>
+    this.semaphore.withPermit(this.checked(() => this.definitions.define(stage, values, onRequest)))
 
   readonly sendMessage = (message: MilterClient.Message): Effect.Effect<MilterClient.Outcome, ClientError> =>
-    send(this, this.mta, message)
+    this.send(this, message)
 
   // --- how a step goes
 
-  private step(
-    stage: AnsweredStage,
-    make: () => Packet.MtaPacket,
-    refused = false
-  ): Effect.Effect<Answer, ClientError> {
-    return Effect.map(this.answered(stage, make, refused), ({ answer }) => answer)
+  private step(stage: AnsweredStage, make: () => Command): Effect.Effect<Answer, ClientError> {
+    return Effect.map(this.answered(stage, make), ({ answer }) => answer)
   }
 
-  private answered(
-    stage: AnsweredStage,
-    make: () => Packet.MtaPacket,
-    refused = false
-  ): Effect.Effect<Answered, ClientError> {
+  private answered(stage: AnsweredStage, make: () => Command): Effect.Effect<Answered, ClientError> {
     return this.semaphore.withPermit(Effect.gen({ self: this }, function*() {
-      const { agreed } = this
+      const { manners, state } = this
+      const { agreed } = state
       if (agreed === undefined) {
         yield* this.connection.check
         return yield* Effect.die(new Error("a milter session begins with negotiate"))
       }
-      const packet = yield* this.checked(make)
-      if (stage === "helo") this.messageDecided = true
-      if (stage === "mail") {
-        this.messageDecided = false
-        this.skipping = undefined
-      }
-      const because = this.leftOut(stage, agreed, refused)
+      const { given, packet, refused = false } = yield* this.checked(make)
+      const abortsBefore = state.abortsBefore(stage, manners)
+      given?.(state)
+      // Where the MTA has a queue id it tells the same everywhere.
+      state.queuedAs(this.definitions.definedAt(stage, "i"))
+      const macros = yield* this.checked(() =>
+        this.definitions.take(stage, manners.macros(stage, state.known), manners.forgets)
+      )
+      const because = state.leftOut(stage, agreed, manners, refused)
       if (because !== undefined) {
-        yield* this.leaveOut(stage, because)
-        return { answer: notSent(because), modifications: nothing }
+        // Macros go out even for a command that the filter does not want, as from both MTAs; not for content, and not
+        // for a command that its version does not know.
+        const alone = because === "step" || (because === "refused" && manners.macroLists === "sendmail")
+        if (alone && !isContent(stage)) yield* this.write(macros, stage)
+        if (stage === "rcpt" && because !== "refused") state.recipientAccepted()
+        return { answer: { _tag: "NotSent", because }, modifications: nothing }
       }
-      if (this.skipping !== stage) this.skipping = undefined
-      yield* this.write([packet], stage)
-      if ((agreed.steps & noReply[stage]) !== 0) {
-        return { answer: { _tag: "NotAnswered" }, modifications: nothing }
-      }
-      const answered = yield* this.receive(stage, agreed)
-      this.record(stage, answered.answer, refused)
+      state.sent(stage, manners)
+      yield* this.write([...(abortsBefore ? [{ _tag: "Abort" } as const] : []), ...macros, packet], stage)
+      const answered: Answered = (agreed.steps & noReply[stage]) !== 0
+        ? { answer: { _tag: "NotAnswered" }, modifications: nothing }
+        : yield* this.receive(stage, agreed)
+      yield* this.conclude(stage, answered.answer, refused)
       return answered
     }))
   }
 
-  private leftOut(
-    stage: AnsweredStage,
-    agreed: Negotiation.Agreement,
-    refused: boolean
-  ): (Answer & { readonly _tag: "NotSent" })["because"] | undefined {
-    if (this.verdictOnSession !== undefined) return "decided"
-    if (this.messageDecided && stage !== "connect" && stage !== "helo" && stage !== "unknown") return "decided"
-    if (agreed.version < since[stage]) return "version"
-    if ((agreed.steps & noStep[stage]) !== 0) return "step"
-    if (refused && (agreed.steps & Negotiation.Step.rejectedRecipients) === 0) return "refused"
-    return this.skipping === stage ? "skip" : undefined
-  }
-
-  /**
-   * Macros go out even for a command that the filter does not want, as from both MTAs; not for content and not for a
-   * command that its version does not know.
-   */
-  private leaveOut(stage: AnsweredStage, because: string): Effect.Effect<void, ClientError> {
-    if (because === "decided" || because === "version" || because === "skip" || isContent(stage)) {
-      this.definitions.take()
-      return Effect.void
+  private conclude(stage: AnsweredStage, answer: Answer, refused: boolean): Effect.Effect<void, ClientError> {
+    const { manners, state } = this
+    const goesOn = answer._tag === "Continue" || answer._tag === "NotAnswered" || answer._tag === "Accept"
+    if (stage === "rcpt" && goesOn && !refused) state.recipientAccepted()
+    if (answer._tag !== "NotAnswered") state.record(stage, answer, manners, refused)
+    const aborts = state.abortsAfter(stage, manners)
+    if (stage === "helo") state.heloSaid = true
+    if (state.verdictOnSession !== undefined && manners.afterVerdictOnSession !== "stays") {
+      const quits = manners.afterVerdictOnSession === "quits"
+      return Effect.andThen(
+        // What the filter makes of it is of no interest any more.
+        quits ? Effect.ignore(this.write([{ _tag: "Quit" }], stage)) : Effect.void,
+        Effect.sync(() => this.connection.close())
+      )
     }
-    return this.write([], stage)
+    return aborts ? this.write([{ _tag: "Abort" }], stage) : Effect.void
   }
 
   private receive(stage: AnsweredStage, agreed: Negotiation.Agreement): Effect.Effect<Answered, ClientError> {
     return Effect.gen({ self: this }, function*() {
       const modifications: Array<ModificationPacket> = []
       const milliseconds = isContent(stage) ? this.timeouts.content : this.timeouts.command
+      const { total } = this.timeouts
+      const deadline = (yield* Clock.currentTimeMillis) + total
       while (true) {
-        const meaning = interpret(yield* this.connection.receive(milliseconds), stage, agreed.actions)
+        const left = deadline - (yield* Clock.currentTimeMillis)
+        if (left <= 0) return yield* this.connection.fail({ _tag: "Timeout", milliseconds: total })
+        // Any packet, progress above all, starts the timer anew, but not the one for the whole.
+        const packet = yield* left < milliseconds
+          ? this.connection.receive(left, total)
+          : this.connection.receive(milliseconds)
+        const meaning = interpret(packet, stage, agreed.actions, this.manners.progressEverywhere)
         if (Result.isFailure(meaning)) return yield* this.connection.fail(meaning.failure)
         if (meaning.success._tag === "Answer") return { answer: meaning.success.answer, modifications }
-        // Any packet, progress above all, starts the timer anew.
         if (meaning.success._tag === "Modification") modifications.push(meaning.success.packet)
       }
     })
   }
 
-  private record(stage: AnsweredStage, answer: Answer, refused: boolean): void {
-    // The answer about a recipient that is refused already has no effect.
-    if (stage === "unknown" || refused) return
-    if (answer._tag === "Skip") this.skipping = stage
-    else if (stage === "connect" || stage === "helo") {
-      if (answer._tag === "Accept" || refuses(answer)) this.verdictOnSession = { stage, answer }
-    } else if (stage === "endOfMessage" || decides(answer, stage)) this.messageDecided = true
-  }
-
   private write(packets: ReadonlyArray<Packet.MtaPacket>, stage: AnsweredStage): Effect.Effect<void, ClientError> {
-    const all = [...this.definitions.take(), ...packets]
-    if (all.length === 0) return Effect.void
-    for (const packet of all) {
+    if (packets.length === 0) return Effect.void
+    for (const packet of packets) {
       const before = this.writer.pending
       Packet.write(this.writer, packet)
       if (this.writer.pending - before <= maxPayload + 5) continue
@@ -368,7 +365,7 @@ export class Client implements MilterClient.Client {
       )
     }
     return this.connection.send(
-      all,
+      packets,
       this.writer.take(),
       isContent(stage) ? this.timeouts.content : this.timeouts.command
     )
@@ -388,21 +385,5 @@ export class Client implements MilterClient.Client {
       }),
       (reason) => this.connection.error(reason)
     )
-  }
-
-  private clientAddress({ address, port = 0 }: MilterClient.Connect): Packet.Connect["address"] {
-    if (address === undefined) return { _tag: "Unknown" }
-    const text = packetText("client address", address)
-    if (address.startsWith("/")) return { _tag: "Unix", port: 0, path: text }
-    return { _tag: address.includes(":") ? "IPv6" : "IPv4", port, address: text }
-  }
-
-  /** Folds are LF on the wire; the space after the colon is the filter's affair only if it asked for it. */
-  private headerValue(value: ByteString, verbatim: boolean): ByteString {
-    // Taking characters from bytes, or putting a space in front of them, leaves bytes.
-    const folded = value.replace(/\r\n/g, "\n") as ByteString
-    const leadingSpace = (this.agreed!.steps & Negotiation.Step.leadingSpace) !== 0
-    if (!verbatim) return leadingSpace ? ` ${folded}` as ByteString : folded
-    return leadingSpace || folded[0] !== " " ? folded : folded.slice(1) as ByteString
   }
 }

@@ -115,7 +115,11 @@ export class ClientConnection {
   }
 
   /** Waits until `ready` gives something; at most so many milliseconds on Effect's clock. */
-  private wait<A>(ready: () => A | undefined, milliseconds: number): Effect.Effect<A, ClientError> {
+  private wait<A>(
+    ready: () => A | undefined,
+    milliseconds: number,
+    reported: number
+  ): Effect.Effect<A, ClientError> {
     const now = ready()
     if (now !== undefined) return Effect.succeed(now)
     if (this.failure !== undefined) return this.error(this.failure)
@@ -132,7 +136,7 @@ export class ClientConnection {
     }).pipe(
       Effect.timeoutOrElse({
         duration: Duration.millis(milliseconds),
-        orElse: () => this.fail({ _tag: "Timeout", milliseconds })
+        orElse: () => this.fail({ _tag: "Timeout", milliseconds: reported })
       }),
       // The answer would come later and be taken for that of the next command.
       Effect.onInterrupt(() => Effect.sync(() => this.close()))
@@ -154,7 +158,7 @@ export class ClientConnection {
       this.command = packets[packets.length - 1]?._tag ?? this.command
       if (this.observe !== undefined) { for (const packet of packets) this.observe("mta", packet) }
       this.writable = this.transport.write(bytes)
-      return this.writable ? Effect.void : this.wait(this.isWritable, milliseconds)
+      return this.writable ? Effect.void : this.wait(this.isWritable, milliseconds, milliseconds)
     })
   }
 
@@ -182,10 +186,10 @@ export class ClientConnection {
     return decoded
   }
 
-  /** The next packet of the filter, which has to come within so many milliseconds. */
-  receive(milliseconds: number): Effect.Effect<Packet.FilterPacket, ClientError> {
+  /** The next packet of the filter, which has to come within so many milliseconds; `reported` is what an error says. */
+  receive(milliseconds: number, reported: number = milliseconds): Effect.Effect<Packet.FilterPacket, ClientError> {
     return Effect.flatMap(
-      Effect.suspend(() => this.wait(this.take, milliseconds)),
+      Effect.suspend(() => this.wait(this.take, milliseconds, reported)),
       (decoded) => Result.isSuccess(decoded) ? Effect.succeed(decoded.success) : this.fail(decoded.failure)
     )
   }

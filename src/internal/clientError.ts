@@ -4,6 +4,7 @@ import type { InvalidValue } from "../InvalidValue.ts"
 import type { NegotiationError } from "../Negotiation.ts"
 import * as Packet from "../Packet.ts"
 import type { ReplyError } from "../Reply.ts"
+import type { DeliveryError } from "./deliveryError.ts"
 
 /**
  * Why a client gave up on a filter.
@@ -14,8 +15,10 @@ import type { ReplyError } from "../Reply.ts"
  * - `UnexpectedReply`: a packet that is not legal at this point: a verdict where none was due, a second verdict, a
  *   modification before end of message, a discard at connect
  * - `UnrequestedAction`: a modification that the filter did not ask for in the negotiation
- * - `Timeout`: no answer for so many milliseconds
+ * - `Timeout`: no answer for so many milliseconds, or no end of the answer
  * - `Closed`: the filter, or this side, closed the connection before an answer that was due
+ * - `DeliveryError`: modifications that the MTA takes for a broken configuration; only with several filters and their
+ *   failure policies, where it counts as a failure of the filter
  * - `InvalidValue`: the caller's value does not fit into a packet; the only one after which the connection goes on
  *
  * @category errors
@@ -31,6 +34,7 @@ export type ClientErrorReason =
   | { readonly _tag: "UnrequestedAction"; readonly packet: Packet.FilterPacket; readonly action: string }
   | { readonly _tag: "Timeout"; readonly milliseconds: number }
   | { readonly _tag: "Closed"; readonly cause: unknown }
+  | DeliveryError
   | InvalidValue
 
 /**

@@ -1,9 +1,12 @@
-/** How Postfix and Sendmail speak to a filter: what they offer, the macros they send, when they abort. */
-import * as Delivery from "../Delivery.ts"
+/** How MTAs speak to a filter: what they offer, the macros they send, when they abort, what they tell the SMTP client. */
+import type { Message } from "../Delivery.ts"
 import type { Mailbox } from "../Envelope.ts"
-import type { Connect, MacroValues, Mta } from "../MilterClient.ts"
-import { everything } from "./agree.ts"
-import * as Ip from "./ipAddress.ts"
+import type { Connect, MacroValues, Mta, Text } from "../MilterClient.ts"
+import type { Reply } from "../Reply.ts"
+import { ByteString } from "../Wire.ts"
+import type { Refusal } from "./answer.ts"
+import type { Policy } from "./chainTypes.ts"
+import type { QueueFile } from "./queueFile.ts"
 import type { AnsweredStage } from "./replies.ts"
 
 /** What macros tell about. */
@@ -13,165 +16,97 @@ export interface Facts {
   readonly sender: Mailbox
   readonly recipient: Mailbox | undefined
   /** The MTA has refused that recipient itself. */
-  readonly refused: { readonly code: string; readonly text: string } | undefined
-  /** How many recipients came before it that nobody refused. */
+  readonly refused: { readonly enhanced: string; readonly text: string } | undefined
+  /** How many recipients so far the MTA and the filter have not refused. */
   readonly accepted: number
   readonly messageId: string | undefined
 }
 
+/** Milliseconds. */
+export interface Timeouts {
+  readonly connect: number
+  /** For the answer to a command up to DATA. */
+  readonly command: number
+  /** For the answer to a header, a body and end of message, anew with each packet of it. */
+  readonly content: number
+  /** For the whole answer to end of message. */
+  readonly total: number
+}
+
+/**
+ * The macros that an MTA sends ahead of a command, and those it has on request. `sent: undefined` is no packet unless the
+ * filter asked for macros there.
+ */
+export interface KnownMacros {
+  readonly sent: MacroValues | undefined
+  readonly onRequest: MacroValues
+}
+
 /** What is behind the public `Mta`. */
 export interface Manners extends Mta {
+  readonly timeouts: Timeouts
+  /** What it makes of steps that a filter wants without an offer, and of macro lists without one. */
+  readonly unoffered: { readonly steps: "ignored" | "refused"; readonly macroLists: "ignored" | "refused" }
+  /** Whose reading of the macro lists of a filter. */
+  readonly macroLists: "postfix" | "sendmail"
   /** The client as it tells of it. */
   readonly introduce: (client: Partial<Connect> | undefined) => Connect
-  /**
-   * The macros it sends ahead of a command, and those it has on request. `sent: undefined` is no packet unless the filter
-   * asked for macros there, `undefined` never any.
-   */
-  readonly macros: (stage: AnsweredStage, facts: Facts) =>
-    | { readonly sent: MacroValues | undefined; readonly onRequest: MacroValues }
-    | undefined
-  /** Whether it aborts after each message, or only one that has no verdict. */
-  readonly alwaysAborts: boolean
-  /** How it carries out modifications, if there is a model of that. */
-  readonly deliver: typeof Delivery.postfix | undefined
+  /** `undefined` is never any. */
+  readonly macros: (stage: AnsweredStage, facts: Facts) => KnownMacros | undefined
+  /** Whether a macro that was known before is not any more at that stage. */
+  readonly forgets: (stage: AnsweredStage, name: string) => boolean
+  /** What it tells of a command that it does not know. */
+  readonly unknownLine: (line: Text) => Text
+  /** `always`: after each message, each HELO but the first, and before quit; `open`: for what has no verdict; or never. */
+  readonly aborts: "always" | "open" | "onDemand"
+  /** How it takes leave of a filter that has given its verdict on the whole session; `stays` waits for quit. */
+  readonly afterVerdictOnSession: "closes" | "quits" | "stays"
+  /** What skip in answer to a header or the end of the header leaves out. */
+  readonly skips: "command" | "body"
+  /** Whether progress is legal before end of message. */
+  readonly progressEverywhere: boolean
+  /** Whether the last piece of the body comes with end of message. */
+  readonly bodyAtEnd: boolean
+  /** Whether a filter that is done with a message hears of unknown commands before the next. */
+  readonly unknownAfterMessage: boolean
+  /** What the SMTP client reads; `address` is what its command was about. */
+  readonly reply: (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined) => Reply
+  /** Whether it ends the SMTP session with that reply. */
+  readonly closesAfter: (reply: Reply) => boolean
+  /** Whether it has the last word on commands that it does not know, unless the filter puts the client off. */
+  readonly ownUnknownReply: boolean
+  readonly onFailure: Policy
+  /** What the SMTP client reads when a filter has failed; `configuration`: it is set up wrongly, rather than broken. */
+  readonly failureReply: (policy: "tempFail" | "reject" | "shutdown", configuration: boolean) => Reply
+  readonly queue: (message: Message) => QueueFile
 }
 
-const hostname = "mx.example.org"
+/** The name of the MTA in its macros and replies (RFC 2606). */
+export const hostname = "mx.example.org"
 
 // Addresses and names for documentation (RFC 5737, RFC 2606).
-const usualClient = { hostname: "client.example.org", address: "192.0.2.1", port: 50000 }
+export const usualClient = { hostname: "client.example.org", address: "192.0.2.1", port: 50000 }
 
-const none: MacroValues = {}
+export const none: MacroValues = {}
 
-const onlyOnRequest = { sent: undefined, onRequest: none }
+export const onlyOnRequest: KnownMacros = { sent: undefined, onRequest: none }
 
-const routeOf = (mailer: "mail" | "rcpt", mailbox: Mailbox, transport: string): MacroValues => ({
-  [`{${mailer}_addr}`]: mailbox.address,
-  [`{${mailer}_host}`]: mailbox.domain,
-  [`{${mailer}_mailer}`]: transport
+/** A name in brackets is an address that has no name, or whose name does not lead back to it. */
+export const isUnverified = (client: Connect): boolean => client.hostname.startsWith("[")
+
+export const reply = (code: string, enhanced: string, text: string): Reply => ({
+  code,
+  enhanced,
+  lines: [ByteString.fromText(text)]
 })
 
-const recipientOf = ({ recipient, refused }: Facts, transport: string): MacroValues =>
-  refused !== undefined
-    ? { "{rcpt_addr}": refused.text, "{rcpt_host}": refused.code, "{rcpt_mailer}": "error" }
-    : recipient === undefined
-    ? none
-    : routeOf("rcpt", recipient, transport)
-
-const isUnverified = (client: Connect): boolean => client.hostname.startsWith("[")
-
-export const postfix: Manners = {
-  name: "Postfix 3.7.11",
-  offer: everything,
-  introduce: (client) =>
-    client?.address === undefined
-      ? { ...usualClient, ...client }
-      : { hostname: `[${client.address}]`, port: usualClient.port, ...client },
-  macros: (stage, facts) => {
-    const { client } = facts
-    const address = client.address ?? "unknown"
-    const name = isUnverified(client) ? "unknown" : client.hostname
-    const i = { i: facts.queueId }
-    switch (stage) {
-      case "connect":
-        return {
-          sent: {
-            j: hostname,
-            "{daemon_name}": hostname,
-            "{daemon_addr}": "192.0.2.25",
-            v: "Postfix 3.7.11",
-            _: `${name} [${address}]`
-          },
-          onRequest: {
-            // Only here: what Postfix knows after DATA is without the prefix.
-            "{client_addr}": address.includes(":") ? `IPv6:${address}` : address,
-            "{client_name}": name,
-            "{client_ptr}": name,
-            "{client_port}": String(client.port ?? 0),
-            "{client_resolve}": isUnverified(client) ? "FAIL" : "OK",
-            "{client_connections}": "1",
-            "{daemon_port}": "25"
-          }
-        }
-      case "helo":
-      case "unknown":
-        return { sent: none, onRequest: none }
-      case "mail":
-        // There is no queue file yet, and so no queue id, before a recipient has been accepted.
-        return { sent: routeOf("mail", facts.sender, "smtp"), onRequest: none }
-      case "rcpt":
-        return {
-          sent: { ...(facts.accepted > 0 ? i : none), ...recipientOf(facts, "local") },
-          onRequest: none
-        }
-      case "data":
-      case "header":
-      case "endOfHeaders":
-      case "body":
-      case "endOfMessage":
-        return { sent: i, onRequest: address.includes(":") ? { "{client_addr}": address } : none }
-    }
-  },
-  alwaysAborts: true,
-  deliver: Delivery.postfix
-}
-
-/** `IPv6:2001:db8:0:0:0:0:0:1`: prefixed, and zeros not compressed. */
-const prefixed = (address: string): string => {
-  const ip = address.includes(":") ? Ip.parse(address) : undefined
-  if (ip === undefined || ip.v4) return address
-  const groups = ip.words.flatMap((word) => [(word >>> 16).toString(16), (word & 0xffff).toString(16)])
-  return `IPv6:${groups.join(":")}`
-}
-
-export const sendmail: Manners = {
-  name: "Sendmail 8.17.1",
-  offer: everything,
-  introduce: (client) => {
-    if (client?.address === undefined) return { ...usualClient, ...client }
-    const address = prefixed(client.address)
-    return { hostname: `[${address}]`, port: usualClient.port, ...client, address }
-  },
-  macros: (stage, facts) => {
-    const { client } = facts
-    switch (stage) {
-      case "connect":
-        return {
-          sent: {
-            j: hostname,
-            _: isUnverified(client) ? client.hostname : `${client.hostname} [${client.address ?? ""}]`,
-            "{daemon_name}": client.address?.includes(":") === true ? "MTA6" : "MTA",
-            "{if_name}": hostname,
-            "{if_addr}": "192.0.2.25"
-          },
-          onRequest: {
-            "{client_addr}": client.address ?? "0",
-            "{client_name}": client.hostname,
-            "{client_port}": String(client.port ?? 0),
-            "{client_ptr}": client.hostname,
-            "{client_resolve}": isUnverified(client) ? "FAIL" : "OK",
-            v: "8.17.1"
-          }
-        }
-      case "helo":
-        return { sent: none, onRequest: none }
-      case "mail":
-        return { sent: { i: facts.queueId, ...routeOf("mail", facts.sender, "esmtp") }, onRequest: none }
-      case "rcpt":
-        return { sent: recipientOf(facts, "local"), onRequest: none }
-      case "endOfMessage":
-        return facts.messageId === undefined
-          ? onlyOnRequest
-          : { sent: { "{msg_id}": facts.messageId }, onRequest: none }
-      case "data":
-      case "endOfHeaders":
-        return onlyOnRequest
-      case "header":
-      case "body":
-      case "unknown":
-        return undefined
-    }
-  },
-  alwaysAborts: false,
-  deliver: undefined
-}
+/** Without a choice of its own a filter is spoken to as the protocol has it, without macros or aborts of the MTA's own. */
+export const plain = (manners: Manners): Manners => ({
+  ...manners,
+  name: "plain",
+  introduce: (client) => ({ hostname: usualClient.hostname, ...client }),
+  macros: () => undefined,
+  unknownLine: (line) => line,
+  aborts: "onDemand",
+  afterVerdictOnSession: "stays"
+})

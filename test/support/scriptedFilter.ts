@@ -4,8 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Frame from "../../src/Frame.ts"
+import type { Dialing } from "../../src/internal/dialer.ts"
 import * as memoryNetwork from "../../src/internal/memoryNetwork.ts"
 import type { Transport } from "../../src/internal/transport.ts"
+import { InvalidValue } from "../../src/InvalidValue.ts"
 import * as MilterClient from "../../src/MilterClient.ts"
 import * as Packet from "../../src/Packet.ts"
 import { concat } from "./wire.ts"
@@ -75,7 +77,7 @@ const answered = new Set(Packet.mtaDefinitions.filter(({ answered }) => answered
 export const orContinue = (script: Script, wanted?: Partial<Packet.Negotiated>): Script => (packet, filter) => {
   const replies = script(packet, filter)
   if (replies !== undefined) return replies
-  if (packet._tag === "Negotiate") return agreeTo(wanted)
+  if (packet._tag === "Negotiate") return agreeTo({ version: Math.min(packet.version, 6), ...wanted })
   return answered.has(packet._tag) ? { _tag: "Continue" } : undefined
 }
 
@@ -94,4 +96,31 @@ export const dial = (
       Effect.provide(Layer.succeedContext(Context.make(MilterClient.Dialer, dialer)))
     )
     return [client, filter!] as const // accepting is what dialing did
+  })
+
+/** Serves several of them, each at its address; at others nobody listens. */
+export const network = (scripts: {
+  readonly [address: string]: Script
+}): Effect.Effect<
+  { readonly dialer: Layer.Layer<MilterClient.Dialer>; readonly filters: { readonly [address: string]: Filter } },
+  never,
+  Scope.Scope
+> =>
+  Effect.gen(function*() {
+    const filters: { [address: string]: Filter } = {}
+    const dialers = new Map<string, Dialing>()
+    for (const [address, script] of Object.entries(scripts)) {
+      const { dialer, listener } = memoryNetwork.make(address)
+      yield* listener.accept((transport) => {
+        filters[address] = serve(transport, script)
+      })
+      dialers.set(address, dialer)
+    }
+    const dialer: Dialing = {
+      reaches: [...dialers.keys()].join(", "),
+      dial: (address) =>
+        dialers.get(address)?.dial(address) ??
+          Effect.fail(new InvalidValue({ what: "address", value: address, reason: "nobody listens there" }))
+    }
+    return { dialer: Layer.succeedContext(Context.make(MilterClient.Dialer, dialer)), filters }
   })

@@ -1,0 +1,71 @@
+/**
+ * A message as SMTP servers and files have it, header and body in one piece, taken apart for `MilterClient`. The way back
+ * is `Delivery.toBytes`. Pure.
+ *
+ * @since 0.1.0
+ */
+import { ByteString } from "./Wire.ts"
+
+/**
+ * A message taken apart, as `MilterClient.Message` and `Chain.message` want it.
+ *
+ * - `headers`: names, and values without the colon and the one space behind it; folds are LF and white space. Text, or bytes
+ *   that are no UTF-8
+ * - `body`: with CR LF, the last line too
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface RawMessage {
+  readonly headers: ReadonlyArray<readonly [name: string, value: string | Uint8Array]>
+  readonly body: Uint8Array
+}
+
+const field = /^([!-9;-~]+)[ \t]*:([^]*)$/
+
+// Cut out of a string of bytes, bytes remain.
+const bytes = (text: string): ByteString => text as ByteString
+
+/**
+ * Takes a message apart as MTAs do. Lines may end with LF or CR LF; the header ends at an empty line, or at the first line
+ * that cannot be part of it. The `From ` line of a mailbox file is passed over.
+ *
+ * **Example** (The names of its header fields)
+ *
+ * ```ts
+ * import * as RawMessage from "effect-milter/RawMessage"
+ *
+ * const { headers } = RawMessage.parse(new TextEncoder().encode("From: alice@example.org\nSubject: hello\n\nHello Bob\n"))
+ * console.log(headers.map(([name]) => name)) // [ 'From', 'Subject' ]
+ * ```
+ *
+ * @category decoding
+ * @since 0.1.0
+ */
+export const parse = (message: Uint8Array): RawMessage => {
+  const text = ByteString.fromBytes(message).replace(/\r\n/g, "\n").replace(/^From [^\n]*\n/, "")
+  const headers: Array<readonly [name: string, value: string | Uint8Array]> = []
+  let at = 0
+  while (at < text.length) {
+    let end = lineEnd(text, at)
+    while (isFold(text[end + 1])) end = lineEnd(text, end + 1)
+    const [, name, value] = field.exec(text.slice(at, end)) ?? []
+    if (name === undefined || value === undefined) break
+    headers.push([name, textOf(bytes(value.replace(/^ /, "")))])
+    at = end + 1
+  }
+  const rest = text.slice(text[at] === "\n" ? at + 1 : at)
+  const lines = rest.replace(/\n/g, "\r\n")
+  return { headers, body: ByteString.toBytes(bytes(lines === "" || rest.endsWith("\n") ? lines : `${lines}\r\n`)) }
+}
+
+/** Text where that makes the same bytes again. */
+const textOf = (value: ByteString): string | Uint8Array =>
+  ByteString.isUtf8(value) ? ByteString.toText(value) : ByteString.toBytes(value)
+
+const lineEnd = (text: string, from: number): number => {
+  const at = text.indexOf("\n", from)
+  return at === -1 ? text.length : at
+}
+
+const isFold = (character: string | undefined): boolean => character === " " || character === "\t"
