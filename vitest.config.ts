@@ -17,16 +17,16 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/integration/**", "test/differential/**"],
+          exclude: ["test/integration/**", "test/differential/**", "test/daemons/**"],
           sequence: { groupOrder: 1 }
         }
       },
       {
-        // Real MTAs and libmilter: one file at a time, after the unit tests, so that nothing competes with their timeouts.
+        // Real MTAs, filters and libmilter: one file at a time, after the unit tests, so that nothing competes with their timeouts.
         extends: true,
         test: {
           name: "integration",
-          include: ["test/integration/**/*.test.ts", "test/differential/**/*.test.ts"],
+          include: ["test/{integration,differential,daemons}/**/*.test.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 2 },
           testTimeout: 120_000,

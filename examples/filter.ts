@@ -16,3 +16,6 @@ export const NotFromUs = Milter.make("not-from-us", { modify: ["addHeader"] }).o
     ),
   endOfMessage: (_, { edit }) => Effect.as(edit.addHeader("X-Checked", "not from us"), Verdict.continue)
 })
+
+// For `effect-milter serve examples/filter.ts --listen inet:9000`.
+export default NotFromUs

@@ -1,6 +1,7 @@
 /**
  * Checks what users get: packs the tarball, has publint and attw look at it, installs it into an empty project beside
- * this repository's versions of its peers, loads every entry under plain Node, and compiles a consumer of every entry.
+ * this repository's versions of its peers, loads every entry under plain Node, compiles a consumer of every entry, and runs
+ * the program.
  */
 import { spawnSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -61,10 +62,12 @@ try {
   const peers = ["effect", "@effect/platform-node", "@types/node"].map(installed)
   run(project, "npm", "install", "--silent", "--prefer-offline", "--no-audit", "--no-fund", tarball, ...peers)
   run(project, "node", "consumer.js")
+  // As npm has linked it, so that a missing `bin`, first line or permission shows.
+  run(project, path.join(project, "node_modules/.bin", manifest.name), "send", "--help")
   for (const typescript of ["typescript", "typescript-6"]) {
     run(project, path.join(root, "node_modules", typescript, "bin/tsc"), "-p", ".")
   }
-  console.log(`package: ${specifiers.length} entries load and compile in an empty project`)
+  console.log(`package: ${specifiers.length} entries load and compile in an empty project, and its program runs`)
 } finally {
   rmSync(project, { recursive: true, force: true })
 }

@@ -17,3 +17,10 @@ export * as NodeMilterClient from "./NodeMilterClient.ts"
  * @since 0.1.0
  */
 export * as NodeMilterServer from "./NodeMilterServer.ts"
+
+/**
+ * Milters in an SMTP server written for Node.
+ *
+ * @since 0.1.0
+ */
+export * as NodeSmtpServer from "./NodeSmtpServer.ts"

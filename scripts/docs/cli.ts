@@ -1,0 +1,175 @@
+/** The parts of docs/cli.md that the program itself writes. */
+import * as Effect from "effect/Effect"
+import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import { directory } from "../../test/daemons/support/daemon.ts"
+import { rspamd } from "../../test/daemons/support/daemons.ts"
+import { opendkim } from "../../test/daemons/support/opendkim.ts"
+import { spawn } from "../../test/support/childProcess.ts"
+import { root } from "../repository.ts"
+
+const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> => [
+  "-C",
+  "effect-milter-source",
+  Path.join(root, "src/cli/main.ts"),
+  ...args
+]
+
+const plain = { NO_COLOR: "1" }
+
+/** What a command has printed, and its exit code. */
+export interface Ran {
+  readonly code: number | null
+  readonly text: string
+}
+
+const run = (directory: string, ...args: ReadonlyArray<string>): Ran => {
+  const { status, stderr, stdout } = ChildProcess.spawnSync(process.execPath, argumentsOf(args), {
+    cwd: directory,
+    encoding: "utf8",
+    env: { ...process.env, ...plain }
+  })
+  return { code: status, text: `${stdout}${stderr}` }
+}
+
+const start = (...args: ReadonlyArray<string>) => spawn(process.execPath, argumentsOf(args), { env: plain })
+
+// --- how it stands on the page
+
+const longest = 120
+
+/** Nothing of this machine in it, and no line that is longer than a page. */
+const tidy = (text: string): string =>
+  text.replaceAll(Os.hostname(), "mx").split("\n")
+    .map((line) => line.length > longest ? `${line.slice(0, longest - 1)}…` : line)
+    .join("\n").trimEnd()
+
+/** Long lines go on below themselves. */
+const wrapped = (text: string): string =>
+  text.trimEnd().split("\n").map((line) => {
+    const indentation = /^ */.exec(line)![0]
+    return line.replace(new RegExp(`(.{1,${longest}})(?: +|$)`, "g"), (_, part: string, at: number) =>
+      at === 0 ? part : `\n${indentation}${part}`)
+  }).join("\n")
+
+const block = (text: string): string => `\`\`\`text\n${text}\n\`\`\``
+
+/** Commands and what they print, as in a terminal. */
+const terminal = (...parts: ReadonlyArray<readonly [command: string, output: string]>): string =>
+  block(parts.map(([command, output]) => `$ ${command}\n${tidy(output)}`).join("\n\n"))
+
+// --- the same everywhere
+
+const commands = ["send", "trace", "replay", "serve"]
+
+/** The flags of each command, without those that all programs of Effect's have. */
+export const help = (): ReadonlyMap<string, string> =>
+  new Map(
+    commands.map((command) => [
+      `help ${command}`,
+      block(wrapped(run(root, command, "--help").text.replace(/\nGLOBAL FLAGS\n(?: .*\n)*/, "")))
+    ])
+  )
+
+// --- what other filters do
+
+const hello = `From: Alice <alice@example.org>
+To: Bob <bob@example.net>
+Subject: Lunch?
+Date: Mon, 05 Jan 2026 10:00:00 +0000
+Message-ID: <1@example.org>
+
+Shall we meet at noon?
+`
+
+const spam = `${hello}XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\n`
+
+const files = Effect.map(directory, (directory) => {
+  Fs.writeFileSync(Path.join(directory, "hello.eml"), hello)
+  Fs.writeFileSync(Path.join(directory, "spam.eml"), spam)
+  return directory
+})
+
+/** Messages through opendkim and rspamd. */
+export const sent = Effect.gen(function*() {
+  const directory = yield* files
+  const signer = yield* opendkim()
+  const scanner = yield* rspamd()
+  const send = (...args: ReadonlyArray<string>) => run(directory, "send", ...args)
+  return {
+    signed: send("hello.eml", "--to", signer, "--client", "127.0.0.1", "--output", "signed.eml"),
+    verified: send("signed.eml", "--to", signer),
+    ham: send("hello.eml", "--to", scanner),
+    spam: send("spam.eml", "--to", scanner)
+  }
+})
+
+/** A filter served, looked at and played to again. */
+const watched = Effect.gen(function*() {
+  const directory = yield* files
+  const module = Path.join(root, "examples/filter.ts")
+  const served = yield* start("serve", module, "--listen", "inet:9000@127.0.0.1")
+  yield* served.shows(/INPUT_MAIL_FILTER.*\n/)
+  const recording = Path.join(directory, "session.jsonl")
+  const traced = yield* start(
+    "trace",
+    "--listen",
+    "inet:9001@127.0.0.1",
+    "--upstream",
+    "inet:9000@127.0.0.1",
+    "--record",
+    recording
+  )
+  yield* traced.shows(/listening.*\n/)
+  run(directory, "send", "hello.eml", "--to", "inet:9001@127.0.0.1")
+  yield* traced.shows(/has closed\n/)
+  const replayed = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1")
+  return { served: served.output.replace(/^\[.*\n/gm, ""), traced: traced.output, replayed: replayed.text }
+})
+
+/** All sections; needs opendkim and rspamd. */
+export const sections = Effect.gen(function*() {
+  const { ham, signed, spam, verified } = yield* sent
+  const { replayed, served, traced } = yield* watched
+  const to = (socket: string) => `--to unix:/run/${socket}/${socket}.sock`
+  return new Map([
+    ...help(),
+    [
+      "send opendkim",
+      terminal([`effect-milter send hello.eml ${to("opendkim")} --client 127.0.0.1 --output signed.eml`, signed.text])
+    ],
+    ["send verify", terminal([`effect-milter send signed.eml ${to("opendkim")}`, verified.text])],
+    [
+      "send rspamd",
+      terminal(
+        [`effect-milter send hello.eml ${to("rspamd")}; echo $?`, `${ham.text}${ham.code}`],
+        [`effect-milter send spam.eml ${to("rspamd")}; echo $?`, `${spam.text}${spam.code}`]
+      )
+    ],
+    [
+      "trace",
+      terminal(
+        ["effect-milter trace --listen inet:9001 --upstream inet:9000 --record session.jsonl", traced],
+        ["effect-milter replay session.jsonl --to inet:9000", replayed]
+      )
+    ],
+    ["serve", terminal(["effect-milter serve filter.ts --listen inet:9000", served])]
+  ])
+})
+
+// --- the page
+
+export const page = Path.join(root, "docs/cli.md")
+
+/** The page with these sections in place of what stood there. */
+export const fill = (text: string, sections: ReadonlyMap<string, string>): string =>
+  text.replace(/<!-- (.+?) -->\n[^]*?<!-- end -->/g, (old, name: string) => {
+    const section = sections.get(name)
+    return section === undefined ? old : `<!-- ${name} -->\n\n${section}\n\n<!-- end -->`
+  })
+
+/** What a section says now; undefined if the page has none of that name. */
+export const sectionOf = (text: string, name: string): string | undefined =>
+  new RegExp(`<!-- ${name} -->\n([^]*?)<!-- end -->`).exec(text)?.[1]?.trim()

@@ -1,0 +1,74 @@
+/** What to do when a filter cannot be reached or does not speak as it should. */
+import type { FrameError } from "../Frame.ts"
+import type { ClientError } from "../MilterClient.ts"
+import type { PacketError } from "../Packet.ts"
+import * as exit from "./exit.ts"
+
+const codeOf = (cause: unknown): string =>
+  typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
+
+/** Why a connection to `address` failed, and what helps. `flag` is where the address was given. */
+export const unreachable = (address: string, cause: unknown, flag: string): exit.Trouble => {
+  const code = codeOf(cause)
+  switch (code) {
+    case "ECONNREFUSED":
+      return exit.trouble(`nobody listens on ${address}: start the filter, or correct ${flag}`)
+    case "ENOENT":
+      return exit.trouble(`there is no socket at ${address}: start the filter, or correct ${flag}`)
+    case "EACCES":
+    case "EPERM":
+      return exit.trouble(`no permission to connect to ${address}: become root or a member of the socket's group`)
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return exit.trouble(`the host of ${address} is not known: correct ${flag}, or give its IP address`)
+    case "ENOTSOCK":
+      return exit.trouble(`${address} is a file, no socket: correct ${flag}`)
+    default:
+      return exit.trouble(`cannot connect to ${address}: ${exit.lineOf(cause)}`)
+  }
+}
+
+const stranger = (address: string, detail: string, flag: string): exit.Trouble =>
+  exit.trouble(
+    `what listens on ${address} does not speak the milter protocol (${detail}): ${flag} wants the address of a filter`
+  )
+
+/** What stands where a length should be, if it is text: a server of another kind says hello. */
+const greeting = (length: number): string | undefined => {
+  const text = String.fromCharCode(length >>> 24, (length >>> 16) & 0xff, (length >>> 8) & 0xff, length & 0xff)
+  return /^[ -~]{4}$/.test(text) ? text : undefined
+}
+
+const detailOf = (error: FrameError | PacketError): string => {
+  const text = error._tag === "FrameError" ? greeting(error.length) : undefined
+  return text === undefined ? exit.lineOf(error) : `it begins with "${text}"`
+}
+
+/** A failed session with a filter, on one line. */
+export const explain = (error: ClientError, flag = "--to"): exit.Trouble => {
+  const { address, command, reason } = error
+  const isFirst = command === undefined || command === "Negotiate"
+  switch (reason._tag) {
+    case "Unreachable":
+      return unreachable(address, reason.cause, flag)
+    case "FrameError":
+    case "PacketError":
+      return isFirst
+        ? stranger(address, detailOf(reason), flag)
+        : exit.trouble(`${exit.lineOf(error)}: the filter breaks the protocol`)
+    case "UnexpectedReply":
+      return isFirst ? stranger(address, exit.lineOf(error), flag) : exit.trouble(exit.lineOf(error))
+    case "Timeout":
+      return isFirst
+        ? stranger(address, `no answer within ${reason.milliseconds / 1000} s`, flag)
+        : exit.trouble(`${exit.lineOf(error)}: look into the filter's log`)
+    case "Closed":
+      return exit.trouble(
+        isFirst
+          ? `${address} closed the connection at once: it is no filter, or one for other hosts or another MTA; see its log`
+          : `${exit.lineOf(error)}: look into the filter's log`
+      )
+    default:
+      return exit.trouble(exit.lineOf(error))
+  }
+}

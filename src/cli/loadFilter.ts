@@ -1,0 +1,47 @@
+/** The module that `serve` serves. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { pathToFileURL } from "node:url"
+import { type Filter, isFilter } from "../Milter.ts"
+import type { Listener } from "../MilterServer.ts"
+import * as exit from "./exit.ts"
+
+export type Served =
+  | { readonly _tag: "Filter"; readonly filter: Filter<never, never> }
+  | { readonly _tag: "Server"; readonly layer: Layer.Layer<never, unknown, Listener> }
+
+const howTo = "write `export default Milter.make(…).on({ … })`"
+
+const failed = (file: string, error: unknown): exit.Trouble => {
+  const line = exit.lineOf(error)
+  const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
+  return exit.trouble(
+    code === "ERR_UNKNOWN_FILE_EXTENSION" || code === "ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING"
+      ? `${file} cannot be loaded by this Node: build it and serve the .js file, or use Node 22.18 or later (${line})`
+      : `${file} cannot be loaded: ${line}`
+  )
+}
+
+/** Loads it and looks at what it exports by default: a filter, or a layer that serves one and needs nothing but a Listener. */
+export const loadFilter = Effect.fnUntraced(function*(file: string): Effect.fn.Return<Served, exit.Trouble> {
+  const path = Path.resolve(file)
+  if (!Fs.existsSync(path)) return yield* exit.trouble(`there is no ${file}: give the module of a filter`)
+  const module = yield* Effect.tryPromise({
+    try: (): Promise<{ readonly [name: string]: unknown }> => import(pathToFileURL(path).href),
+    catch: (error) => failed(file, error)
+  })
+  const { default: value } = module
+  // Types are gone: whether it still needs services or can fail shows when it runs, and is logged then.
+  if (isFilter(value)) return { _tag: "Filter", filter: value as Filter<never, never> }
+  if (Layer.isLayer(value)) return { _tag: "Server", layer: value as unknown as Layer.Layer<never, unknown, Listener> }
+  const name = Object.keys(module).find((name) => isFilter(module[name]))
+  return yield* exit.trouble(
+    value !== undefined
+      ? `the default export of ${file} is no filter: ${howTo}`
+      : name === undefined
+      ? `${file} exports no filter by default: ${howTo}`
+      : `${file} exports no filter by default: add \`export default ${name}\``
+  )
+})

@@ -1,0 +1,22 @@
+#!/usr/bin/env node
+/** The program `effect-milter`. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Effect from "effect/Effect"
+import * as Runtime from "effect/Runtime"
+import * as Fs from "node:fs"
+import { teardown } from "../node/NodeMilterServer.ts"
+import { isEndless } from "./endless.ts"
+import { program } from "./program.ts"
+
+// The same place seen from src/cli and from dist/cli; a cast, since npm wrote the file.
+const { version } = JSON.parse(Fs.readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  readonly version: string
+}
+
+program(process.argv.slice(2), version).pipe(
+  Effect.provide(NodeServices.layer),
+  NodeRuntime.runMain({
+    teardown: (exit, onExit) => isEndless() ? teardown(exit, onExit) : Runtime.defaultTeardown(exit, onExit)
+  })
+)

@@ -1,0 +1,69 @@
+/** What has to be written into the configuration of an MTA for it to ask a filter. Pure. */
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import * as endpoint from "../internal/endpoint.ts"
+import type { Options } from "../MilterServer.ts"
+
+/** A wildcard is nothing to connect to. */
+const reachable = (address: string): endpoint.Endpoint | undefined => {
+  const parsed = endpoint.parse(address)
+  if (Result.isFailure(parsed)) return undefined
+  const where = parsed.success
+  if (where._tag === "Unix") return where
+  return where.host === "0.0.0.0"
+    ? { ...where, host: "127.0.0.1" }
+    : where.host === "::"
+    ? { ...where, host: "::1" }
+    : where
+}
+
+/** As Postfix writes it: `inet:HOST:PORT`. */
+const forPostfix = (where: endpoint.Endpoint): string =>
+  where._tag === "Unix"
+    ? `unix:${where.path}`
+    : `inet:${where.host.includes(":") ? `[${where.host}]` : where.host}:${where.port}`
+
+/** As Sendmail does: `inet:PORT@HOST`, IPv6 addresses without brackets. */
+const forSendmail = (where: endpoint.Endpoint): string =>
+  where._tag === "Unix"
+    ? `unix:${where.path}`
+    : where.host.includes(":")
+    ? `inet6:${where.port}@${where.host}`
+    : `inet:${where.port}@${where.host}`
+
+const secondsOf = (duration: Duration.Input | undefined, otherwise: number): number =>
+  duration === undefined ? otherwise : Math.ceil(Duration.toMillis(duration) / 1000)
+
+// The MTA has to wait longer than the filter takes at most.
+const margin = 10
+
+/** The lines for `main.cf` and `sendmail.mc`. Of several addresses they take the first: an MTA asks each that it is given. */
+export const mtaLines = (name: string, addresses: ReadonlyArray<string>, options: Options): string => {
+  const [where, ...others] = addresses.flatMap((address) => reachable(address) ?? [])
+  if (where === undefined) return ""
+  const command = Math.max(30, secondsOf(options.commandTimeout, 8) + margin)
+  const content = Math.max(300, secondsOf(options.endOfMessageTimeout, 240) + margin)
+  const alternatives = (format: (where: endpoint.Endpoint) => string): ReadonlyArray<string> =>
+    others.length === 0 ? [] : [`  (or ${others.map(format).join(", or ")}, not both)`]
+  return [
+    "Postfix, in main.cf:",
+    `  smtpd_milters = ${forPostfix(where)}`,
+    ...alternatives(forPostfix),
+    "  non_smtpd_milters = $smtpd_milters",
+    "  milter_default_action = tempfail",
+    "  milter_connect_timeout = 30s",
+    `  milter_command_timeout = ${command}s`,
+    `  milter_content_timeout = ${content}s`,
+    ...(where._tag === "Unix"
+      ? ["  (an smtpd in a chroot sees the path relative to /var/spool/postfix; it needs write permission)"]
+      : []),
+    "Sendmail, in sendmail.mc:",
+    `  INPUT_MAIL_FILTER(\`${identifier(name)}', \`S=${
+      forSendmail(where)
+    }, F=T, T=C:30s;S:${command}s;R:${command}s;E:${content}s')`,
+    ...alternatives(forSendmail)
+  ].map((line) => `${line}\n`).join("")
+}
+
+/** m4 and Sendmail take letters, digits and a few others. */
+const identifier = (name: string): string => name.replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "") || "filter"

@@ -1,0 +1,44 @@
+/** The command line of `effect-milter`: its commands, and how it says what is wrong. */
+import * as CliConfig from "effect/cli/CliConfig"
+import type * as CliError from "effect/cli/CliError"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as exit from "./exit.ts"
+import { replay } from "./replay.ts"
+import { send } from "./send.ts"
+import { serve } from "./serve.ts"
+import { trace } from "./trace.ts"
+
+const command = Command.make("effect-milter").pipe(
+  Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one"),
+  Command.withSubcommands([send, trace, replay, serve])
+)
+
+const complain = (text: string): Effect.Effect<void> =>
+  Effect.sync(() => void process.stderr.write(`effect-milter: ${text}\n`))
+
+const lineOf = (error: CliError.NonShowHelpErrors): string =>
+  exit.lineOf(error).replace(/ Did you mean this\? /, "; did you mean ")
+
+/** What is wrong and where to read on, on one line, where Effect's own presenter prints the whole help. */
+const presenter: CliOutput.Presenter = {
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? complain(`${event.errors.map(lineOf).join("; ")} (see ${event.commandPath.join(" ")} --help)`)
+      : CliOutput.defaultPresenter.present(event)
+}
+
+const surroundings = Layer.mergeAll(
+  CliOutput.layerPresenter(presenter),
+  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel] })
+)
+
+/** Runs the program with these arguments. Fails with what its exit code says, after it has said why. */
+export const program = (args: ReadonlyArray<string>, version: string) =>
+  Command.runWith(command, { version })(args).pipe(
+    Effect.tapError((error) => error._tag === "Trouble" ? complain(error.message) : Effect.void),
+    Effect.provide(surroundings)
+  )

@@ -1,0 +1,77 @@
+/** `effect-milter replay`: says to a filter what an MTA said in a recording, and compares the answers. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as Result from "effect/Result"
+import * as MilterClient from "../MilterClient.ts"
+import { layer as dialer } from "../node/NodeMilterClient.ts"
+import * as Recording from "../Recording.ts"
+import * as clientTrouble from "./clientTrouble.ts"
+import * as comparison from "./comparison.ts"
+import * as exit from "./exit.ts"
+import { play } from "./play.ts"
+import * as specs from "./specs.ts"
+import { style } from "./style.ts"
+
+const flags = {
+  file: Argument.String("FILE").pipe(Argument.withDescription("A recording that trace has made")),
+  to: specs.filterAddress("to").pipe(Flag.withDescription("Where the filter listens")),
+  ignore: Flag.String("ignore").pipe(
+    Flag.withMetavar("HEADER"),
+    Flag.withDescription("A header field whose values may differ, such as DKIM-Signature; can be repeated"),
+    Flag.atLeast(0)
+  )
+}
+
+const read = (path: string) =>
+  FileSystem.FileSystem.pipe(
+    Effect.flatMap((files) => files.readFileString(path)),
+    Effect.mapError(() => exit.trouble(`cannot read ${path}: give the file of a recording`)),
+    Effect.flatMap((text) =>
+      Effect.fromResult(
+        Result.mapError(Recording.parse(text), (error) =>
+          exit.trouble(
+            `${path} is no recording, or is damaged: ${exit.lineOf(error)}; make one with effect-milter trace`
+          ))
+      )
+    )
+  )
+
+export const replay = Command.make(
+  "replay",
+  flags,
+  Effect.fnUntraced(function*({ file, ignore, to }) {
+    const connections = Recording.connections(yield* read(file)).filter(comparison.hasCommands)
+    if (connections.length === 0) {
+      return yield* exit.trouble(`${file} has no session: record one with effect-milter trace`)
+    }
+    const colours = yield* style
+    const ignored = new Set(ignore.map((name) => name.toLowerCase()))
+    let differences = 0
+    let commands = 0
+    for (const connection of connections) {
+      const exchanges = yield* MilterClient.dial(to).pipe(
+        Effect.flatMap((client) => play(client, connection)),
+        Effect.scoped,
+        Effect.mapError((error) => clientTrouble.explain(error))
+      )
+      const found = comparison.differences(exchanges, ignored)
+      commands += exchanges.length
+      differences += found.length
+      process.stdout.write(comparison.show(connection.connection, exchanges.length, found, colours))
+    }
+    process.stdout.write(comparison.summary(connections.length, commands, differences, colours))
+    if (differences > 0) return yield* new exit.Result({ code: exit.differs })
+  }, Effect.provide(dialer))
+).pipe(
+  Command.withDescription(
+    "Says to a filter what an MTA said in a recording, and compares the answers. " +
+      "Exit code: 0 if they are the same, 2 if some differ, 1 if it could not be played"
+  ),
+  Command.withShortDescription("Says to a filter what an MTA said in a recording, and compares the answers"),
+  Command.withExamples([{
+    command: "effect-milter replay session.jsonl --to inet:9000@127.0.0.1 --ignore DKIM-Signature"
+  }])
+)

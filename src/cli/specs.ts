@@ -1,0 +1,111 @@
+/** What stands behind the flags: addresses of filters, clients, macros. */
+import * as Flag from "effect/cli/Flag"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as endpoint from "../internal/endpoint.ts"
+import * as Macros from "../Macros.ts"
+import type * as MilterClient from "../MilterClient.ts"
+import type { ByStage } from "../Verdict.ts"
+
+const examples = "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path"
+
+/** A flag that says where a filter is. */
+export const filterAddress = (name: string): Flag.Flag<string> =>
+  Flag.String(name).pipe(
+    Flag.filter((spec) => Result.isSuccess(endpoint.parse(spec)), () => examples),
+    Flag.withMetavar("SPEC")
+  )
+
+/** A flag that says where to listen, once or several times. */
+export const listenAddress = (name: string): Flag.Flag<string> =>
+  Flag.String(name).pipe(
+    Flag.filter(
+      (spec) => Result.isSuccess(endpoint.parseListening(spec)),
+      () => `${examples.replace(" or", ",")}, fd:NUMBER, systemd or systemd:NAME`
+    ),
+    Flag.withMetavar("SPEC")
+  )
+
+/** The file mode of UNIX sockets, as for chmod. */
+export const mode: Flag.Flag<number> = Flag.String("mode").pipe(
+  Flag.withDefault("660"),
+  Flag.filterMap(
+    (text) => /^0?[0-7]{3}$/.test(text) ? Option.some(Number.parseInt(text, 8)) : Option.none(),
+    () => "three octal digits, such as 660"
+  ),
+  Flag.withMetavar("MODE"),
+  Flag.withDescription("The mode of UNIX sockets; the MTA has to be able to write")
+)
+
+const isAddress = (text: string): boolean => /^[0-9.]+$/.test(text) || text.includes(":") || text.startsWith("/")
+
+/** `client.example.org[192.0.2.1]:2525` as in Postfix's log, `[192.0.2.1]`, or one of the parts. */
+export const parseClient = (text: string): Option.Option<Partial<MilterClient.Connect>> => {
+  const [, hostname, address, port] = /^([^[\]\s]*)\[([^[\]\s]+)\](?::(\d{1,5}))?$/.exec(text) ?? []
+  if (hostname !== undefined && address !== undefined) {
+    return Option.some({
+      ...(hostname === "" ? {} : { hostname }),
+      address,
+      ...(port === undefined ? {} : { port: Number(port) })
+    })
+  }
+  if (text === "" || /[[\]\s]/.test(text)) return Option.none()
+  return Option.some(isAddress(text) ? { address: text } : { hostname: text })
+}
+
+export const client: Flag.Flag<Option.Option<Partial<MilterClient.Connect>>> = Flag.String("client").pipe(
+  Flag.filterMap(parseClient, () => "NAME[ADDRESS], [ADDRESS], NAME[ADDRESS]:PORT, a name or an address"),
+  Flag.withMetavar("NAME[ADDRESS]"),
+  Flag.withDescription("The SMTP client; client.example.org[192.0.2.1] if not given"),
+  Flag.optional
+)
+
+// Where an MTA first has a value for a macro; those of the connection are valid to its end, so they suit all others.
+const stageOf: { readonly [name: string]: keyof ByStage } = {
+  tls_version: "helo",
+  cipher: "helo",
+  cipher_bits: "helo",
+  cert_subject: "helo",
+  cert_issuer: "helo",
+  auth_type: "mail",
+  auth_authen: "mail",
+  auth_author: "mail",
+  auth_ssf: "mail",
+  mail_addr: "mail",
+  mail_host: "mail",
+  mail_mailer: "mail",
+  rcpt_addr: "rcpt",
+  rcpt_host: "rcpt",
+  rcpt_mailer: "rcpt",
+  msg_id: "endOfMessage"
+}
+
+/** `NAME=VALUE`, with or without braces. */
+export const parseMacro = (text: string): Option.Option<readonly [name: string, value: string]> => {
+  const [, name, value] = /^\{?([^{}=\s]+)\}?=([^]*)$/.exec(text) ?? []
+  return name === undefined || value === undefined ? Option.none() : Option.some([name, value])
+}
+
+export const macro: Flag.Flag<ReadonlyArray<readonly [name: string, value: string]>> = Flag.String("macro").pipe(
+  Flag.filterMap(parseMacro, () => "NAME=VALUE, such as auth_authen=alice"),
+  Flag.withMetavar("NAME=VALUE"),
+  Flag.withDescription("A macro, sent at the stage at which an MTA has it; can be repeated"),
+  Flag.atLeast(0)
+)
+
+// The MTA repeats its queue id; one that is given has to stand in each of these places.
+const messageStages = ["mail", "rcpt", "data", "header", "endOfHeaders", "body", "endOfMessage"] as const
+
+const stagesOf = (name: string): ReadonlyArray<keyof ByStage> =>
+  name === "i" ? messageStages : [Object.hasOwn(stageOf, name) ? stageOf[name]! : "connect"]
+
+/** Sorts macros by stage. */
+export const macrosByStage = (
+  macros: ReadonlyArray<readonly [name: string, value: string]>
+): NonNullable<MilterClient.Message["macros"]> => {
+  const found: { -readonly [K in keyof ByStage]?: { [name: string]: string } } = {}
+  for (const [name, value] of macros) {
+    for (const stage of stagesOf(name)) found[stage] = { ...found[stage], [Macros.render(name)]: value }
+  }
+  return found
+}

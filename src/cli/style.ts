@@ -1,0 +1,49 @@
+/** What a terminal can show: colours where it has them, and no byte that it would obey. */
+import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
+import * as Effect from "effect/Effect"
+import { ByteString } from "../Wire.ts"
+
+export interface Style {
+  readonly bold: (text: string) => string
+  readonly dim: (text: string) => string
+  readonly red: (text: string) => string
+  readonly green: (text: string) => string
+  readonly yellow: (text: string) => string
+  readonly cyan: (text: string) => string
+}
+
+const same = (text: string): string => text
+
+export const plain: Style = { bold: same, dim: same, red: same, green: same, yellow: same, cyan: same }
+
+const sgr = (code: number) => (text: string): string => text === "" ? "" : `\u001b[${code}m${text}\u001b[0m`
+
+export const coloured: Style = {
+  bold: sgr(1),
+  dim: sgr(2),
+  red: sgr(31),
+  green: sgr(32),
+  yellow: sgr(33),
+  cyan: sgr(36)
+}
+
+/** Colours if standard output is a terminal and NO_COLOR does not forbid them. */
+export const style: Effect.Effect<Style> = Effect.map(
+  TerminalCapabilities.TerminalCapabilities,
+  ({ canColor }) => canColor ? coloured : plain
+)
+
+const escaped = (character: string): string =>
+  `\\x${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
+
+/**
+ * Bytes of a message for people: UTF-8 as text, other bytes and control characters (which could take over the terminal)
+ * as `\xE9`. Tabs and line feeds stay.
+ */
+export const printable = (bytes: ByteString): string =>
+  ByteString.isUtf8(bytes)
+    ? ByteString.toText(bytes).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, escaped)
+    : bytes.replace(/[\0-\x08\x0b-\x1f\x7f-\xff]/g, escaped)
+
+export const shorten = (text: string, length: number): string =>
+  text.length <= length ? text : `${text.slice(0, length)}… (${text.length} characters)`

@@ -1,0 +1,233 @@
+/**
+ * Milters in an SMTP server written for Node: the hooks of the npm package `smtp-server`, which is no dependency of this
+ * one. The filters are asked at each command, as by an MTA.
+ *
+ * @since 0.1.0
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import { buffer } from "node:stream/consumers"
+import * as Delivery from "../Delivery.ts"
+import type { InvalidValue } from "../InvalidValue.ts"
+import * as MilterClient from "../MilterClient.ts"
+import * as RawMessage from "../RawMessage.ts"
+import type { Reply } from "../Reply.ts"
+import { ByteString } from "../Wire.ts"
+
+/**
+ * What is used of a session of `smtp-server`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Session {
+  readonly id: string
+  readonly remoteAddress: string
+  readonly remotePort: number
+  /** The verified name, or the address in brackets. */
+  readonly clientHostname: string
+  /** What it said at HELO. */
+  readonly hostNameAppearsAs: string | false
+  readonly user?: unknown
+}
+
+/**
+ * What is used of an address of `smtp-server`: the address without brackets, and its ESMTP parameters by name.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Address {
+  readonly address: string
+  readonly args?: { readonly [name: string]: unknown } | false | undefined
+}
+
+/**
+ * A message that the filters let pass.
+ *
+ * - `message`: as it now is, header and body with CR LF
+ * - `quarantined`: a filter wants somebody to look at it first, for this reason
+ * - `session`: the SMTP session in which it came
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Mail {
+  readonly sender: string
+  readonly recipients: ReadonlyArray<string>
+  readonly message: Uint8Array
+  readonly quarantined: string | undefined
+  readonly session: Session
+}
+
+/**
+ * Tells `smtp-server` to go on, or what to answer instead.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Callback = (error?: Error | null) => void
+
+/**
+ * Hooks for the options of `new SMTPServer(…)`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Hooks {
+  readonly onConnect: (session: Session, callback: Callback) => void
+  readonly onMailFrom: (address: Address, session: Session, callback: Callback) => void
+  readonly onRcptTo: (address: Address, session: Session, callback: Callback) => void
+  readonly onData: (stream: AsyncIterable<unknown>, session: Session, callback: Callback) => void
+  readonly onClose: (session: Session) => void
+}
+
+/** An SMTP session with its filters. */
+interface State {
+  readonly scope: Scope.Closeable
+  filters: MilterClient.Chain | undefined
+  /** What the client said when the filters were last told. */
+  helo: string | undefined
+}
+
+const goesOn: MilterClient.Decision = { _tag: "Continue" }
+
+const errorOf = ({ code, enhanced, lines }: Reply): Error =>
+  Object.assign(
+    new Error([enhanced ?? "", ...lines.map(ByteString.toText)].filter((part) => part !== "").join(" ")),
+    { responseCode: Number(code) }
+  )
+
+const failure = Object.assign(new Error("4.3.0 Please try again later"), { responseCode: 451 })
+
+const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
+  typeof args !== "object"
+    ? []
+    : Object.entries(args).map(([name, value]) => typeof value === "string" ? `${name}=${value}` : name)
+
+/**
+ * Hooks that ask milters, in the order given: a client, sender or recipient that one of them refuses is refused there and
+ * then. What they let pass goes to `deliver`, with their changes; the SMTP client is answered when that is done, and put off
+ * (451) if it fails.
+ *
+ * What a filter that is away means for mail is its policy, by default that the client is put off; see `MilterClient.chain`.
+ * Other options of `smtp-server` stay yours, TLS and authentication among them. A login (`session.user`, if it is a string)
+ * is told to the filters as `{auth_authen}`.
+ *
+ * **Example** (Signed by opendkim)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { NodeMilterClient, NodeSmtpServer } from "effect-milter/node"
+ *
+ * const hooks = NodeSmtpServer.hooks(
+ *   ["unix:/run/opendkim/opendkim.sock"],
+ *   ({ message, recipients, sender }) => Effect.log(`${message.length} bytes from ${sender} to ${recipients.join(", ")}`)
+ * ).pipe(Effect.provide(NodeMilterClient.layer))
+ *
+ * // new SMTPServer({ authOptional: true, ...hooks })
+ * ```
+ *
+ * @category constructors
+ * @since 0.1.0
+ */
+export const hooks = <E, R>(
+  filters: ReadonlyArray<string | MilterClient.FilterOptions>,
+  deliver: (mail: Mail) => Effect.Effect<unknown, E, R>,
+  options?: MilterClient.ChainOptions
+): Effect.Effect<Hooks, never, R | MilterClient.Dialer> =>
+  Effect.map(Effect.context<R | MilterClient.Dialer>(), (context) => {
+    const fork = Effect.runForkWith(context)
+    const sessions = new Map<string, State>()
+
+    /** Does something with the session's filters and answers. */
+    const step = (
+      { id }: Session,
+      callback: Callback,
+      ask: (filters: MilterClient.Chain, state: State) => Effect.Effect<MilterClient.Decision, E | InvalidValue, R>
+    ): void => {
+      const state = sessions.get(id)
+      fork(
+        Effect.suspend(() =>
+          // The client may have gone.
+          state?.filters === undefined ? Effect.succeed(goesOn) : ask(state.filters, state)
+        ).pipe(
+          Effect.matchCauseEffect({
+            onSuccess: (decision) =>
+              Effect.sync(() => callback(decision._tag === "Refused" ? errorOf(decision.reply) : null)),
+            onFailure: (cause) =>
+              Effect.andThen(Effect.logError("the client is put off", cause), Effect.sync(() => callback(failure)))
+          })
+        )
+      )
+    }
+
+    return {
+      onConnect: (session, callback) => {
+        const state: State = { scope: Scope.makeUnsafe(), filters: undefined, helo: undefined }
+        sessions.set(session.id, state)
+        const { clientHostname: hostname, remoteAddress: address, remotePort: port } = session
+        fork(
+          Effect.map(Scope.provide(MilterClient.chain(filters, options), state.scope), (chain) => {
+            state.filters = chain
+            step(session, callback, () => chain.connect({ hostname, address, port }))
+          })
+        )
+      },
+      onMailFrom: (address, session, callback) =>
+        step(session, callback, (filters, state) =>
+          Effect.gen(function*() {
+            // There is no hook for RSET: a message that is still open has been given up.
+            yield* filters.reset()
+            const helo = session.hostNameAppearsAs
+            if (typeof helo === "string" && helo !== state.helo) {
+              state.helo = helo
+              const decision = yield* filters.helo(helo)
+              if (decision._tag === "Refused") return decision
+            }
+            if (typeof session.user === "string") yield* filters.macros("mail", { "{auth_authen}": session.user })
+            return yield* filters.mail(address.address, parametersOf(address))
+          })),
+      onRcptTo: (address, session, callback) =>
+        step(session, callback, (filters) => filters.rcpt(address.address, parametersOf(address))),
+      onData: (stream, session, callback) =>
+        step(session, callback, (filters) =>
+          Effect.gen(function*() {
+            const raw = yield* Effect.promise(() => buffer(stream as AsyncIterable<Uint8Array>)) // chunks of bytes
+            if (isTooLarge(stream)) return refusal(tooLarge)
+            const decision = yield* filters.data()
+            if (decision._tag === "Refused") return decision
+            const { delivered, reply } = yield* filters.message(RawMessage.parse(raw))
+            if (delivered !== undefined) yield* deliver(mailOf(delivered, session))
+            return reply === undefined ? goesOn : refusal(reply)
+          })),
+      onClose: ({ id }) => {
+        const state = sessions.get(id)
+        if (state === undefined) return
+        sessions.delete(id)
+        fork(Effect.ensuring(state.filters?.quit() ?? Effect.void, Scope.close(state.scope, Exit.void)))
+      }
+    }
+  })
+
+/** Whether the message is longer than the option `size` says; `smtp-server` leaves it to the hook to refuse it. */
+const isTooLarge = (stream: AsyncIterable<unknown>): boolean => "sizeExceeded" in stream && stream.sizeExceeded === true
+
+const tooLarge: Reply = { code: "552", enhanced: "5.3.4", lines: [ByteString.fromText("Message too big")] }
+
+const refusal = (reply: Reply): MilterClient.Decision => ({
+  _tag: "Refused",
+  reply,
+  closes: false,
+  filter: "",
+  failure: undefined
+})
+
+const mailOf = (delivered: Delivery.Delivered, session: Session): Mail => ({
+  sender: ByteString.toText(delivered.sender),
+  recipients: delivered.recipients.map(({ address }) => ByteString.toText(address)),
+  message: Delivery.toBytes(delivered),
+  quarantined: delivered.quarantined === undefined ? undefined : ByteString.toText(delivered.quarantined),
+  session
+})

@@ -1,0 +1,2 @@
+/** Fails when it is loaded. */
+throw new Error("the list\nis not there")

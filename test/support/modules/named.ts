@@ -1,0 +1,4 @@
+/** Has forgotten to export its filter by default. */
+import * as Milter from "effect-milter/Milter"
+
+export const Nothing = Milter.make("nothing").on({})
