@@ -312,6 +312,12 @@ const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: 
   ))
   listening = true
   yield* Effect.logInfo(`${definition.name} listens on ${listener.addresses.join(", ")}`)
+  // In memory nobody's mail is at stake.
+  if (listener.drains !== false) {
+    yield* Effect.logInfo(
+      `whenever ${definition.name} is away, the MTA's own setting decides: Postfix's milter_default_action, Sendmail's F=`
+    )
+  }
 })
 
 /** Peers without an IP address have passed the permissions of their socket. */
