@@ -222,6 +222,22 @@ describe("a failure at helo", () => {
 })
 
 describe("DATA that was refused", () => {
+  it.effect("and is tried again, is not how the message ends if that is given up", () =>
+    Effect.gen(function*() {
+      let tries = 0
+      const exits: Array<string> = []
+      const filter = Milter.make("test", {
+        message: () => Effect.addFinalizer((exit) => Effect.sync(() => exits.push(exit._tag)))
+      }).on({ data: () => tries++ === 0 ? Effect.succeed(Verdict.reject()) : Effect.never })
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      assert.deepStrictEqual(
+        yield* mta.each(Mta.mail(), Mta.rcpt(), Mta.data, Mta.data, Mta.abort),
+        ["Continue", "", "Reject", "", "TempFail"]
+      )
+      assert.deepStrictEqual(exits, ["Failure"])
+    }))
+
   it.effect("stays refused if the MTA sends the content all the same", () =>
     Effect.gen(function*() {
       const filter = Milter.make("test").on({

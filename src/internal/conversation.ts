@@ -147,7 +147,7 @@ export class Conversation implements Owner {
       case "Rcpt":
         return this.rcpt(packet)
       case "Data":
-        return this.messageStage("data", nothing)
+        return this.data()
       case "Header":
         return this.header(packet)
       case "EndOfHeaders":
@@ -321,6 +321,13 @@ export class Conversation implements Owner {
     this.messageStage("rcpt", rcpt)
   }
 
+  private data(): void {
+    const message = this.message!
+    // The client tries again: what comes of this one counts.
+    message.refused = message.refusal = undefined
+    this.messageStage("data", nothing)
+  }
+
   private header(packet: Packet.Header): void {
     const message = this.message!
     const { limits } = this.program
@@ -418,7 +425,6 @@ export class Conversation implements Owner {
         return this.reply(stage, this.hasStep(Step.skip) ? verdict : Verdict.continue)
       case "Continue":
         if (stage === "endOfMessage") break
-        if (stage === "data") message.refused = message.refusal = undefined
         return this.reply(stage, verdict)
       case "Reject":
       case "TempFail":
