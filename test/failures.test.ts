@@ -238,6 +238,29 @@ describe("DATA that was refused", () => {
       assert.deepStrictEqual(exits, ["Failure"])
     }))
 
+  it.effect("is over once the content comes all the same, and a body with its end is not looked at", () =>
+    Effect.gen(function*() {
+      const exits: Array<string> = []
+      const noted = (what: string) =>
+        Effect.addFinalizer((exit) => Effect.sync(() => exits.push(`${what} ${exit._tag}`)))
+      const filter = Milter.make("test", { connection: () => noted("connection"), message: () => noted("message") }).on(
+        {
+          data: () => Effect.succeed(Verdict.reject()),
+          header: () => Effect.die("not reached"),
+          body: () => Effect.die("not reached"),
+          endOfMessage: () => Effect.die("not reached")
+        }
+      )
+      const server = yield* Mta.serve(filter)
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt(), Mta.data)
+      assert.deepStrictEqual(yield* mta.say(Mta.endOfMessage("body")), ["Reject"])
+      yield* mta.each(Mta.mail(), Mta.rcpt(), Mta.data)
+      assert.deepStrictEqual(yield* mta.say(Mta.header()), ["Reject"])
+      yield* mta.end
+      assert.deepStrictEqual(exits, ["message Success", "message Success", "connection Success"])
+    }))
+
   it.effect("stays refused if the MTA sends the content all the same", () =>
     Effect.gen(function*() {
       const filter = Milter.make("test").on({

@@ -349,8 +349,14 @@ export class Conversation implements Owner {
   /** A stage of the message: runs its hook unless the message is settled. */
   private messageStage(stage: MessageStage, event: unknown): void {
     const message = this.message!
-    const settled = message.decided ?? (stage === "rcpt" || stage === "data" ? undefined : message.refusal)
-    if (settled !== undefined) return this.reply(stage, settled)
+    if (message.decided !== undefined) return this.reply(stage, message.decided)
+    const { refusal, refused } = message
+    if (refusal !== undefined && refused !== undefined && stage !== "rcpt" && stage !== "data") {
+      // No other DATA comes any more, so that of this one was final.
+      this.reply(stage, refusal)
+      message.decided = refusal
+      return this.closeMessage(message, refused, () => undefined)
+    }
     if (message.pending !== undefined) return this.decide(stage, message, message.pending)
     this.hooks.run(stage, event, message.at, message.fork, (decision) => this.decide(stage, message, decision))
   }
@@ -364,7 +370,7 @@ export class Conversation implements Owner {
     message.bodyBytes += bytes.length
     if (message.bodyBytes > this.program.limits.bodyBytes) message.pending ??= this.tooLarge("The message is too large")
     if (stage === "body") return this.messageStage("body", { bytes })
-    if (message.decided !== undefined || message.pending !== undefined) return this.endOfMessage()
+    if ((message.decided ?? message.refusal ?? message.pending) !== undefined) return this.endOfMessage()
     this.hooks.run("body", { bytes }, message.at, message.fork, (decision) => {
       const goesOn = decision === undefined ||
         (!(decision instanceof Failed) && (decision._tag === "Continue" || decision._tag === "SkipBody"))
