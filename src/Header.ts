@@ -136,6 +136,20 @@ export const encodeValue = (value: string, options: EncodeOptions): Result.Resul
   return Result.succeed(leadingSpace && bytes !== "" ? ` ${bytes}` as ByteString : bytes)
 }
 
+/**
+ * The bytes of a value that came from an MTA, folds as LF and white space. `InvalidValue` for CR, NUL, a line break that is no
+ * fold and more than 64000 bytes.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const checkRaw = (raw: ByteString): Result.Result<ByteString, InvalidValue> =>
+  raw.length > longestValue
+    ? invalid("header value", raw, `expected at most ${longestValue} bytes`)
+    : /[\r\0]|\n(?![ \t])/.test(raw)
+    ? invalid("header value", raw, "expected no CR, no NUL and no line break that is not a fold")
+    : Result.succeed(raw)
+
 /** Folds those lines that are too long for mail; `column` is where the first one begins. */
 const foldLong = (value: ByteString, column: number): ByteString =>
   value.length + column <= longestLine
@@ -183,6 +197,31 @@ export const sanitizeValue = (text: string, maximum = 900): string => {
   const cut = clean.slice(0, limit)
   // Not through the middle of a character.
   return cut.replace(/[\ud800-\udbff]$/, "").trimEnd()
+}
+
+/**
+ * Makes text from outside fit for the name in front of an address in From, To and the like: sanitized as by
+ * {@link sanitizeValue}, at most `maximum` characters (100 by default), in quotes. In quotes it can neither end the name
+ * nor bring another address along. `""` where nothing is left, so that the address stands alone.
+ *
+ * An address itself has no such function: made to fit it would be another address. `Envelope.checkAddress` refuses it.
+ *
+ * **Example** (A name that nobody has checked)
+ *
+ * ```ts
+ * import * as Header from "effect-milter/Header"
+ *
+ * const from = (name: string) => `${Header.sanitizeDisplayName(name)} <lists@example.org>`
+ *
+ * from("Eve\" <eve@example.net>, \"Bob") // "Eve\" <eve@example.net>, \"Bob" <lists@example.org>
+ * ```
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const sanitizeDisplayName = (text: string, maximum = 100): string => {
+  const clean = sanitizeValue(text, maximum)
+  return clean === "" ? "" : `"${clean.replace(/["\\]/g, "\\$&")}"`
 }
 
 /**

@@ -13,6 +13,33 @@ import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 
 /**
+ * A reply code of one class: `"5"` for refusals, `"4"` for temporary failures. RFC 5321 ends the second digit at 5.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Code<Class extends "4" | "5"> = `${Class}${"0" | "1" | "2" | "3" | "4" | "5"}${
+  | "0"
+  | "1"
+  | "2"
+  | "3"
+  | "4"
+  | "5"
+  | "6"
+  | "7"
+  | "8"
+  | "9"}`
+
+/**
+ * An enhanced status code (RFC 3463) of one class, such as `5.7.1`: class, subject and detail, whole numbers without
+ * leading zeros.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type EnhancedCode<Class extends "4" | "5"> = `${Class}.${bigint}.${bigint}`
+
+/**
  * A reply as an author writes it. `Class` is `"5"` for refusals and `"4"` for temporary failures.
  *
  * - `code`: three digits. Without it 550 or 451.
@@ -26,8 +53,8 @@ import { ByteString } from "./Wire.ts"
  * @since 0.1.0
  */
 export interface ReplyInput<Class extends "4" | "5"> {
-  readonly code?: `${Class}${number}`
-  readonly enhanced?: `${Class}.${number}.${number}`
+  readonly code?: Code<Class>
+  readonly enhanced?: EnhancedCode<Class>
   readonly text: string | ReadonlyArray<string>
 }
 
@@ -107,12 +134,12 @@ export const render = <Class extends "4" | "5">(
 ): Result.Result<ByteString, InvalidValue> => {
   const standard = defaults[replyClass]
   const code: string = input.code ?? standard.code
-  if (!/^[45][0-9][0-9]$/.test(code) || code[0] !== replyClass) {
-    return invalid("reply code", code, `expected three digits, the first ${replyClass}`)
+  if (!/^[45][0-5][0-9]$/.test(code) || code[0] !== replyClass) {
+    return invalid("reply code", code, `expected three digits from ${replyClass}00 to ${replyClass}59`)
   }
   const enhanced: string = input.enhanced ?? (code === standard.code ? standard.enhanced : standard.other)
-  if (!/^[45](?:\.[0-9]{1,3}){2}$/.test(enhanced) || enhanced[0] !== replyClass) {
-    return invalid("enhanced status code", enhanced, `expected ${replyClass}.x.x, each x one to three digits`)
+  if (!/^[45](?:\.(?:0|[1-9][0-9]{0,2})){2}$/.test(enhanced) || enhanced[0] !== replyClass) {
+    return invalid("enhanced status code", enhanced, `expected ${replyClass}.x.x, each x from 0 to 999`)
   }
   const room = lineLength - code.length - enhanced.length - 2
   const lines: Array<string> = []

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
+import { domainToASCII, domainToUnicode } from "node:url"
 import * as Envelope from "../src/Envelope.ts"
 import { type InvalidValue } from "../src/InvalidValue.ts"
 import { ByteString } from "../src/Wire.ts"
@@ -65,6 +66,93 @@ describe("Mailbox", () => {
     assert.strictEqual(JSON.stringify({ sender: mailbox("<a@b>") }), "{\"sender\":\"a@b\"}")
   })
 
+  it.each([
+    ["alice@example.org", "alice"],
+    ["\"alice\"@example.org", "alice"],
+    ["\"bob smith\"@example.org", "bob smith"],
+    ["\"a\\\"b\\\\c@d\"@example.org", "a\"b\\c@d"],
+    ["\"@example.org", "\""],
+    ["\"\"@example.org", ""],
+    ["<>", ""]
+  ])("takes the quotes from %j", (address, unquoted) => {
+    assert.strictEqual(Envelope.Mailbox.fromText(address).unquotedLocalPart, unquoted)
+  })
+
+  it.each([
+    ["a@Example.ORG", "example.org", "example.org"],
+    ["a@EXÄMPLE.org.", "xn--exmple-cua.org", "exämple.org"],
+    ["a@XN--EXMPLE-CUA.org", "xn--exmple-cua.org", "exämple.org"],
+    ["a@faß.de", "xn--fa-hia.de", "faß.de"],
+    ["a@例え.テスト", "xn--r8jz45g.xn--zckzah", "例え.テスト"],
+    ["a@Bücher.例え.example", "xn--bcher-kva.xn--r8jz45g.example", "bücher.例え.example"],
+    ["a@مثال.إختبار", "xn--mgbh0fb.xn--kgbechtv", "مثال.إختبار"],
+    ["a@💩.la", "xn--ls8h.la", "💩.la"],
+    // A full stop that is none in ASCII.
+    ["a@example\u3002org", "example.org", "example.org"],
+    ["a@e\u0308xample.org", "xn--xample-ova.org", "ëxample.org"],
+    // What is left alone.
+    ["a@under_score.example", "under_score.example", "under_score.example"],
+    ["a@xn--a.example", "xn--a.example", "xn--a.example"],
+    // Says in punycode what no IDNA encoder says: "A", and "example".
+    ["a@xn--A-.example", "xn--a-.example", "xn--a-.example"],
+    ["a@xn--example-.org", "xn--example-.org", "xn--example-.org"],
+    ["a@xn--.example", "xn--.example", "xn--.example"],
+    ["a@xn---.example", "xn---.example", "xn---.example"],
+    ["a@[192.0.2.1]", "[192.0.2.1]", "[192.0.2.1]"],
+    ["a@[IPv6:::1]", "[ipv6:::1]", "[ipv6:::1]"],
+    ["a@１.2.3", "１.2.3", "１.2.3"],
+    ["a@ä%41", "ä%41", "ä%41"],
+    ["a@ä:80", "ä:80", "ä:80"],
+    ["a@ä/x", "ä/x", "ä/x"],
+    ["a@ä@b", "b", "b"],
+    ["a@ä\\b", "ä\\b", "ä\\b"],
+    ["a@ä b", "ä b", "ä b"],
+    ["a@ä\ufffd", "ä\ufffd", "ä\ufffd"],
+    ["a@１２７.1", "１２７.1", "１２７.1"],
+    ["postmaster", "", ""],
+    ["<>", "", ""]
+  ])("has the domain of %j in both forms", (address, ascii, unicode) => {
+    const { domainAscii, domainUnicode } = Envelope.Mailbox.fromText(address)
+    assert.deepStrictEqual([domainAscii, domainUnicode], [ascii, unicode])
+  })
+
+  it.prop("agrees with Node about IDNA", [Schema.Array(Schema.Literals([
+    "a",
+    "b",
+    "-",
+    ".",
+    "ä",
+    "ß",
+    "ё",
+    "例",
+    "é",
+    "e\u0301",
+    "م",
+    "𝒳",
+    "1",
+    "xn--",
+    "\u200d",
+    "\u3002",
+    "İ"
+  ]))], ([parts]) => {
+    const { domain, domainAscii, domainUnicode } = Envelope.Mailbox.fromText(`x@${parts.join("")}`)
+    const theirs = domainToASCII(domain)
+    // Where they do not take it, or take it for an address, or all is ASCII, it stays as it is.
+    if (theirs === "" || /^[\0-\x7f]*$/.test(domain) || /(?:^|\.)\d+\.?$/.test(theirs)) {
+      assert.strictEqual(domainAscii, domain)
+    } else {
+      assert.strictEqual(domainAscii, theirs.replace(/\.$/, ""))
+      assert.strictEqual(domainUnicode, domainToUnicode(theirs.replace(/\.$/, "")))
+    }
+  })
+
+  it("reads address literals", () => {
+    const literal = (address: string) => Envelope.Mailbox.fromText(address).literal
+    assert.isTrue(literal("a@[192.0.2.1]")?.isWithin("192.0.2.0/24"))
+    assert.strictEqual(String(literal("a@[IPv6:2001:DB8:0::1]")), "2001:db8::1")
+    for (const none of ["a@192.0.2.1", "a@[example.org]", "a@[]", "a", "<>"]) assert.isUndefined(literal(none), none)
+  })
+
   it.prop("puts the parts together again", [Schema.String], ([text]) => {
     const { address, domain, localPart } = new Envelope.Mailbox(ByteString.fromText(text))
     if (domain === "") assert.isTrue(address.startsWith(localPart))
@@ -80,6 +168,39 @@ describe("Mailbox", () => {
       void mailbox(`<${part.repeat(60_000 / part.length)}>`).domain
     }
     assert.isBelow(performance.now() - started, 1000)
+  })
+})
+
+describe("sameAddress", () => {
+  const { sameAddress } = Envelope
+
+  it("looks through brackets, routes, quotes, case and encoding of the domain", () => {
+    for (
+      const [one, other] of [
+        ["bob@example.org", "<bob@Example.ORG.>"],
+        ["bob@example.org", "<@relay.example:bob@example.org>"],
+        ["bob@example.org", "\"bob\"@example.org"],
+        ["\"b ob\"@example.org", "\"b\\ ob\"@example.org"],
+        ["jörg@exämple.org", "jörg@xn--exmple-cua.org"],
+        ["jörg@exämple.org", "jörg@EXÄMPLE.org"],
+        ["", "<>"]
+      ] as const
+    ) {
+      assert.isTrue(sameAddress(one, other), `${one} ${other}`)
+      assert.isTrue(sameAddress(Envelope.Mailbox.fromText(other), one), `${other} ${one}`)
+    }
+  })
+
+  it("takes the local part exactly", () => {
+    for (
+      const [one, other] of [
+        ["bob@example.org", "Bob@example.org"],
+        ["bob@example.org", "bob+x@example.org"],
+        ["bob@example.org", "bob@example.com"],
+        ["bob", "bob@example.org"],
+        ["<>", "postmaster"]
+      ] as const
+    ) assert.isFalse(sameAddress(one, other), `${one} ${other}`)
   })
 })
 
@@ -116,22 +237,65 @@ describe("Parameters", () => {
   })
 
   it("decodes what the RFCs encode", () => {
-    assert.strictEqual(parameters("AUTH=<>").auth, "<>")
-    assert.strictEqual(parameters("AUTH=e+3Dmc2@example.com").auth, "e=mc2@example.com")
+    assert.isTrue(parameters("AUTH=<>").auth?.isNull)
+    assert.strictEqual(parameters("AUTH=e+3Dmc2@example.com").auth?.address, "e=mc2@example.com")
+    assert.strictEqual(parameters("AUTH=+22a+20b+22@example.com").auth?.unquotedLocalPart, "a b")
     assert.strictEqual(parameters("ENVID=QQ+2B314+20159").envid, "QQ+314 159")
-    assert.strictEqual(parameters("ENVID=+C3+B8+").envid, "ø+")
+    assert.strictEqual(parameters("ENVID=+C3+B8+2b").envid, "ø+")
     assert.strictEqual(parameters("RET=hdrs").ret, "HDRS")
     assert.isUndefined(parameters("RET=SOME").ret)
-    assert.deepStrictEqual(parameters("NOTIFY=SUCCESS,failure,X").notify, ["SUCCESS", "FAILURE"])
+    assert.deepStrictEqual(parameters("NOTIFY=SUCCESS,failure").notify, ["SUCCESS", "FAILURE"])
+    assert.deepStrictEqual(parameters("NOTIFY=never").notify, ["NEVER"])
     assert.deepStrictEqual(parameters("ORCPT=RFC822;b+2Bx@lab.example").orcpt, {
       type: "rfc822",
       address: "b+x@lab.example"
     })
-    assert.deepStrictEqual(parameters("ORCPT=utf-8;j\\x{F8}rn\\x{110000}@x.example").orcpt, {
+    assert.deepStrictEqual(parameters("ORCPT=UTF-8;j\\x{F8}rn+2Bx@x.example").orcpt, {
       type: "utf-8",
-      address: "jørn\\x{110000}@x.example"
+      address: "jørn+2Bx@x.example"
     })
-    assert.isUndefined(parameters("ORCPT=junk").orcpt)
+    assert.deepStrictEqual(parameters("ORCPT=utf-8;j\xc3\xb8rn\\x{1F4E7}@x.example").orcpt?.address, "jørn📧@x.example")
+  })
+
+  it.each(
+    [
+      ["AUTH=", "auth"],
+      ["AUTH=a+3@b", "auth"],
+      ["AUTH=a+0Ab@c", "auth"],
+      ["AUTH=+C2+85@c", "auth"],
+      ["ENVID=", "envid"],
+      ["ENVID=+", "envid"],
+      ["ENVID=a+G0", "envid"],
+      ["ENVID=a+00b", "envid"],
+      ["ENVID=a+0D+0Ab", "envid"],
+      ["BODY=9BIT", "body"],
+      ["BODY", "body"],
+      ["RET=", "ret"],
+      ["NOTIFY=", "notify"],
+      ["NOTIFY=SUCCESS,", "notify"],
+      ["NOTIFY=SOON", "notify"],
+      ["NOTIFY=NEVER,SUCCESS", "notify"],
+      ["ORCPT=", "orcpt"],
+      ["ORCPT=junk", "orcpt"],
+      ["ORCPT=;a@b", "orcpt"],
+      ["ORCPT=rfc822;", "orcpt"],
+      ["ORCPT=rfc 822;a@b", "orcpt"],
+      ["ORCPT=rfc822;a+@b", "orcpt"],
+      ["ORCPT=rfc822;a+0Db", "orcpt"],
+      ["ORCPT=utf-8;a\\x{110000}", "orcpt"],
+      ["ORCPT=utf-8;a\\x{D800}", "orcpt"],
+      ["ORCPT=utf-8;a\\y", "orcpt"],
+      ["ORCPT=utf-8;a\\x{0A}", "orcpt"]
+    ] as const
+  )("shows %j only as it came", (parameter, property) => {
+    const read = parameters(parameter)
+    assert.isUndefined(read[property])
+    assert.strictEqual(read.get(property), parameter.slice(property.length + 1))
+  })
+
+  it("reads what it has no property for", () => {
+    assert.strictEqual(parameters("MT-PRIORITY=3").get("mt-priority"), "3")
+    assert.isTrue(parameters("REQUIRETLS").has("REQUIRETLS"))
   })
 
   it("ignores sizes that are no numbers", () => {
@@ -142,8 +306,24 @@ describe("Parameters", () => {
     const encoded = Envelope.encodeXtext(text)
     assert.match(encoded, /^[!-~]*$/)
     assert.notInclude(encoded, "=")
-    assert.strictEqual(parameters(`ENVID=${encoded}`).envid, text)
+    const readable = text !== "" && !/[\0-\x1f\x7f-\x9f]/.test(text)
+    assert.strictEqual(parameters(`ENVID=${encoded}`).envid, readable ? text : undefined)
   })
+
+  it.prop(
+    "never throws",
+    [Schema.Array(
+      Schema.Literals(["+", "2B", "\\x{", "F8", "}", ";", "utf-8", ",", "NEVER", "\0", "\xff", "=", "<>"])
+    )],
+    ([parts]) => {
+      for (const name of ["SIZE", "BODY", "AUTH", "RET", "ENVID", "NOTIFY", "ORCPT"]) {
+        const value = parts.join("")
+        const { auth, body, envid, notify, orcpt, ret, size } = parameters(`${name}=${value}`)
+        void [auth?.domainAscii, body, envid, notify, orcpt, ret, size]
+        assert.strictEqual(parameters(`${name}=${value}`).get(name), ByteString.toText(value as ByteString))
+      }
+    }
+  )
 })
 
 describe("checkAddress", () => {
@@ -180,6 +360,7 @@ describe("checkAddress", () => {
     "a@",
     "a\tb@c",
     "a\x7f@b",
+    "a\x85b@c",
     `${"a".repeat(1000)}@b`
   ])("refuses %j", (address) => {
     assert.match(message(Envelope.checkAddress(address, ascii)), /^Invalid address /)

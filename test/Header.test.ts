@@ -133,6 +133,8 @@ describe("encodeValue", () => {
     assert.match(message(Header.encodeValue("A <a@exämple.org>", { ...plain, name: "cc" })), /SMTPUTF8/)
     assert.match(message(Header.encodeValue("jörg@example.org", { ...plain, name: "Reply-To" })), /SMTPUTF8/)
     assert.match(message(Header.encodeValue("\"jörg m\"@example.org", { ...plain, name: "From" })), /SMTPUTF8/)
+    assert.match(message(Header.encodeValue("\"jörg@home\"@example.org", { ...plain, name: "From" })), /SMTPUTF8/)
+    assert.strictEqual(encode("\"jörg@home\" <a@example.org>", "From"), "=?UTF-8?Q?j=C3=B6rg=40home?= <a@example.org>")
     assert.strictEqual(encode("<jörg@example.org>", "To", true), "<j\xc3\xb6rg@example.org>")
     // In text it is text.
     assert.strictEqual(encode("<jörg@example.org>"), "=?UTF-8?Q?=3Cj=C3=B6rg=40example=2Eorg=3E?=")

@@ -34,10 +34,10 @@ describe("Reply.render", () => {
   })
 
   it("refuses codes and statuses of another class or form", () => {
-    for (const code of ["450", "55", "5500", "5 0", "5-1", "5٣٣", "250"]) {
+    for (const code of ["450", "55", "5500", "560", "5.5", "5 0", "5-1", "5٣٣", "250"]) {
       assert.match(reason(Reply.render({ code: code as "550", text: "" }, "5")), /reply code/)
     }
-    for (const enhanced of ["4.7.1", "5.7", "5.7.1.1", "5.7.1000", "5.-7.1", "5.1e3.1", "5.7.1 "]) {
+    for (const enhanced of ["4.7.1", "5.7", "5.7.1.1", "5.7.1000", "5.07.1", "5.-7.1", "5.1e3.1", "5.7.1 "]) {
       assert.match(reason(Reply.render({ enhanced: enhanced as "5.7.1", text: "" }, "5")), /enhanced status/)
     }
   })

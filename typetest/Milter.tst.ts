@@ -578,9 +578,22 @@ describe("illegal uses", () => {
     // @ts-expect-error!
     Verdict.reject({ enhanced: "5.7", text: "x" })
     // @ts-expect-error!
+    Verdict.reject({ code: "5.5", text: "x" })
+    // @ts-expect-error!
+    Verdict.reject({ code: "5123", text: "x" })
+    // @ts-expect-error!
+    Verdict.reject({ code: "560", text: "x" })
+    // @ts-expect-error!
+    Verdict.reject({ code: "550", enhanced: "4.7.1", text: "x" })
+    // @ts-expect-error!
+    Verdict.reject({ enhanced: "5.7.1.1", text: "x" })
+    // @ts-expect-error!
+    Verdict.tempFail({ enhanced: "4.1e3.1", text: "x" })
+    // @ts-expect-error!
     Verdict.reject({ code: "550" })
     Verdict.reject({ code: "550", enhanced: "5.7.1", text: ["two", "lines"] })
     Verdict.tempFail({ code: "421", enhanced: "4.3.2", text: "x" })
+    Verdict.reject({ enhanced: "5.7.506", text: "x" })
   })
 
   it("state of the connection where its builder fails to match", () => {

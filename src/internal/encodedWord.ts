@@ -36,9 +36,10 @@ export const encodeAddresses = (text: string, column: number): string | undefine
     else if (!outsideAscii.test(part)) {
       if (part[0] === "@" && last(tokens)?.kind === "encode") return undefined
       plain(tokens, part)
-    } else if (part[0] === "<" || part.includes("@")) return undefined
-    else {
+    } else {
       const quoted = part.length > 1 && part[0] === "\""
+      // In quotes an @ is part of a name; a local part in quotes has its own behind it.
+      if (part[0] === "<" || (!quoted && part.includes("@"))) return undefined
       const content = quoted ? part.slice(1, -1).replace(/\\([^])/gu, "$1").replaceAll("\n", "") : part
       const previous = last(tokens)
       if (previous?.kind === "encode") tokens[tokens.length - 1] = { kind: "encode", text: previous.text + content }

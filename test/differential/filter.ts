@@ -14,6 +14,7 @@ import type * as ClientAddress from "effect-milter/ClientAddress"
 import * as Milter from "effect-milter/Milter"
 import type * as Modification from "effect-milter/Modification"
 import { Step } from "effect-milter/Negotiation"
+import type * as Reply from "effect-milter/Reply"
 import type * as Stage from "effect-milter/Stage"
 import * as Verdict from "effect-milter/Verdict"
 import { ByteString } from "effect-milter/Wire"
@@ -101,14 +102,14 @@ const reply = (word: string, stage: string): Verdict.Basic => {
   const [, kind = "", code = ""] = /^([a-z]+)(\d\d\d)$/.exec(word) ?? []
   const text = texts[kind]?.(stage)
   if (text === undefined) return Verdict.continue
-  // The templates say three digits by their first; the pattern has checked that.
+  // Three digits the pattern has checked; a second one above 5 is a defect, as it should be.
   const by = code[0]
   if (kind === "bare") {
-    if (by === "5") return Verdict.reject({ code: code as `5${number}`, text })
-    return by === "4" ? Verdict.tempFail({ code: code as `4${number}`, text }) : Verdict.continue
+    if (by === "5") return Verdict.reject({ code: code as Reply.Code<"5">, text })
+    return by === "4" ? Verdict.tempFail({ code: code as Reply.Code<"4">, text }) : Verdict.continue
   }
-  if (by === "5") return Verdict.reject({ code: code as `5${number}`, enhanced: "5.7.1", text })
-  return by === "4" ? Verdict.tempFail({ code: code as `4${number}`, enhanced: "4.7.1", text }) : Verdict.continue
+  if (by === "5") return Verdict.reject({ code: code as Reply.Code<"5">, enhanced: "5.7.1", text })
+  return by === "4" ? Verdict.tempFail({ code: code as Reply.Code<"4">, enhanced: "4.7.1", text }) : Verdict.continue
 }
 
 /** The verdict for a word. Every other one takes a turn of the scheduler, so that commands have to wait for their hooks. */
