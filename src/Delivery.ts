@@ -1,5 +1,6 @@
 /**
- * What becomes of a message: the modifications of a filter, carried out as an MTA would. Pure.
+ * What becomes of a message: the modifications of a filter, carried out as an MTA would; and the way back, from two messages
+ * to the modifications that make one of the other. Pure.
  *
  * The models are those of Postfix 3.7 and Sendmail 8.17: they were compared with messages that real ones delivered.
  *
@@ -8,6 +9,7 @@
 import * as Result from "effect/Result"
 import type { ModificationPacket } from "./internal/answer.ts"
 import type { DeliveryError } from "./internal/deliveryError.ts"
+import * as internal from "./internal/diff.ts"
 import { concat } from "./internal/payload.ts"
 import * as postfixQueue from "./internal/postfixQueue.ts"
 import type { QueueFile } from "./internal/queueFile.ts"
@@ -108,8 +110,9 @@ export const postfix = (
  * - positions of inserted fields count entries of Sendmail's own that nobody sees: only 0 (above its Received field), 1
  *   (below it) and beyond the end can be relied on
  * - the fields that a filter deletes go on counting for that filter
- * - recipients are compared without regard to case, nobody is added twice, and not with parameters that Sendmail does not
- *   know (other than NOTIFY and ORCPT)
+ * - recipients are compared without regard to case, as for the local mailer; the SMTP mailers (flag `u`) take upper and
+ *   lower case apart. Nobody is added who is there, and not with parameters that Sendmail does not know (other than NOTIFY
+ *   and ORCPT)
  * - a new body may come in several runs
  *
  * @category models of MTAs
@@ -129,6 +132,87 @@ const through = (
   const error = file.apply(modifications, leadingSpace)
   return error === undefined ? Result.succeed(file.delivered()) : Result.fail(error)
 }
+
+/**
+ * A message to compare. Without `body`, the body is left as it is.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Draft extends Omit<Message, "body"> {
+  readonly body?: Uint8Array | undefined
+}
+
+/**
+ * Options of {@link diff}.
+ *
+ * - `mta`: whose reading of the modifications counts. Left out, only what means the same to both is used
+ * - `leadingSpace`: that step was agreed on, so that header values bring their own space
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DiffOptions {
+  readonly mta?: "postfix" | "sendmail" | undefined
+  readonly leadingSpace: boolean
+}
+
+/**
+ * Something that no modification brings about. `index` is the place of the field in the new header.
+ *
+ * - `Place`: a new field between two that stay may stand elsewhere. Postfix takes an index for it. Sendmail's counts fields of
+ *   its configuration that nobody sees, and the one given holds for the usual `sendmail.cf`; dependable there are the top, the
+ *   end and the place above the first field of the same name. Where the MTA is not known the field comes to the top or the end,
+ *   whichever is nearer
+ * - `Name`: Sendmail keeps the old spelling of the name of a changed field
+ * - `Space`: without the step `leadingSpace` the MTA puts a space behind the colon
+ * - `Recipient`: a recipient that stays keeps its parameters and, with Sendmail, the spelling of its address; Sendmail adds none
+ *   with parameters other than NOTIFY and ORCPT, so it is added without
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Inexact =
+  | { readonly _tag: "Place"; readonly index: number; readonly field: HeaderField }
+  | { readonly _tag: "Name"; readonly index: number; readonly field: HeaderField }
+  | { readonly _tag: "Space"; readonly index: number; readonly field: HeaderField }
+  | { readonly _tag: "Recipient"; readonly recipient: Recipient }
+
+/**
+ * What makes one message of another. `inexact` is empty if the MTA will have exactly the message that was wanted.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Difference {
+  readonly modifications: ReadonlyArray<ModificationPacket>
+  readonly inexact: ReadonlyArray<Inexact>
+}
+
+/**
+ * The fewest modifications, in the order in which to send them, that make the second message of the first.
+ *
+ * - Header fields that stay are not touched. Others are changed and deleted by occurrence from the highest down, which is the
+ *   same on both MTAs; new ones are inserted directly below the MTA's own Received, beyond the end, or in between
+ * - Recipients are deleted by the bytes of RCPT; one that is there is not added. Neither their order nor how often one comes
+ *   counts. Sendmail takes spellings that differ in upper and lower case for one recipient
+ * - A new sender comes without parameters, so that both MTAs keep those of MAIL
+ * - The body comes last and in one run, in pieces of at most 65535 bytes. Its lines end with CR LF, the last one too: MTAs
+ *   would add it
+ *
+ * **Example** (A header less)
+ *
+ * ```ts
+ * import * as Delivery from "effect-milter/Delivery"
+ *
+ * const withoutFirst = (message: Delivery.Message): Delivery.Difference =>
+ *   Delivery.diff(message, { ...message, headers: message.headers.slice(1) }, { mta: "postfix", leadingSpace: true })
+ * ```
+ *
+ * @category comparing
+ * @since 0.1.0
+ */
+export const diff: (before: Draft, after: Draft, options: DiffOptions) => Difference = internal.diff
 
 /**
  * The message as text, as in a file: header, empty line, body, with CR LF.

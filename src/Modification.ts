@@ -16,15 +16,24 @@ import type * as Packet from "./Packet.ts"
 import { ByteString } from "./Wire.ts"
 
 /**
+ * The value of a field: text, which is encoded as the message needs it, or the bytes of a field that came from this MTA, such
+ * as the event of the header hook, which go out as they are.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type HeaderInput = string | { readonly raw: ByteString }
+
+/**
  * A modification as an author thinks of it: text, not bytes. {@link toPacket} checks and encodes it.
  *
  * @category models
  * @since 0.1.0
  */
 export type Modification =
-  | { readonly _tag: "AddHeader"; readonly name: string; readonly value: string }
-  | { readonly _tag: "InsertHeader"; readonly index: number; readonly name: string; readonly value: string }
-  | { readonly _tag: "ChangeHeader"; readonly name: string; readonly occurrence: number; readonly value: string }
+  | { readonly _tag: "AddHeader"; readonly name: string; readonly value: HeaderInput }
+  | { readonly _tag: "InsertHeader"; readonly index: number; readonly name: string; readonly value: HeaderInput }
+  | { readonly _tag: "ChangeHeader"; readonly name: string; readonly occurrence: number; readonly value: HeaderInput }
   | { readonly _tag: "DeleteHeader"; readonly name: string; readonly occurrence: number }
   | { readonly _tag: "AddRecipient"; readonly address: Envelope.Mailbox | string }
   | {
@@ -53,17 +62,17 @@ export interface Editor {
    * Adds a field. Postfix puts it at the end of the header; Sendmail in front of the first field of that name, and 8.18.2
    * merges To, Cc and the like into the existing field. {@link insertHeader} is the same on both.
    */
-  readonly addHeader: (name: string, value: string) => Effect.Effect<void>
+  readonly addHeader: (name: string, value: HeaderInput) => Effect.Effect<void>
   /**
    * Inserts a field. The index counts all fields of the message as delivered, from 0: 0 is above the MTA's own Received,
    * 1 directly below it, an index beyond the end appends. Other indexes are not dependable on Sendmail.
    */
-  readonly insertHeader: (index: number, name: string, value: string) => Effect.Effect<void>
+  readonly insertHeader: (index: number, name: string, value: HeaderInput) => Effect.Effect<void>
   /**
    * Changes the value of the nth field of this name (from 1, the MTA's own Received not counted). Where there is none,
    * the field is added.
    */
-  readonly changeHeader: (name: string, occurrence: number, value: string) => Effect.Effect<void>
+  readonly changeHeader: (name: string, occurrence: number, value: HeaderInput) => Effect.Effect<void>
   /**
    * Deletes the nth field of this name (from 1). Delete from the highest down: Postfix counts what is left, Sendmail what
    * was there first.
@@ -78,7 +87,7 @@ export interface Editor {
   ) => Effect.Effect<void, E, R>
   /** Adds an envelope recipient; the header is not touched. */
   readonly addRecipient: (address: Envelope.Mailbox | string) => Effect.Effect<void>
-  /** Adds an envelope recipient with ESMTP parameters in one string, such as `NOTIFY=NEVER`. */
+  /** Adds an envelope recipient with NOTIFY or ORCPT or both in one string, such as `NOTIFY=NEVER`; MTAs know no others. */
   readonly addRecipientWithParameters: (
     address: Envelope.Mailbox | string,
     parameters: string
@@ -211,7 +220,7 @@ export const toPacket = (
         address(modification.address, encoding),
         (recipient) =>
           Result.map(
-            Envelope.checkParameters(modification.parameters),
+            recipientParameters(modification.parameters),
             (parameters) => ({ _tag: "AddRecipientWithParameters", recipient, parameters })
           )
       )
@@ -234,14 +243,40 @@ export const toPacket = (
   }
 }
 
-const field = (name: string, value: string, encoding: Encoding) =>
+const field = (name: string, value: HeaderInput, encoding: Encoding) =>
   Result.flatMap(
     Header.checkName(name),
-    (name) => Result.map(Header.encodeValue(value, { ...encoding, name }), (value) => ({ name, value }))
+    (name) =>
+      Result.map(
+        typeof value === "string" ? Header.encodeValue(value, { ...encoding, name }) : Header.checkRaw(value.raw),
+        (value) => ({ name, value })
+      )
   )
 
 const address = (address: Envelope.Mailbox | string, encoding: Encoding): Result.Result<ByteString, InvalidValue> =>
   Envelope.checkAddress(typeof address === "string" ? address : address.address, encoding)
+
+// Sendmail does not add a recipient with others, and writes a line of its own into the dialogue with its client, which then
+// waits for a reply in vain. Postfix ignores others.
+const recipientParameters = (text: string): Result.Result<ByteString, InvalidValue> =>
+  Result.flatMap(Envelope.checkParameters(text), (checked) => {
+    const seen = new Set<string>()
+    for (const parameter of checked.split(" ").filter((part) => part !== "")) {
+      const { notify, orcpt } = new Envelope.Parameters([ByteString.make(parameter)])
+      const keyword = notify !== undefined ? "NOTIFY" : orcpt !== undefined ? "ORCPT" : undefined
+      if (keyword === undefined || seen.has(keyword)) {
+        return Result.fail(
+          new InvalidValue({
+            what: "ESMTP parameter of a recipient",
+            value: parameter,
+            reason: "expected NOTIFY and ORCPT, once each and with a value as in RFC 3461"
+          })
+        )
+      }
+      seen.add(keyword)
+    }
+    return Result.succeed(checked)
+  })
 
 // Postfix compares the text with what the client sent: a mailbox that came from the MTA goes back as it came.
 const recipientToDelete = (

@@ -91,6 +91,48 @@ describe("Delivery", () => {
     }
   })
 
+  describe("recipients", () => {
+    const to = (...addresses: ReadonlyArray<string>) => ({
+      sender: bytes("alice@example.org"),
+      recipients: addresses.map((address) => ({ address: bytes(address), parameters: undefined })),
+      headers: [],
+      body: new Uint8Array(0)
+    })
+    const add = (address: string): ModificationPacket => ({ _tag: "AddRecipient", recipient: bytes(address) })
+    const addQuietly = (address: string): ModificationPacket => ({
+      _tag: "AddRecipientWithParameters",
+      recipient: bytes(address),
+      parameters: bytes("NOTIFY=NEVER")
+    })
+    const remove = (address: string): ModificationPacket => ({ _tag: "DeleteRecipient", recipient: bytes(address) })
+    const after = (message: Delivery.Message, ...modifications: ReadonlyArray<ModificationPacket>) =>
+      [Delivery.postfix, Delivery.sendmail].map((model) =>
+        Result.getOrThrow(model(message, modifications, { leadingSpace: true })).recipients
+          .map(({ address }) => address).join(" ")
+      )
+
+    it("that the client names twice get one copy", () => {
+      assert.deepStrictEqual(after(to("bob@x", "BOB@x", "carol@x", "bob@x")), ["bob@x carol@x", "bob@x carol@x"])
+    })
+
+    it("that filters add get one copy, and with Postfix one more if the client named them", () => {
+      assert.deepStrictEqual(after(to("bob@x"), add("carol@x"), add("CAROL@x")), ["bob@x carol@x", "bob@x carol@x"])
+      assert.deepStrictEqual(after(to("bob@x"), add("bob@x"), add("bob@x")), ["bob@x bob@x", "bob@x"])
+      assert.deepStrictEqual(after(to("bob@x"), add("carol@x"), addQuietly("carol@x")), [
+        "bob@x carol@x carol@x",
+        "bob@x carol@x"
+      ])
+    })
+
+    it("can be added again once they are deleted", () => {
+      assert.deepStrictEqual(after(to("bob@x"), add("carol@x"), remove("carol@x"), add("carol@x")), [
+        "bob@x carol@x",
+        "bob@x carol@x"
+      ])
+      assert.deepStrictEqual(after(to("bob@x"), remove("bob@x"), add("bob@x"), add("bob@x")), ["bob@x", "bob@x"])
+    })
+  })
+
   it("with the leading-space step values bring their space", () => {
     const { message } = messageOf(recordings.connections("postfix-mod-addheader")[0]!)
     const result = Result.getOrThrow(Delivery.postfix(message, [

@@ -215,6 +215,20 @@ describe("encodeValue", () => {
   })
 })
 
+describe("checkRaw", () => {
+  it("lets the bytes of a received field through as they are", () => {
+    for (const raw of ["", " caf\u00e9", "tight", " one\n two\n\tthree"]) {
+      assert.deepStrictEqual(Header.checkRaw(ByteString.make(raw)), Result.succeed(ByteString.make(raw)))
+    }
+  })
+
+  it("refuses what would forge lines, cut the value or not fit", () => {
+    for (const raw of ["a\rb", "a\r\n b", "a\nb", "a\n", "a\0b", "a".repeat(64_001)]) {
+      assert.isTrue(Result.isFailure(Header.checkRaw(ByteString.make(raw))), raw.slice(0, 20))
+    }
+  })
+})
+
 describe("text from outside", () => {
   it("becomes one line", () => {
     assert.strictEqual(Header.sanitizeValue(" a\r\nBcc: b\0\t c "), "a Bcc: b c")

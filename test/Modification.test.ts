@@ -26,6 +26,20 @@ describe("toPacket", () => {
     }
   })
 
+  it("sends the bytes of a received field as they are, and text encoded", () => {
+    const raw = ByteString.make(" caf\u00e9\n folded")
+    assert.deepStrictEqual(
+      packet({ _tag: "AddHeader", name: "X-Copy", value: { raw } }),
+      Result.succeed({ _tag: "AddHeader", name: ByteString.fromText("X-Copy"), value: raw })
+    )
+    assert.deepStrictEqual(
+      packet({ _tag: "ChangeHeader", name: "X-Copy", occurrence: 2, value: { raw } }),
+      Result.succeed({ _tag: "ChangeHeader", index: 2, name: ByteString.fromText("X-Copy"), value: raw })
+    )
+    const forged = { raw: ByteString.make(" 1\nBcc: eve@example.org") }
+    assert.isTrue(Result.isFailure(packet({ _tag: "InsertHeader", index: 1, name: "X-Copy", value: forged })))
+  })
+
   it("sends a recipient to delete as it came, since Postfix compares the text", () => {
     const raw = "<@relay:Bob@Example.ORG>"
     assert.deepStrictEqual(
@@ -41,6 +55,31 @@ describe("toPacket", () => {
         packet({ _tag: "ChangeSender", address, parameters: undefined }),
         Result.succeed({ _tag: "ChangeSender", sender: ByteString.fromText("<>") })
       )
+    }
+  })
+
+  it("adds recipients with parameters that both MTAs know, and no others", () => {
+    const added = (parameters: string) =>
+      packet({ _tag: "AddRecipientWithParameters", address: "a@example.org", parameters })
+    for (const good of ["NOTIFY=NEVER", "notify=SUCCESS,DELAY  ORCPT=rfc822;a+2Bb@example.org", ""]) {
+      assert.isTrue(Result.isSuccess(added(good)), good)
+    }
+    // Sendmail does not add the recipient, and writes a line of its own between its replies to the client.
+    for (
+      const bad of [
+        "FOO=BAR",
+        "NOTIFY=NEVER BODY=8BITMIME",
+        "SMTPUTF8",
+        "NOTIFY=SOON",
+        "NOTIFY",
+        "NOTIFY=NEVER,DELAY",
+        "NOTIFY=NEVER NOTIFY=NEVER",
+        "ORCPT=a@example.org"
+      ]
+    ) {
+      const result = added(bad)
+      assert.isTrue(Result.isFailure(result), bad)
+      if (Result.isFailure(result)) assert.strictEqual(result.failure.what, "ESMTP parameter of a recipient")
     }
   })
 

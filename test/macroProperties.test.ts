@@ -175,7 +175,7 @@ describe("escapes", () => {
   it("are none in Postfix's login names, but in the parameter AUTH", () => {
     const { authentication } = store({ ...sendmail, v: "Postfix 3.7.11" })
     assert.strictEqual(authentication?.login, "al+2B2Bice+28x+29+20+3Cy+3E+22z")
-    assert.strictEqual(authentication.author, "e=mc2+41@example.com")
+    assert.strictEqual(authentication?.author, "e=mc2+41@example.com")
   })
 
   it("stay where nobody knows whose they are", () => {

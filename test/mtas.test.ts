@@ -353,5 +353,19 @@ describe("each release", () => {
         (yield* replies(MilterTest.sendmail, { _tag: "TempFail" }))[4],
         "451 4.3.2 Please try again later"
       )
+      // Sendmail puts the address in front of the first line, with these codes only.
+      const atRcpt = Effect.fnUntraced(function*(reply: string) {
+        return (yield* replies(MilterTest.sendmail, { _tag: "ReplyCode", text: text(reply) }))[3]
+      })
+      for (const code of ["450 4.2.1", "550 5.7.0", "553 5.1.8"]) {
+        assert.strictEqual(yield* atRcpt(`${code} no`), `${code} <bob@example.net>... no`)
+      }
+      for (const code of ["451 4.3.2", "452 4.5.3", "551 5.7.1", "552 5.2.2", "554 5.7.1", "521 5.7.1", "571 5.7.1"]) {
+        assert.strictEqual(yield* atRcpt(`${code} no`), `${code} no`)
+      }
+      assert.strictEqual(
+        yield* atRcpt("550-5.7.1 one\r\n550 5.7.1 two"),
+        "550 5.7.1 <bob@example.net>... one/two"
+      )
     }))
 })

@@ -27,6 +27,8 @@ const injected =
   `Invalid header value "first\\nX-Evil: second\\n\\nbody?": expected line breaks only where a line is folded, before a space or a tab`
 const occurrence = `Invalid header occurrence "0": an integer from 1`
 const twoRuns = "something between two pieces of the body"
+const parameter =
+  `Invalid ESMTP parameter of a recipient "BOGUS=1": expected NOTIFY and ORCPT, once each and with a value as in RFC 3461`
 const utf8 = `Invalid address "böb@test.example": expected ASCII, this message is not SMTPUTF8`
 
 /** Recordings in which the filter does what ours cannot, each with what that is. */
@@ -34,6 +36,7 @@ const illegal: { readonly [name: string]: string } = {
   "postfix-filter-optneg-junk": "bytes that are no frame",
   "postfix-mod-addheader-crlf": crlf,
   "postfix-mod-addheader-inject": injected,
+  "postfix-mod-addrcptpar": parameter,
   "postfix-mod-chgheader-edge": occurrence,
   "postfix-mod-malformed": "AddHeader: expected a string that ends with NUL at byte 5",
   "postfix-mod-replbody-split": twoRuns,
@@ -49,6 +52,7 @@ const illegal: { readonly [name: string]: string } = {
   "sendmail-huge-frame": "bytes that are no frame",
   "sendmail-mod-addheader-crlf": crlf,
   "sendmail-mod-addheader-inject": injected,
+  "sendmail-mod-addrcptpar": parameter,
   "sendmail-mod-chgheader-edge": occurrence,
   "sendmail-mod-replbody-split": twoRuns,
   "sendmail-mod-smtputf8": utf8,

@@ -1,5 +1,5 @@
 /** What Postfix makes of modifications. Compared with messages that 3.7 delivered. */
-import type { Delivered, HeaderField, Message } from "../Delivery.ts"
+import type { Delivered, HeaderField, Message, Recipient } from "../Delivery.ts"
 import { ByteString } from "../Wire.ts"
 import type { ModificationPacket } from "./answer.ts"
 import { DeliveryError } from "./deliveryError.ts"
@@ -26,19 +26,28 @@ const check = (modifications: ReadonlyArray<ModificationPacket>): DeliveryError 
   return undefined
 }
 
+/** Of recipients with the same key one gets the message. */
+const duplicateKey = ({ address, parameters }: Recipient): string => `${address.toLowerCase()} ${parameters ?? ""}`
+
 class PostfixQueueFile implements queueFile.QueueFile {
   // Filters do not see the MTA's own Received field, but the positions of inserted fields count it.
   private readonly own: HeaderField = { name: ByteString.fromText("Received"), value: ByteString.fromText("") }
   private readonly headers: Array<HeaderField>
   private readonly draft: queueFile.Draft
+  /** Keys of the recipients that filters have added; one that the client named can be added once more. */
+  private readonly added = new Set<string>()
 
   constructor(message: Message) {
     this.headers = [this.own, ...message.headers]
-    this.draft = queueFile.draftOf(message)
+    this.draft = queueFile.draftOf({ ...message, recipients: queueFile.firstOfEach(message.recipients, duplicateKey) })
   }
 
   shown(): Message {
     return this.delivered()
+  }
+
+  above(): number {
+    return this.headers.indexOf(this.own)
   }
 
   delivered(): Delivered {
@@ -92,6 +101,9 @@ class PostfixQueueFile implements queueFile.QueueFile {
         break
       case "DeleteRecipient": {
         const gone = queueFile.bare(modification.recipient)
+        for (const recipient of draft.recipients) {
+          if (recipient.address === gone) this.added.delete(duplicateKey(recipient))
+        }
         draft.recipients = draft.recipients.filter(({ address }) => address !== gone)
         break
       }
@@ -120,10 +132,11 @@ class PostfixQueueFile implements queueFile.QueueFile {
   private addRecipient(recipient: ByteString, parameters: ByteString | undefined): void {
     const address = queueFile.addressesIn(recipient)[0]
     if (address === undefined || address === "") return
-    this.draft.recipients = [
-      ...this.draft.recipients,
-      { address, parameters: parameters === "" ? undefined : parameters }
-    ]
+    const added = { address, parameters: parameters === "" ? undefined : parameters }
+    const key = duplicateKey(added)
+    if (this.added.has(key)) return
+    this.added.add(key)
+    this.draft.recipients = [...this.draft.recipients, added]
   }
 }
 

@@ -11,6 +11,8 @@ export interface QueueFile {
   readonly shown: () => Message
   /** What leaves the queue. */
   readonly delivered: () => Delivered
+  /** How many of the fields that are shown stand above the MTA's own Received field. */
+  readonly above: () => number
   /**
    * Carries out what one filter wants, in the order in which it came, or nothing of it. `leadingSpace`: that step was
    * agreed on with it, so that header values bring their own space.
@@ -59,6 +61,18 @@ export const spaced = (value: ByteString, leadingSpace: boolean): ByteString =>
   (leadingSpace ? value : ` ${value}`) as ByteString
 
 export const sameText = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
+
+/** The first of those with the same key. */
+export const firstOfEach = (
+  recipients: ReadonlyArray<Recipient>,
+  keyOf: (recipient: Recipient) => string
+): ReadonlyArray<Recipient> => {
+  const seen = new Set<string>()
+  return recipients.filter((recipient) => {
+    const key = keyOf(recipient)
+    return !seen.has(key) && seen.add(key)
+  })
+}
 
 /** The envelope and body while they are changed. */
 export interface Draft {

@@ -100,19 +100,21 @@ const rejectedAt = (stage: AnsweredStage): typeof later =>
     ? reply("550", "5.0.0", "Command rejected")
     : reply(isContent(stage) ? "554" : "550", "5.7.1", "Command rejected")
 
-/** At connect it words everything itself; a single line about an address begins with it. */
+/** At connect it words everything itself; with some codes the first line begins with the address that it is about. */
 const replyTo = (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined): typeof later => {
   if (refusal._tag === "TempFail") return later
   if (refusal._tag === "Reply" && stage === "connect") {
     return refusal.code === "421" ? closing : refusal.code.startsWith("4") ? later : rejectedAt(stage)
   }
   const { code, enhanced, lines } = refusal._tag === "Reply" ? refusal : rejectedAt(stage)
-  const [line] = lines
-  if (address === undefined || line === undefined || lines.length > 1 || !code.startsWith("5")) {
-    return { code, enhanced, lines }
-  }
-  return { code, enhanced, lines: [`${address}... ${line}` as ByteString] } // bytes, and more of them
+  const [line, ...further] = lines
+  return address === undefined || line === undefined || !addressedCodes.has(code)
+    ? { code, enhanced, lines }
+    : { code, enhanced, lines: [`${address}... ${line}` as ByteString, ...further] } // bytes, and more of them
 }
+
+// 550 5.7.1 <bob@example.net>... no
+const addressedCodes: ReadonlySet<string> = new Set(["450", "550", "553"])
 
 export const sendmail: Manners = {
   name: `Sendmail ${release}`,

@@ -21,7 +21,7 @@ interface Entry {
 }
 
 // The H lines of sendmail.cf, which stand at the head of the list, with a value or without.
-const defaults = [
+export const ownFields = [
   "Return-Path",
   "Received",
   "Resent-Date",
@@ -35,10 +35,10 @@ const defaults = [
 
 const isTrace = (name: string): boolean => queueFile.sameText(name, "Received")
 
-const rcptParameter = /^(?:NOTIFY=(?:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY))*)|ORCPT=.+)$/i
+const rcptParameter = /^(?:NOTIFY=(?:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY))*)|ORCPT=[^;]+;.+)$/i
 
 /** It adds no recipient with a parameter that it does not know. */
-const understands = (parameters: ByteString): boolean =>
+export const understands = (parameters: ByteString): boolean =>
   parameters.split(/[ \t]+/).every((parameter) => parameter === "" || rcptParameter.test(parameter))
 
 class SendmailQueueFile implements queueFile.QueueFile {
@@ -47,10 +47,11 @@ class SendmailQueueFile implements queueFile.QueueFile {
 
   constructor(message: Message) {
     this.entries = [
-      ...defaults.map((name) => ({ name, value: undefined, given: false, trace: isTrace(name) })),
+      ...ownFields.map((name) => ({ name, value: undefined, given: false, trace: isTrace(name) })),
       ...message.headers.map(({ name, value }) => ({ name, value, given: true, trace: isTrace(name) }))
     ]
-    this.draft = queueFile.draftOf(message)
+    const recipients = queueFile.firstOfEach(message.recipients, ({ address }) => address.toLowerCase())
+    this.draft = queueFile.draftOf({ ...message, recipients })
   }
 
   private headers(): ReadonlyArray<HeaderField> {
@@ -63,6 +64,11 @@ class SendmailQueueFile implements queueFile.QueueFile {
     const { body, recipients, sender } = this.draft
     // The end that the last line lacks is given by the mailer that delivers it.
     return { sender, recipients, headers: this.headers(), body: queueFile.normalizeLines(body, false) }
+  }
+
+  above(): number {
+    const own = this.entries.findIndex(({ given, trace }) => trace && !given)
+    return this.entries.slice(0, own).filter(({ given, value }) => given && value !== undefined).length
   }
 
   delivered(): Delivered {
