@@ -19,15 +19,16 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import * as ClientAddress from "./ClientAddress.ts"
 import * as connection from "./internal/connection.ts"
-import { type Definition, resolve } from "./internal/definition.ts"
+import { type Definitions, resolve } from "./internal/definition.ts"
 import { markOverrun } from "./internal/drainState.ts"
 import type { Accepting } from "./internal/listener.ts"
 import * as observer from "./internal/observer.ts"
+import { checkOrder } from "./internal/plan.ts"
 import type { Program } from "./internal/program.ts"
 import * as running from "./internal/running.ts"
 import * as settings from "./internal/settings.ts"
+import { Files } from "./internal/spool.ts"
 import type { Transport } from "./internal/transport.ts"
-import { wantedOf } from "./internal/wanted.ts"
 import type { Filter } from "./Milter.ts"
 
 /**
@@ -262,24 +263,35 @@ const sweepInterval = 250
 
 const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: Options) {
   // A filter resolves to its definition with the services in its type, which are all in this effect's type.
-  const definition = yield* resolve(filter) as Effect.Effect<Definition, never, R>
+  const definitions = checkOrder(yield* resolve(filter) as Effect.Effect<Definitions, never, R>)
+  const name = definitions.map(({ name }) => name).join(" + ")
   const listener = (yield* Listener) as Accepting // every listening layer builds one
   const { drain, limits, peers, timeouts } = settings.settingsOf(options)
-  const context = yield* Effect.context<R>()
+  const surroundings = yield* Effect.context<R>()
   // Scope and span of the layer are not those of a session.
-  const own = Context.omit(Scope.Scope, Tracer.ParentSpan)(context as Context.Context<Scope.Scope>)
+  const own: Context.Context<never> = Context.omit(Scope.Scope, Tracer.ParentSpan)(
+    surroundings as Context.Context<Scope.Scope>
+  ).pipe(Context.add(Files, listener.openFile))
   const clock = yield* Clock.Clock
   const started = clock.currentTimeMillisUnsafe().toString(36)
-  const inside = definition.services === undefined ? own : Context.merge(own, definition.services)
+  const contextOf = (services: Context.Context<never> | undefined): Context.Context<never> =>
+    services === undefined ? own : Context.merge(own, services)
+  // What belongs to no filter runs with the services of the only one, so that there is one context.
+  const context = definitions.length === 1 ? contextOf(definitions[0]!.services) : own
+  const monitor = observer.make(name, context, clock)
   const program: Program = {
-    definition,
-    wanted: wantedOf(definition, limits),
-    context: inside,
+    name,
+    units: definitions.map((definition) => ({
+      definition,
+      context: definitions.length === 1 ? context : contextOf(definition.services),
+      monitor: monitor.filter(definition.name)
+    })),
+    context,
     clock,
     timeouts,
     limits,
     peers,
-    monitor: observer.make(definition.name, inside, clock),
+    monitor,
     openFile: listener.openFile,
     nextId: () => `${started}-${(++sessions).toString(36)}`,
     connections: new Set(),
@@ -291,7 +303,7 @@ const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: 
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(sweepInterval), sweep(program))))
   let listening = false
   yield* running.add(() => ({
-    filter: definition.name,
+    filter: name,
     addresses: listener.addresses,
     state: program.draining ? "draining" : listening ? "listening" : "starting",
     sessions: program.connections.size
@@ -311,11 +323,11 @@ const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: 
     Effect.addFinalizer(() => drainAll(program, listener, fibers, drain))
   ))
   listening = true
-  yield* Effect.logInfo(`${definition.name} listens on ${listener.addresses.join(", ")}`)
+  yield* Effect.logInfo(`${name} listens on ${listener.addresses.join(", ")}`)
   // In memory nobody's mail is at stake.
   if (listener.drains !== false) {
     yield* Effect.logInfo(
-      `whenever ${definition.name} is away, the MTA's own setting decides: Postfix's milter_default_action, Sendmail's F=`
+      `whenever ${name} is away, the MTA's own setting decides: Postfix's milter_default_action, Sendmail's F=`
     )
   }
 })
@@ -357,12 +369,12 @@ const drainAll = (
     program.draining = true
     const open = program.connections.size
     if (open > 0 && listener.drains !== false) {
-      yield* Effect.logInfo(`${program.definition.name} stops when its open connections have ended (${open})`)
+      yield* Effect.logInfo(`${program.name} stops when its open connections have ended (${open})`)
       const ended = yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), timeout)
       if (Option.isNone(ended)) {
         markOverrun()
         yield* Effect.logWarning(
-          `${program.definition.name} interrupts what is left (${program.connections.size} connections)`
+          `${program.name} interrupts what is left (${program.connections.size} connections)`
         )
       }
     }

@@ -20,13 +20,6 @@ export * as ClientAddress from "./ClientAddress.ts"
 export * as Delivery from "./Delivery.ts"
 
 /**
- * Filters and clients on the sockets of Effect. Follows modules of Effect that are marked as unstable.
- *
- * @since 0.1.0
- */
-export * as EffectSocket from "./EffectSocket.ts"
-
-/**
  * Envelope addresses and ESMTP parameters: reading those of MAIL and RCPT, checking those that a filter sends.
  *
  * @since 0.1.0

@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import type { Definition } from "../src/internal/definition.ts"
+import type { Definitions } from "../src/internal/definition.ts"
 import { resolve } from "../src/internal/definition.ts"
+import { planOf } from "../src/internal/plan.ts"
 import { wantedOf } from "../src/internal/wanted.ts"
 import * as Macros from "../src/Macros.ts"
 import * as Milter from "../src/Milter.ts"
@@ -180,7 +181,9 @@ const AnyOffer = Schema.Union([
   Schema.Struct({ version: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 })), actions: u32, steps: u32 })
 ])
 
-const definitionOf = (plan: FilterPlan): Definition => {
+const wantedBy = (definitions: Definitions) => wantedOf(definitions, planOf(definitions, 0x1ff))
+
+const definitionsOf = (plan: FilterPlan): Definitions => {
   const { connection, message, stages, ...options } = plan
   const pick = (what: string, hook: () => Effect.Effect<unknown>) =>
     Object.fromEntries(answered.filter((stage) => stages[stage] === what).map((stage) => [stage, hook]))
@@ -190,7 +193,7 @@ const definitionOf = (plan: FilterPlan): Definition => {
     ...message ? { message: () => Effect.void } : {}
   }).on(pick("answers", () => Effect.succeed(Verdict.continue)), pick("observes", () => Effect.void))
   // A filter that was made here resolves without a context.
-  return Effect.runSync(resolve(filter) as Effect.Effect<Definition>)
+  return Effect.runSync(resolve(filter) as Effect.Effect<Definitions>)
 }
 
 const no: { readonly [stage: string]: number } = {
@@ -220,7 +223,7 @@ const noReply: { readonly [stage: string]: number } = {
 
 describe("what a filter wants", () => {
   const stepsOf = (filter: Milter.Filter<never, never>): number =>
-    wantedOf(Effect.runSync(resolve(filter) as Effect.Effect<Definition>)).steps
+    wantedBy(Effect.runSync(resolve(filter) as Effect.Effect<Definitions>)).steps
   const always = Step.skip | Step.leadingSpace
   const idle = always | Step.noData | Step.noHeaders | Step.noEndOfHeaders | Step.noBody | Step.noUnknown |
     Step.noReplyConnect | Step.noReplyHelo | Step.noReplyRcpt
@@ -264,7 +267,7 @@ describe("what a filter wants", () => {
     AnyOffer
   ], ([plan, named]) => {
     const offered = typeof named === "string" ? offers[named] : named
-    const wanted = wantedOf(definitionOf(plan))
+    const wanted = wantedBy(definitionsOf(plan))
     const result = negotiate(wanted, offered)
     const needed = plan.modify.reduce((all, capability) => all | actionOf[capability], 0)
     if (offered.version < 2 || (needed & ~offered.actions) !== 0) {

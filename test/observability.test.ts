@@ -423,7 +423,7 @@ describe("spans", () => {
         "milter.milliseconds": 20
       })
       assert.deepStrictEqual(message!.events.filter(([name]) => name.startsWith("milter.")), [
-        ["milter.hook", 20_000_000n, { "milter.stage": "rcpt", "milter.milliseconds": 20 }]
+        ["milter.hook", 20_000_000n, { "milter.filter": "traced", "milter.stage": "rcpt", "milter.milliseconds": 20 }]
       ])
       const statuses = [session, message, second].map((span) => span!.status)
       const exits = statuses.map((status) =>
@@ -559,7 +559,9 @@ describe("the table of the documentation", () => {
     const { logs, messages, metrics, spans, traces } = collect()
     return Effect.gen(function*() {
       const filter = answering({ data: slow, endOfMessage: Effect.die("oh") })
-      yield* MilterTest.run(filter, (mta) => waiting(whole(mta), "20 millis"))
+      // Who has decided is of interest where there are several.
+      const both = Milter.sequence([Milter.make("content").on({}), filter])
+      yield* MilterTest.run(both, (mta) => waiting(whole(mta), "20 millis"))
       const snapshot = yield* Metric.snapshot
       const events = spans.flatMap(({ events }) => events).filter(([name]) => name.startsWith("milter."))
       assert.deepStrictEqual(

@@ -647,14 +647,6 @@ class Greylist extends Milter.Service<Greylist>()("app/Greylist") {
 }
 class Spf extends Milter.Service<Spf>()("app/Spf") {}
 
-/** As composition will be: keys and values alike. */
-// oxlint-disable typescript/no-explicit-any -- the bounds that say nothing
-declare const sequence: <const F extends ReadonlyArray<Milter.Filter<any, any>>>(filters: F) => Milter.Filter<
-  F[number] extends Milter.Filter<infer E, any> ? E : never,
-  F[number] extends Milter.Filter<any, infer R> ? R : never
->
-// oxlint-enable typescript/no-explicit-any
-
 describe("keys", () => {
   it("are filters that need themselves", () => {
     expect(typesOf(Greylist)).type.toBe<Types<never, Greylist>>()
@@ -678,12 +670,17 @@ describe("keys", () => {
   })
 
   it("stand in sequences beside values", () => {
-    expect(typesOf(sequence([Greylist, Spf, handled]))).type.toBe<Types<never, Greylist | Spf | Dns | Db>>()
-    expect(typesOf(sequence([Greylist, failing]))).type.toBe<Types<DnsError | DbError, Greylist | Dns | Db>>()
-    expect(typesOf(sequence([sequence([Greylist]), Spf]))).type.toBe<Types<never, Greylist | Spf>>()
+    expect(typesOf(Milter.sequence([Greylist, Spf, handled]))).type.toBe<Types<never, Greylist | Spf | Dns | Db>>()
+    expect(typesOf(Milter.sequence([Greylist, failing]))).type.toBe<Types<DnsError | DbError, Greylist | Dns | Db>>()
+    expect(typesOf(Milter.sequence([Milter.sequence([Greylist]), Spf]))).type.toBe<Types<never, Greylist | Spf>>()
+    // Made where it stands: nothing is inferred from there.
+    expect(typesOf(Milter.sequence([Spf, Milter.make("a").on({ mail: () => Effect.fail("down") })]))).type.toBe<
+      Types<string, Spf>
+    >()
+    expect(Milter.sequence([Milter.make("a").on({})])).type.toBe<Milter.Made<never, never>>()
     // @ts-expect-error!
-    sequence([Greylist, Dns])
-    expect(MilterServer.layer(sequence([Greylist, Spf, handled]))).type.toBe<
+    Milter.sequence([Greylist, Dns])
+    expect(MilterServer.layer(Milter.sequence([Greylist, Spf, handled]))).type.toBe<
       Layer.Layer<never, never, Greylist | Spf | Dns | Db | MilterServer.Listener>
     >()
   })
@@ -714,7 +711,7 @@ describe("MilterServer.layer", () => {
     // @ts-expect-error!
     MilterServer.layer(failing)
     // @ts-expect-error!
-    MilterServer.layer(sequence([Greylist, failing]))
+    MilterServer.layer(Milter.sequence([Greylist, failing]))
   })
 
   it("names what is missing", () => {

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import type * as Scope from "effect/Scope"
 import type { CircuitBreakerOptions } from "../Milter.ts"
+import { mapInner } from "./around.ts"
 import { type Definition, Failed } from "./definition.ts"
 
 /** What a hook that took too long fails with inside the breaker, so that it counts. */
@@ -21,19 +22,21 @@ export const guarded = (
     (breaker) => {
       const { timeout } = options
       const open = new Failed(options.whileOpen, Cause.empty)
-      const inner = definition.guard
-      return {
-        ...definition,
-        guard: (effect) => {
-          const guarded = inner === undefined ? effect : inner(effect)
-          const bounded = timeout === undefined
-            ? guarded
-            : Effect.timeoutOrElse(guarded, { duration: timeout, orElse: () => Effect.die(tooSlow) })
-          return Effect.catch(
-            breaker.execute(bounded, { key: definition.name }),
-            (error) => error instanceof CircuitBreaker.CircuitBreakerError ? Effect.succeed(open) : Effect.fail(error)
-          )
+      return mapInner(definition, (definition) => {
+        const inner = definition.guard
+        return {
+          ...definition,
+          guard: (effect) => {
+            const guarded = inner === undefined ? effect : inner(effect)
+            const bounded = timeout === undefined
+              ? guarded
+              : Effect.timeoutOrElse(guarded, { duration: timeout, orElse: () => Effect.die(tooSlow) })
+            return Effect.catch(
+              breaker.execute(bounded, { key: definition.name }),
+              (error) => error instanceof CircuitBreaker.CircuitBreakerError ? Effect.succeed(open) : Effect.fail(error)
+            )
+          }
         }
-      }
+      })
     }
   )

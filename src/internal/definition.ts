@@ -15,9 +15,12 @@ export type Policy = Reject | TempFail | "pass"
 export class Failed {
   readonly policy: Policy
   readonly cause: Cause.Cause<unknown>
-  constructor(policy: Policy, cause: Cause.Cause<unknown>) {
+  /** Its time was over: it may be running still, and no time is left for others. */
+  readonly expired: boolean
+  constructor(policy: Policy, cause: Cause.Cause<unknown>, expired = false) {
     this.policy = policy
     this.cause = cause
+    this.expired = expired
   }
 }
 
@@ -30,7 +33,8 @@ export interface At {
   readonly edit?: unknown
 }
 
-export type Hook = (event: unknown, at: At) => Effect.Effect<Verdict | void, unknown>
+/** What it gives may also be a {@link Failed}: a policy that something around the author's hook has chosen. */
+export type Hook = (event: unknown, at: At) => Effect.Effect<Verdict | Failed | void, unknown>
 
 export type FailureHandler = (
   error: unknown,
@@ -56,8 +60,17 @@ export interface Definition {
   readonly onFailure: FailureHandler | undefined
   /** Stands around each hook and builder; a {@link Failed} in place of its result is a policy to follow. */
   readonly guard: ((effect: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>) | undefined
+  /** Set by `effect-milter/auth`: what it adds covers the rest of the message, so nobody may edit that any more. */
+  readonly signer: "dkim" | "arc" | undefined
   /** The services that a layer captured for this filter. */
   readonly services: Context.Context<never> | undefined
+  /** Of a filter made from another, by `Milter.when` and the like: that one, and how to make the same of it once it is changed. */
+  readonly around: Around | undefined
+}
+
+export interface Around {
+  readonly inner: Definition
+  readonly make: (inner: Definition) => Definition
 }
 
 const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
@@ -71,7 +84,9 @@ const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
   message: undefined,
   onFailure: undefined,
   guard: undefined,
-  services: undefined
+  signer: undefined,
+  services: undefined,
+  around: undefined
 }
 
 /** Options and hooks as `Milter.make(name, options).on(answers, observes)` got them; what types cannot say is checked here. */
@@ -88,9 +103,12 @@ export const define = (name: string, options: object, answers: object, observes:
   return definition
 }
 
-/** The hidden part of every filter: how to get at its definition, which for a key means asking the context. */
+/** One after the other: those of a sequence, mostly one. */
+export type Definitions = ReadonlyArray<Definition>
+
+/** The hidden part of every filter: how to get at its definitions, which for a key means asking the context. */
 export interface Resolvable {
-  readonly resolve: Effect.Effect<Definition, never, unknown>
+  readonly resolve: Effect.Effect<Definitions, never, unknown>
 }
 
-export const resolve = (filter: object): Effect.Effect<Definition, never, unknown> => (filter as Resolvable).resolve
+export const resolve = (filter: object): Effect.Effect<Definitions, never, unknown> => (filter as Resolvable).resolve

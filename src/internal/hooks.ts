@@ -6,7 +6,7 @@ import type { Stage } from "../Stage.ts"
 import * as Verdict from "../Verdict.ts"
 import { type At, Failed, type Policy } from "./definition.ts"
 import type { Fork, Host } from "./host.ts"
-import type { Program } from "./program.ts"
+import type { Unit } from "./program.ts"
 import * as replies from "./replies.ts"
 import type { SmtpSession } from "./smtpSession.ts"
 
@@ -15,25 +15,26 @@ export type Decision = Verdict.Verdict | Failed | undefined
 
 /** What hooks need of the conversation they belong to. */
 export interface Owner {
+  readonly host: Host
   readonly session: SmtpSession
+  /** Whose hook runs. */
+  running: Unit
   /** The MTA gave the message up while a hook ran; what waits for that hook is not called. */
   readonly aborted: () => void
 }
 
 export class Hooks {
-  private readonly program: Program
-  private readonly host: Host
+  private readonly unit: Unit
   private readonly owner: Owner
 
-  constructor(program: Program, host: Host, owner: Owner) {
-    this.program = program
-    this.host = host
+  constructor(unit: Unit, owner: Owner) {
+    this.unit = unit
     this.owner = owner
   }
 
   /** Runs the hook of a stage, if there is one. */
   run(stage: Stage, event: unknown, at: At, fork: Fork, done: (decision: Decision) => void): void {
-    const { answers, observes } = this.program.definition
+    const { answers, observes } = this.unit.definition
     const answer = answers[stage]
     if (answer === undefined) {
       const observe = observes[stage]
@@ -55,7 +56,7 @@ export class Hooks {
     fork: Fork,
     done: (result: unknown) => void
   ): void {
-    const { guard } = this.program.definition
+    const { guard } = this.unit.definition
     let effect: Effect.Effect<unknown, unknown>
     try {
       effect = make()
@@ -64,7 +65,8 @@ export class Hooks {
     }
     if (guard !== undefined) effect = guard(effect)
     else if (Exit.isExit(effect) && Exit.isSuccess(effect)) return done(effect.value)
-    this.host.start(stage, this.handled(stage, effect), fork, (exit, cut) => {
+    this.owner.running = this.unit
+    this.owner.host.start(stage, this.handled(stage, effect), fork, (exit, cut) => {
       if (cut === "aborted") return this.owner.aborted()
       if (cut === "expired") return done(this.expired(stage))
       done(Exit.isSuccess(exit) ? exit.value : this.defect(stage, exit.cause))
@@ -72,7 +74,7 @@ export class Hooks {
   }
 
   private handled(stage: Stage, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> {
-    const { onFailure } = this.program.definition
+    const { onFailure } = this.unit.definition
     if (onFailure === undefined) return effect
     return Effect.catch(
       effect,
@@ -81,7 +83,7 @@ export class Hooks {
   }
 
   private defect(stage: Stage, cause: Cause.Cause<unknown>): Failed {
-    const { definition, monitor } = this.program
+    const { definition, monitor } = this.unit
     monitor.error("Defect")
     this.owner.session.log(Effect.logError(`${definition.name} failed at ${stage}`, cause))
     return new Failed(this.onDefect(), cause)
@@ -89,14 +91,14 @@ export class Hooks {
 
   /** The time for the answer is over. Its scopes learn of an interruption, since that is what happens to the hook. */
   private expired(stage: Stage): Failed {
-    const { definition, monitor } = this.program
+    const { definition, monitor } = this.unit
     monitor.error("CommandTimeout")
     this.owner.session.log(Effect.logWarning(`CommandTimeout: ${definition.name} did not answer ${stage} in time`))
-    return new Failed(this.onDefect(), Cause.interrupt())
+    return new Failed(this.onDefect(), Cause.interrupt(), true)
   }
 
   private onDefect(): Policy {
-    const { onDefect } = this.program.definition
+    const { onDefect } = this.unit.definition
     if (onDefect !== undefined) return onDefect
     const text = this.owner.session.worded("Temporary failure, please try again later")
     return Verdict.tempFail({ enhanced: "4.3.0", text })

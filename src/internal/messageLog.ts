@@ -50,11 +50,16 @@ export const isLogged = (context: Context.Context<never>): boolean =>
   Context.get(context, References.CurrentLoggers).size > 0 &&
   !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Info")
 
-/** Writes the line with the annotations of the context and these. */
+/** Writes the line of a message with the annotations of the context and these. */
 export const write = (context: Context.Context<never>, ending: Ending, facts: Facts): void => {
+  Effect.runForkWith(annotated(context, facts))(lines.get(ending)!)
+}
+
+/** A context in which lines are logged with these as well. */
+export const annotated = (context: Context.Context<never>, facts: Facts): Context.Context<never> => {
   const annotations = Object.assign(new Annotations(), Context.get(context, References.CurrentLogAnnotations))
   for (const [name, value] of Object.entries(facts)) {
     if (value !== undefined) annotations[name] = value
   }
-  Effect.runForkWith(Context.add(context, References.CurrentLogAnnotations, annotations))(lines.get(ending)!)
+  return Context.add(context, References.CurrentLogAnnotations, annotations)
 }

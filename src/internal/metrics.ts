@@ -18,15 +18,10 @@ const hookBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 // A message takes as long as its client and the network do.
 const messageBoundaries = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 1800]
 
-export class Metrics {
-  private readonly context: Context.Context<never>
-  private readonly attributes: { readonly filter: string }
-  private readonly sessions: Metric.Counter<number>
-  private readonly openSessions: Metric.Gauge<number>
-  private readonly messages: ReadonlyMap<Ending, Metric.Counter<number>>
-  private readonly messageDuration: Metric.Histogram<number>
-  private readonly read: Metric.Counter<number>
-  private readonly written: Metric.Counter<number>
+/** Of one filter. */
+export class FilterMetrics {
+  protected readonly context: Context.Context<never>
+  protected readonly attributes: { readonly filter: string }
   // The series of these come up as they happen.
   private readonly verdicts = new Map<string, Metric.Counter<number>>()
   private readonly hooks = new Map<Stage, Metric.Histogram<number>>()
@@ -35,50 +30,18 @@ export class Metrics {
   constructor(filter: string, context: Context.Context<never>) {
     this.context = context
     this.attributes = { filter }
-    const { attributes } = this
-    this.sessions = this.counter("milter_sessions_total", "SMTP sessions that have begun")
-    this.openSessions = Metric.gauge("milter_sessions_open", { description: "SMTP sessions that are open", attributes })
-    const ended = "Messages that have ended"
-    this.messages = new Map(
-      endings.map((outcome) => [outcome, this.counter("milter_messages_total", ended, { outcome })])
-    )
-    this.messageDuration = Metric.histogram("milter_message_duration_seconds", {
-      description: "From MAIL to the end of the message",
-      attributes,
-      boundaries: messageBoundaries
-    })
-    this.read = this.counter("milter_read_bytes_total", "Bytes read on connections that have closed")
-    this.written = this.counter("milter_written_bytes_total", "Bytes written on connections that have closed")
-    // What has not happened yet is 0, not unknown: rates need a start.
-    for (const metric of [this.sessions, this.read, this.written, ...this.messages.values()]) this.add(metric, 0)
-    this.openSessions.modifyUnsafe(0, context)
   }
 
-  private counter(id: string, description: string, more?: { readonly [name: string]: string }): Metric.Counter<number> {
+  protected counter(
+    id: string,
+    description: string,
+    more?: { readonly [name: string]: string }
+  ): Metric.Counter<number> {
     return Metric.counter(id, { description, attributes: { ...this.attributes, ...more }, incremental: true })
   }
 
-  private add(metric: Metric.Counter<number>, count: number): void {
+  protected add(metric: Metric.Counter<number>, count: number): void {
     metric.updateUnsafe(count, this.context)
-  }
-
-  sessionBegins(): void {
-    this.add(this.sessions, 1)
-    this.openSessions.modifyUnsafe(1, this.context)
-  }
-
-  sessionEnds(): void {
-    this.openSessions.modifyUnsafe(-1, this.context)
-  }
-
-  messageEnds(ending: Ending, milliseconds: number): void {
-    this.add(this.messages.get(ending)!, 1)
-    this.messageDuration.updateUnsafe(milliseconds / 1000, this.context)
-  }
-
-  bytes(read: number, written: number): void {
-    this.add(this.read, read)
-    this.add(this.written, written)
   }
 
   verdict(stage: Stage, verdict: Verdict["_tag"]): void {
@@ -112,5 +75,55 @@ export class Metrics {
       this.errors.set(error, metric)
     }
     this.add(metric, 1)
+  }
+}
+
+/** Of a server. */
+export class Metrics extends FilterMetrics {
+  private readonly sessions: Metric.Counter<number>
+  private readonly openSessions: Metric.Gauge<number>
+  private readonly messages: ReadonlyMap<Ending, Metric.Counter<number>>
+  private readonly messageDuration: Metric.Histogram<number>
+  private readonly read: Metric.Counter<number>
+  private readonly written: Metric.Counter<number>
+
+  constructor(filter: string, context: Context.Context<never>) {
+    super(filter, context)
+    const { attributes } = this
+    this.sessions = this.counter("milter_sessions_total", "SMTP sessions that have begun")
+    this.openSessions = Metric.gauge("milter_sessions_open", { description: "SMTP sessions that are open", attributes })
+    const ended = "Messages that have ended"
+    this.messages = new Map(
+      endings.map((outcome) => [outcome, this.counter("milter_messages_total", ended, { outcome })])
+    )
+    this.messageDuration = Metric.histogram("milter_message_duration_seconds", {
+      description: "From MAIL to the end of the message",
+      attributes,
+      boundaries: messageBoundaries
+    })
+    this.read = this.counter("milter_read_bytes_total", "Bytes read on connections that have closed")
+    this.written = this.counter("milter_written_bytes_total", "Bytes written on connections that have closed")
+    // What has not happened yet is 0, not unknown: rates need a start.
+    for (const metric of [this.sessions, this.read, this.written, ...this.messages.values()]) this.add(metric, 0)
+    this.openSessions.modifyUnsafe(0, context)
+  }
+
+  sessionBegins(): void {
+    this.add(this.sessions, 1)
+    this.openSessions.modifyUnsafe(1, this.context)
+  }
+
+  sessionEnds(): void {
+    this.openSessions.modifyUnsafe(-1, this.context)
+  }
+
+  messageEnds(ending: Ending, milliseconds: number): void {
+    this.add(this.messages.get(ending)!, 1)
+    this.messageDuration.updateUnsafe(milliseconds / 1000, this.context)
+  }
+
+  bytes(read: number, written: number): void {
+    this.add(this.read, read)
+    this.add(this.written, written)
   }
 }

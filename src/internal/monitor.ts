@@ -13,6 +13,8 @@ export interface MessageReport {
   readonly stage: Stage
   /** The last verdict on the message; not one on a recipient. */
   readonly verdict: Verdict["_tag"] | undefined
+  /** Whose verdict that was; undefined for the library's own, and for what all were content with. */
+  readonly by: string | undefined
   readonly recipients: ReadonlyArray<Rcpt>
   readonly queueId: string | undefined
   readonly milliseconds: number
@@ -20,9 +22,19 @@ export interface MessageReport {
 
 interface Watched {
   /** The context that hooks run with, for those who add a span to it. */
-  readonly context: Context.Context<never>
+  readonly inside: (context: Context.Context<never>) => Context.Context<never>
+  /** A hook that did not finish at once. */
+  readonly hook: (filter: string, stage: Stage, milliseconds: number) => void
+}
+
+/** Of one filter in the program. */
+export interface FilterMonitor {
+  /** A verdict other than continue. */
+  readonly verdict: (stage: Stage, verdict: Verdict["_tag"]) => void
   /** A hook that did not finish at once: how long it took. */
   readonly hook: (stage: Stage, milliseconds: number) => void
+  /** Something went wrong: the tag of an error, `Defect`, or `CommandTimeout`. */
+  readonly error: (kind: string) => void
 }
 
 export interface MessageMonitor extends Watched {
@@ -40,8 +52,9 @@ export interface Monitor {
   readonly session: (session: Session, context: Context.Context<never>) => SessionMonitor
   /** A connection is closed, after this many bytes. */
   readonly disconnected: (read: number, written: number) => void
-  /** A verdict other than continue. */
+  readonly filter: (name: string) => FilterMonitor
+  /** A verdict of the library's own. */
   readonly verdict: (stage: Stage, verdict: Verdict["_tag"]) => void
-  /** Something went wrong: the tag of an error, `Defect`, or what ran out (`CommandTimeout`, `IdleTimeout`, …). */
+  /** Something went wrong: the tag of an error, or what ran out (`IdleTimeout`, …). */
   readonly error: (kind: string) => void
 }

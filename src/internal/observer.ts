@@ -7,7 +7,7 @@ import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Mail, Outcome, Session, Stage } from "../Stage.ts"
 import { type Facts, isLogged, printable, write } from "./messageLog.ts"
-import { type Ending, Metrics, nameOf } from "./metrics.ts"
+import { type Ending, FilterMetrics, Metrics, nameOf } from "./metrics.ts"
 import type { MessageMonitor, MessageReport, Monitor, SessionMonitor } from "./monitor.ts"
 
 /** What all sessions of a server share. */
@@ -35,28 +35,34 @@ export const make = (filter: string, context: Context.Context<never>, clock: Clo
   return {
     session: (session, context) => new SessionWatch(shared, session, context),
     disconnected: (read, written) => metrics.bytes(read, written),
+    filter: (name) => name === filter ? metrics : new FilterMetrics(name, context),
     verdict: (stage, verdict) => metrics.verdict(stage, verdict),
     error: (kind) => metrics.error(kind)
   }
 }
 
-/** A session or a message: the context of its hooks, and its span if there is one. */
+/** A session or a message, and its span if there is one. */
 abstract class Watch {
   protected readonly shared: Shared
   protected readonly span: Tracer.Span | undefined
-  readonly context: Context.Context<never>
 
   constructor(shared: Shared, context: Context.Context<never>, span: string, options: Tracer.SpanOptionsNoTrace) {
     this.shared = shared
     this.span = shared.traces ? Effect.runSyncWith(context)(Effect.makeSpan(span, options)) : undefined
-    this.context = this.span === undefined
+  }
+
+  inside(context: Context.Context<never>): Context.Context<never> {
+    return this.span === undefined
       ? context
       : Context.add(context, Tracer.ParentSpan, this.span) as Context.Context<never> // for hooks, not for their types
   }
 
-  hook(stage: Stage, milliseconds: number): void {
-    this.shared.metrics.hook(stage, milliseconds)
-    this.span?.event("milter.hook", this.shared.now(), { "milter.stage": stage, "milter.milliseconds": milliseconds })
+  hook(filter: string, stage: Stage, milliseconds: number): void {
+    this.span?.event("milter.hook", this.shared.now(), {
+      "milter.filter": filter,
+      "milter.stage": stage,
+      "milter.milliseconds": milliseconds
+    })
   }
 
   protected endSpan(span: Tracer.Span, facts: Facts, exit: Exit.Exit<unknown, unknown>): void {
@@ -97,11 +103,13 @@ class SessionWatch extends Watch implements SessionMonitor {
 class MessageWatch extends Watch implements MessageMonitor {
   private readonly session: Session
   private readonly mail: Mail
+  private readonly context: Context.Context<never>
 
   constructor(shared: Shared, session: Session, mail: Mail, context: Context.Context<never>) {
     super(shared, context, "milter.message", asMessage)
     this.session = session
     this.mail = mail
+    this.context = context
   }
 
   end(report: MessageReport): void {
@@ -111,7 +119,7 @@ class MessageWatch extends Watch implements MessageMonitor {
     if (!logs && this.span === undefined) return
     const facts = { ...sessionFacts(filter, this.session), ...messageFacts(this.mail, report, ending) }
     // The line belongs into the span: it is open, and loggers that know spans find it.
-    if (logs) write(this.context, ending, facts)
+    if (logs) write(this.inside(this.context), ending, facts)
     if (this.span !== undefined) this.endSpan(this.span, facts, report.exit)
   }
 }
@@ -148,6 +156,7 @@ const messageFacts = (mail: Mail, report: MessageReport, ending: Ending): Facts 
   size: mail.parameters.size,
   outcome: ending,
   verdict: report.verdict === undefined ? undefined : nameOf(report.verdict),
+  by: report.by,
   stage: report.stage,
   milliseconds: report.milliseconds
 })

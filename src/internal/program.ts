@@ -2,9 +2,8 @@
 import type * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import type { Network } from "../ClientAddress.ts"
-import type { Wanted } from "../Negotiation.ts"
 import type { Definition } from "./definition.ts"
-import type { Monitor } from "./monitor.ts"
+import type { FilterMonitor, Monitor } from "./monitor.ts"
 import type { OpenFile } from "./spool.ts"
 
 /** Milliseconds. */
@@ -48,9 +47,19 @@ export interface Swept {
   readonly destroy: () => void
 }
 
-export interface Program {
+/** A filter of the program. */
+export interface Unit {
   readonly definition: Definition
-  readonly wanted: Wanted
+  /** The services that its hooks run with. */
+  readonly context: Context.Context<never>
+  readonly monitor: FilterMonitor
+}
+
+export interface Program {
+  /** For the log: of its filter, or of all in the sequence. */
+  readonly name: string
+  /** In their order; one, unless it is a sequence. */
+  readonly units: ReadonlyArray<Unit>
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
   readonly timeouts: Timeouts

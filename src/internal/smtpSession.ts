@@ -2,12 +2,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
-import * as Scope from "effect/Scope"
 import * as ClientAddress from "../ClientAddress.ts"
 import type * as Frame from "../Frame.ts"
 import { MacroStore } from "../Macros.ts"
 import type * as Packet from "../Packet.ts"
-import type { Session } from "../Stage.ts"
+import type { Session, Stage } from "../Stage.ts"
 import { ByteString } from "../Wire.ts"
 import type { Fork } from "./host.ts"
 import type { SessionMonitor } from "./monitor.ts"
@@ -23,7 +22,7 @@ export class SmtpSession implements Session {
   origin: "smtp" | "local" = "smtp"
   readonly macros: MacroStore
   agreed: Session["agreed"]
-  readonly scope = Scope.makeUnsafe()
+  /** The program's services, for what belongs to no filter. */
   readonly context: Context.Context<never>
   readonly fork: Fork
   readonly monitor: SessionMonitor
@@ -34,14 +33,20 @@ export class SmtpSession implements Session {
     this.id = program.nextId()
     this.agreed = agreed
     this.macros = new MacroStore({ macros: program.limits.macros, bytes: program.limits.macroBytes })
-    const annotations = Context.get(program.context, References.CurrentLogAnnotations)
-    const context = program.context.pipe(
-      Context.add(References.CurrentLogAnnotations, { ...annotations, session: this.id }),
-      Context.add(Scope.Scope, this.scope)
-    ) as Context.Context<never> // what hooks need is in it, and they have been typed against that
+    const context = this.annotated(program.context)
     this.monitor = program.monitor.session(this, context)
-    this.context = this.monitor.context
+    this.context = this.monitor.inside(context)
     this.fork = Effect.runForkWith(this.context)
+  }
+
+  /** Services of a filter, with what log lines and spans of this session need. */
+  inside(services: Context.Context<never>): Context.Context<never> {
+    return this.monitor.inside(this.annotated(services))
+  }
+
+  private annotated(context: Context.Context<never>): Context.Context<never> {
+    const annotations = Context.get(context, References.CurrentLogAnnotations)
+    return Context.add(context, References.CurrentLogAnnotations, { ...annotations, session: this.id })
   }
 
   connect(packet: Packet.Connect, client: ClientAddress.ClientAddress): void {
@@ -65,6 +70,11 @@ export class SmtpSession implements Session {
     if (defined === "complete" || (defined === "truncated" && this.macrosCut)) return
     this.macrosCut = defined === "truncated"
     this.warn(`Macro: the list is ${defined} (offset ${frame.position})`)
+  }
+
+  /** A hook took this long. */
+  timed(filter: string, stage: Stage, milliseconds: number): void {
+    this.monitor.hook(filter, stage, milliseconds)
   }
 
   log(effect: Effect.Effect<void>): void {

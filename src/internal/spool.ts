@@ -1,5 +1,7 @@
 /** Where a new body waits until it is complete: in memory, and past a limit in a file. */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import { concat } from "./payload.ts"
 
 /** A temporary file that is gone when it is closed, or when the process is. Failures are defects: the disk is ours. */
 export interface TemporaryFile {
@@ -10,18 +12,25 @@ export interface TemporaryFile {
 
 export type OpenFile = Effect.Effect<TemporaryFile>
 
+/** How hooks open files; the server that runs them says it. */
+export const Files = Context.Reference<OpenFile | undefined>("effect-milter/internal/Files", {
+  defaultValue: () => undefined
+})
+
 /** Most bytes of a body kept in memory. */
-const inMemory = 262_144
+const mostInMemory = 262_144
 
 export class Spool {
   private readonly openFile: OpenFile | undefined
+  private readonly inMemory: number
   private chunks: Array<Uint8Array> = []
   private file: TemporaryFile | undefined
   length = 0
 
   /** Without files (tests in memory, an MTA's socket that is none of Node's) all stays in memory. */
-  constructor(openFile: OpenFile | undefined) {
+  constructor(openFile: OpenFile | undefined, inMemory = mostInMemory) {
     this.openFile = openFile
+    this.inMemory = inMemory
   }
 
   append(bytes: Uint8Array): Effect.Effect<void> {
@@ -30,7 +39,7 @@ export class Spool {
       if (this.file !== undefined) return this.file.append(bytes)
       // Copied: its author may reuse the buffer before the answer is written.
       this.chunks.push(bytes.slice())
-      return this.length > inMemory && this.openFile !== undefined ? this.moveToFile(this.openFile) : Effect.void
+      return this.length > this.inMemory && this.openFile !== undefined ? this.moveToFile(this.openFile) : Effect.void
     })
   }
 
@@ -48,24 +57,22 @@ export class Spool {
     )
   }
 
+  /** At most this many bytes from a position on. */
+  read(start: number, maximum: number): Effect.Effect<Uint8Array> {
+    return Effect.suspend(() => {
+      const length = Math.min(maximum, this.length - start)
+      if (this.file !== undefined) return this.file.read(start, length)
+      if (this.chunks.length > 1) this.chunks = [concat(this.chunks)]
+      return Effect.succeed(this.chunks[0]?.subarray(start, start + length) ?? new Uint8Array(0))
+    })
+  }
+
   /** Hands the contents to `write` in pieces of at most this many bytes; one empty piece if there is nothing. */
   pieces(maximum: number, write: (piece: Uint8Array) => Effect.Effect<void>): Effect.Effect<void> {
-    const { chunks, file, length } = this
-    if (length === 0) return write(new Uint8Array(0))
-    if (file === undefined) {
-      const all = new Uint8Array(length)
-      let at = 0
-      for (const chunk of chunks) {
-        all.set(chunk, at)
-        at += chunk.length
-      }
-      return Effect.forEach(starts(length, maximum), (start) => write(all.subarray(start, start + maximum)), {
-        discard: true
-      })
-    }
+    if (this.length === 0) return write(new Uint8Array(0))
     return Effect.forEach(
-      starts(length, maximum),
-      (start) => Effect.flatMap(file.read(start, Math.min(maximum, length - start)), write),
+      starts(this.length, maximum),
+      (start) => Effect.flatMap(this.read(start, maximum), write),
       { discard: true }
     )
   }

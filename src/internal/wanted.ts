@@ -1,7 +1,10 @@
-/** What a filter's hooks and options mean for the negotiation. */
+/** What the hooks and options of filters mean for the negotiation. */
+import { type MacroStage, stages } from "../Macros.ts"
 import { actionOf, type Capability } from "../Modification.ts"
 import { Step, type Wanted } from "../Negotiation.ts"
-import type { Definition } from "./definition.ts"
+import type { Definition, Definitions } from "./definition.ts"
+import { macroDefaults } from "./macroDefaults.ts"
+import type { Plan } from "./plan.ts"
 import type { Limits } from "./program.ts"
 
 const actionsOf = (capabilities: ReadonlyArray<Capability>): number =>
@@ -15,6 +18,8 @@ const optionalStages = [
   ["unknown", Step.noUnknown, Step.noReplyUnknown]
 ] as const
 
+const isContent = (stage: string): boolean => stage === "header" || stage === "endOfHeaders" || stage === "body"
+
 /**
  * A stage that nobody looks at is not requested, one that is only watched is not answered. Connect, helo and rcpt are
  * always received, so that client, HELO name and recipients are known; MAIL is always answered too: failure policy and
@@ -22,29 +27,53 @@ const optionalStages = [
  * into one).
  */
 export const wantedOf = (
-  definition: Definition,
+  definitions: Definitions,
+  plan: Plan,
   limits: Pick<Limits, "recipients"> = { recipients: Infinity }
 ): Wanted => {
-  const { answers, observes } = definition
   let steps: number = Step.skip | Step.leadingSpace
   for (const [stage, no, noReply] of optionalStages) {
-    if (answers[stage] !== undefined) continue
-    steps |= observes[stage] !== undefined ? noReply : no
+    // Who sees the content in a later pass answers at end of message.
+    const now = isContent(stage) ? definitions.filter((_, index) => plan.passes[index] === 0) : definitions
+    if (now.some(({ answers }) => answers[stage] !== undefined)) continue
+    const isKept = (stage === "header" && plan.keepsHeaders) || (stage === "body" && plan.keepsBody)
+    steps |= isKept || now.some(({ observes }) => observes[stage] !== undefined) ? noReply : no
   }
-  const canRefuse = definition.refuseConnection && definition.connection !== undefined
-  if (answers.connect === undefined && !canRefuse && !(definition.refuseConnection && observes.connect !== undefined)) {
-    steps |= Step.noReplyConnect
-  }
-  if (answers.helo === undefined && !(definition.refuseConnection && observes.helo !== undefined)) {
-    steps |= Step.noReplyHelo
-  }
+  if (!definitions.some(answersConnect)) steps |= Step.noReplyConnect
+  if (!definitions.some(answersHelo)) steps |= Step.noReplyHelo
   // A recipient over the limit is refused at rcpt.
-  if (answers.rcpt === undefined && limits.recipients === Infinity) steps |= Step.noReplyRcpt
-  if (definition.rejectedRecipients) steps |= Step.rejectedRecipients
-  return {
-    actions: actionsOf(definition.modify),
-    optionalActions: actionsOf(definition.modifyIfOffered),
-    steps,
-    macros: definition.macros
+  if (!definitions.some(({ answers }) => answers.rcpt !== undefined) && limits.recipients === Infinity) {
+    steps |= Step.noReplyRcpt
   }
+  if (definitions.some(({ rejectedRecipients }) => rejectedRecipients)) steps |= Step.rejectedRecipients
+  return {
+    actions: actionsOf(definitions.flatMap(({ modify }) => modify)),
+    optionalActions: actionsOf(definitions.flatMap(({ modifyIfOffered }) => modifyIfOffered)),
+    steps,
+    macros: macrosOf(definitions)
+  }
+}
+
+const answersConnect = ({ answers, connection, observes, refuseConnection }: Definition): boolean =>
+  answers.connect !== undefined || (refuseConnection && (connection !== undefined || observes.connect !== undefined))
+
+const answersHelo = ({ answers, observes, refuseConnection }: Definition): boolean =>
+  answers.helo !== undefined || (refuseConnection && observes.helo !== undefined)
+
+/**
+ * What one filter asks for at a stage must not take away from another what the MTA sends by itself: where only some ask,
+ * the MTAs' own selections are asked for too.
+ */
+const macrosOf = (definitions: Definitions): Wanted["macros"] => {
+  if (definitions.length === 1) return definitions[0]!.macros
+  const wanted: { [K in MacroStage]?: ReadonlyArray<string> } = {}
+  for (const stage of stages) {
+    const lists = definitions.map(({ macros }) => macros[stage] ?? [])
+    const asked = lists.filter((names) => names.length > 0)
+    if (asked.length === 0) continue
+    const names = new Set(asked.flat())
+    if (asked.length < lists.length) { for (const name of macroDefaults[stage]) names.add(name) }
+    wanted[stage] = Array.from(names)
+  }
+  return wanted
 }

@@ -192,6 +192,8 @@ export interface Server {
   readonly open: (offer?: Partial<typeof modern>) => Effect.Effect<Mta>
   /** Warnings and errors so far. */
   readonly logs: ReadonlyArray<Logged>
+  /** Lines of less weight, with their annotations. */
+  readonly infos: ReadonlyArray<{ readonly text: string; readonly annotations: Readonly<Record<string, unknown>> }>
   /** Closes the server's scope. */
   readonly stop: Effect.Effect<void>
 }
@@ -203,11 +205,13 @@ export const serve = Effect.fnUntraced(function*<R>(
   openFile?: OpenFile
 ) {
   const logs: Array<Logged> = []
+  const infos: Array<Server["infos"][number]> = []
   const logger = Logger.make<unknown, void>(({ cause, fiber, logLevel, message }) => {
     const texts = (Array.isArray(message) ? message : [message]).map(String)
     const text = cause.reasons.length === 0 ? texts.join(" ") : `${texts.join(" ")}: ${Cause.pretty(cause)}`
-    if (logLevel === "Info") return
-    logs.push({ level: logLevel, text, session: fiber.getRef(References.CurrentLogAnnotations)["session"] })
+    const annotations = fiber.getRef(References.CurrentLogAnnotations)
+    if (logLevel === "Info") infos.push({ text, annotations })
+    else logs.push({ level: logLevel, text, session: annotations["session"] })
   })
   let accept: ((transport: Transport) => void) | undefined
   const accepting: Accepting = {
@@ -244,6 +248,7 @@ export const serve = Effect.fnUntraced(function*<R>(
     dial,
     open: (offer) => Effect.tap(dial, (mta) => mta.say(negotiate(offer))),
     logs,
+    infos,
     stop: Scope.close(scope, Exit.void)
   }
   return server

@@ -1,0 +1,28 @@
+/** How large a message has become, and when it is too large. */
+import type * as Packet from "../Packet.ts"
+import type { Limits } from "./program.ts"
+
+export class Size {
+  private readonly limits: Limits
+  private headers = 0
+  private headerBytes = 0
+  private bodyBytes = 0
+
+  constructor(limits: Limits) {
+    this.limits = limits
+  }
+
+  /** What is too large now, if anything is. */
+  header({ name, value }: Packet.Header): string | undefined {
+    this.headers++
+    this.headerBytes += name.length + value.length
+    const { headerBytes, headers } = this.limits
+    return this.headers > headers || this.headerBytes > headerBytes ? "The header is too large" : undefined
+  }
+
+  /** The same for a piece of the body. */
+  body(length: number): string | undefined {
+    this.bodyBytes += length
+    return this.bodyBytes > this.limits.bodyBytes ? "The message is too large" : undefined
+  }
+}
