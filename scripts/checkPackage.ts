@@ -1,7 +1,7 @@
 /**
  * Checks what users get: packs the tarball, has publint and attw look at it, installs it into an empty project beside
- * this repository's versions of its peers, loads every entry under plain Node, compiles a consumer of every entry, and runs
- * the program.
+ * this repository's versions of its peers (the optional ones too), loads every entry under plain Node, compiles a consumer of
+ * every entry, and runs the program.
  */
 import { spawnSync } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -59,7 +59,7 @@ try {
   writeFileSync(path.join(project, "tsconfig.json"), JSON.stringify(options))
   writeFileSync(path.join(project, "consumer.js"), consumer)
   writeFileSync(path.join(project, "consumer.ts"), consumer)
-  const peers = ["effect", "@effect/platform-node", "@types/node"].map(installed)
+  const peers = [...Object.keys(manifest.peerDependencies), "@types/node"].map(installed)
   run(project, "npm", "install", "--silent", "--prefer-offline", "--no-audit", "--no-fund", tarball, ...peers)
   run(project, "node", "consumer.js")
   // As npm has linked it, so that a missing `bin`, first line or permission shows.

@@ -17,6 +17,7 @@ interface Manifest {
   readonly name: string
   readonly version: string
   readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly peerDependencies: Readonly<Record<string, string>>
 }
 
 // A cast: this is our own package.json, and checkExports.ts checks its shape.
