@@ -1,0 +1,169 @@
+/**
+ * The filter that seals mail with ARC before it is handed on.
+ *
+ * @since 0.1.0
+ */
+import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import { signing as marked } from "../internal/signer.ts"
+import * as Milter from "../Milter.ts"
+import * as Verdict from "../Verdict.ts"
+import { checkId, idOf, resultOf } from "./internal/authserv.ts"
+import { Feed, fieldOf, HeaderBlock } from "./internal/content.ts"
+import { makeSeal, type SealField } from "./internal/mailauth.ts"
+import { KeyError, Keys, type SigningKey } from "./Keys.ts"
+import type { Selection } from "./Submission.ts"
+
+/**
+ * A seal cannot be made: the message is too large to read, or what it has of a chain leaves no place for another set.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class SealError extends Data.TaggedError("SealError")<{
+  readonly domain: string
+  readonly reason: string
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `Seal of ${this.domain}: ${this.reason}`
+  }
+}
+
+/**
+ * Options of {@link seal}.
+ *
+ * - `authservId`: that of {@link verify}: its results are what is sealed
+ * - `domain`: who seals. Its key comes from {@link Keys}; an RSA key if there is one, since few readers of ARC know Ed25519
+ * - `when`: which mail is sealed; all that has results by default
+ * - `onUnsealed`: what becomes of a message whose seal cannot be made. By default it passes without one
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface SealOptions<E = never, R = never, R2 = never> {
+  readonly authservId: string
+  readonly domain: string
+  readonly when?: Selection<R2>
+  readonly onUnsealed?: (error: KeyError | SealError) => Effect.Effect<Verdict.OfMessage, E, R>
+}
+
+interface State {
+  readonly block: HeaderBlock
+  /** Our own results, as they stand in the message. */
+  results: string | undefined
+  running: { readonly feed: Feed; readonly fiber: Fiber.Fiber<ReadonlyArray<SealField>, SealError> } | undefined
+}
+
+const passUnsealed = (error: KeyError | SealError): Effect.Effect<Verdict.OfMessage> =>
+  Effect.as(Effect.logWarning("Mail cannot be sealed", error), Verdict.acceptMessage)
+
+/** The state of the chain as it was when the message came, which {@link verify} has written down. */
+const chainOf = (results: string): "none" | "pass" | "fail" => {
+  const found = resultOf(results, "arc")
+  return found === "pass" || found === "fail" ? found : "none"
+}
+
+/**
+ * A filter that adds an ARC set (RFC 8617) to mail that is handed on to others: what {@link verify} found is sealed, so that
+ * the next one can learn of it though the message may be changed on the way, as mailing lists do. The set goes directly
+ * below the MTA's Received.
+ *
+ * It takes the topmost Authentication-Results field with our `authservId`, so {@link verify} has to run ahead: in the same
+ * sequence, or in a filter in front. A message without such a field is left alone, and so is one whose chain has ended (its
+ * last seal says `cv=fail`). It stands last in a sequence, behind {@link sign}.
+ *
+ * Throws `InvalidValue` for an `authservId` that is none.
+ *
+ * **Example** (A host that forwards)
+ *
+ * ```ts
+ * import * as Auth from "effect-milter/auth"
+ * import * as Milter from "effect-milter/Milter"
+ *
+ * const authservId = "mx.example.org"
+ *
+ * const Forwarder = Milter.sequence([
+ *   Auth.verify({ authservId }),
+ *   Auth.seal({ authservId, domain: "example.org" })
+ * ])
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const seal = <E = never, R = never, R2 = never>(
+  options: SealOptions<E, R, R2>
+  // Not inferred: in a list of filters their type would be taken for this one's.
+): Milter.Made<NoInfer<E>, NoInfer<R | R2> | Keys> => {
+  const { domain, onUnsealed = passUnsealed, when } = options
+  const authservId = Result.getOrThrow(checkId(options.authservId)).toLowerCase()
+  const findKey = Effect.gen(function*() {
+    const keys = yield* (yield* Keys).find(domain.toLowerCase())
+    const key = keys.find(({ algorithm }) => algorithm === "rsa-sha256") ?? keys[0]
+    return key ?? (yield* new KeyError({ domain, selector: undefined, reason: "there is none" }))
+  })
+  const start = Effect.fnUntraced(function*(key: SigningKey, block: HeaderBlock, results: string) {
+    const feed = new Feed(block)
+    const { domain, selector } = key
+    const fiber = yield* makeSeal(feed, {
+      key: { domain, selector, pem: Redacted.value(key.privateKey) },
+      chain: chainOf(results),
+      results,
+      time: yield* DateTime.nowAsDate
+    }).pipe(
+      Effect.mapError((cause) => new SealError({ domain, reason: cause.message, cause })),
+      // Nobody reads any more: who writes must not wait.
+      Effect.ensuring(Effect.sync(() => feed.close())),
+      Effect.forkScoped({ startImmediately: true })
+    )
+    return { feed, fiber }
+  })
+  return marked(
+    "arc",
+    Milter.make("auth-seal", {
+      modify: ["insertHeader"],
+      message: (): Effect.Effect<State> =>
+        Effect.sync(() => ({ block: new HeaderBlock(), results: undefined, running: undefined }))
+    }).on({
+      mail: Effect.fnUntraced(function*(_, { envelope, session }) {
+        const selected = when === undefined || when({ session, envelope })
+        return (typeof selected === "boolean" ? selected : yield* selected) ? Verdict.continue : Verdict.acceptMessage
+      }),
+      endOfHeaders: Effect.fnUntraced(function*(_, { message }) {
+        if (message.results === undefined) return Verdict.acceptMessage
+        const key = yield* Effect.result(findKey)
+        if (Result.isFailure(key)) return yield* onUnsealed(key.failure)
+        message.running = yield* start(key.success, message.block, message.results)
+        return Verdict.continue
+      }),
+      endOfMessage: Effect.fnUntraced(function*(_, { edit, message }) {
+        if (message.running === undefined) return Verdict.continue
+        const { feed, fiber } = message.running
+        feed.end()
+        if (feed.tooLarge !== undefined) {
+          yield* Fiber.interrupt(fiber)
+          return yield* onUnsealed(new SealError({ domain, reason: feed.tooLarge }))
+        }
+        const made = yield* Effect.result(Fiber.join(fiber))
+        if (Result.isFailure(made)) return yield* onUnsealed(made.failure)
+        // The last one inserted is the topmost.
+        for (const { name, value } of made.success.toReversed()) yield* edit.insertHeader(1, name, value)
+        return Verdict.continue
+      })
+    }, {
+      header: (field, { message, session }) =>
+        Effect.sync(() => {
+          message.block.add(fieldOf(field, session))
+          if (field.name.toLowerCase() === "authentication-results" && idOf(field.value) === authservId) {
+            message.results ??= field.value
+          }
+        }),
+      body: ({ bytes }, { message }) => message.running === undefined ? Effect.void : message.running.feed.body(bytes)
+    })
+  )
+}

@@ -1,0 +1,193 @@
+/**
+ * The filter that checks mail from outside and writes down what it found.
+ *
+ * @since 0.1.0
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as ClientAddress from "../ClientAddress.ts"
+import { sanitizeReason } from "../Envelope.ts"
+import * as Milter from "../Milter.ts"
+import * as Verdict from "../Verdict.ts"
+import type { Dns } from "./Dns.ts"
+import { checkId } from "./internal/authserv.ts"
+import { makeVerification, type Settings, type Verification } from "./internal/verification.ts"
+import type { Results } from "./Results.ts"
+import { type Selection, type Submission, submitted } from "./Submission.ts"
+
+/**
+ * Put the message on hold. Made by {@link quarantine}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Quarantine {
+  readonly _tag: "Quarantine"
+  readonly reason: string
+}
+
+/**
+ * What `onResult` may make of a message: a verdict, or quarantine.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Decision = Verdict.OfMessage | Quarantine
+
+/**
+ * Put the message on hold (Postfix) or into quarantine (Sendmail). An MTA that does not offer that lets it pass. The reason
+ * may be text from outside; 100 bytes of it are kept.
+ *
+ * @category deciding
+ * @since 0.1.0
+ */
+export const quarantine = (reason: string): Quarantine => ({ _tag: "Quarantine", reason: sanitizeReason(reason) })
+
+/**
+ * Options of {@link verify}.
+ *
+ * - `authservId`: the name under which results are written, mostly the host name of the MTA. Readers of the mail trust
+ *   fields with this name, so those that come from outside are removed
+ * - `otherIds`: further names of yours whose fields are removed, such as those of other MTAs behind the same border
+ * - `trustedNetworks`: hosts of yours that have checked their mail themselves, in CIDR notation: their mail is left alone,
+ *   fields and all. None by default
+ * - `skip`: mail that is not checked; forged fields are removed all the same. Mail of your own users by default (see
+ *   {@link submitted}): they send from anywhere, so their SPF fails
+ * - `onResult`: what to make of the message. Without it every message passes
+ * - `timeout`: for all queries of a message together, 20 seconds by default (RFC 7208 4.6.4 asks for that much); what is
+ *   not known then is `temperror`
+ * - `strict`: the checks as the RFCs have them, which is the default; `false` accepts what is harmless and common, such as
+ *   signatures with rsa-sha1
+ * - `leastRsaBits`: weaker keys give `policy`; 1024 by default
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface VerifyOptions<E = never, R = never, R2 = never> {
+  readonly authservId: string
+  readonly otherIds?: ReadonlyArray<string>
+  readonly trustedNetworks?: ReadonlyArray<string>
+  readonly skip?: Selection<R2>
+  readonly onResult?: (results: Results, submission: Submission) => Effect.Effect<Decision, E, R>
+  readonly timeout?: Duration.Input
+  readonly strict?: boolean
+  readonly leastRsaBits?: number
+}
+
+/**
+ * Does what the author's domain asks for where DMARC fails: refuses the message (550 5.7.1) or puts it on hold. For
+ * `onResult`. Mail that came through a mailing list or a forwarder may fail without anybody's fault; consider
+ * {@link Results.arc} of those you trust first.
+ *
+ * **Example** (Spare the mail of a list server)
+ *
+ * ```ts
+ * import * as Auth from "effect-milter/auth"
+ * import * as Verdict from "effect-milter/Verdict"
+ * import * as Effect from "effect/Effect"
+ *
+ * const Checked = Auth.verify({
+ *   authservId: "mx.example.org",
+ *   onResult: (results, { session }) =>
+ *     results.arc.result === "pass" && session.client.isWithin("198.51.100.0/24")
+ *       ? Effect.succeed(Verdict.continue)
+ *       : Auth.enforceDmarc(results)
+ * })
+ * ```
+ *
+ * @category deciding
+ * @since 0.1.0
+ */
+export const enforceDmarc = ({ dmarc }: Results): Effect.Effect<Decision> =>
+  Effect.sync(() => {
+    if (dmarc.result !== "fail") return Verdict.continue
+    // A domain that has passed as one of mail, in A-labels.
+    const text = `DMARC policy of ${dmarc.policyDomain ?? dmarc.domain ?? "its author"}`
+    switch (dmarc.policy) {
+      case "reject":
+        return Verdict.reject({ code: "550", enhanced: "5.7.1", text: `refused by the ${text}` })
+      case "quarantine":
+        return quarantine(text)
+      default:
+        return Verdict.continue
+    }
+  })
+
+const settings = <E, R, R2>(options: VerifyOptions<E, R, R2>): Settings => ({
+  authservId: Result.getOrThrow(checkId(options.authservId)),
+  ownIds: new Set([options.authservId, ...options.otherIds ?? []].map((id) => id.toLowerCase())),
+  timeout: Duration.toMillis(options.timeout ?? "20 seconds"),
+  strict: options.strict ?? true,
+  leastRsaBits: options.leastRsaBits ?? 1024
+})
+
+/**
+ * A filter that checks SPF, DKIM, DMARC and ARC and writes one Authentication-Results field (RFC 8601) directly below the
+ * MTA's Received. It removes fields that claim to be from it or its like, in any spelling. ARC's copies of such fields stay:
+ * a seal covers them.
+ *
+ * The message is checked as it passes; no more than a line of its body is kept in memory. It stands first in a sequence:
+ * signatures do not hold any more once a filter has edited the message.
+ *
+ * What is not checked: a header of more than 256 kilobytes or with thousands of lines in one field, and a line of more than a
+ * megabyte in the body; DKIM and DMARC give `permerror` then. Of more than 20 signatures the first 20 count.
+ *
+ * Throws `InvalidValue` for an `authservId` or a network that is none.
+ *
+ * **Example** (Write results down, and follow DMARC policies)
+ *
+ * ```ts
+ * import * as Auth from "effect-milter/auth"
+ * import * as MilterServer from "effect-milter/MilterServer"
+ * import * as Layer from "effect/Layer"
+ *
+ * const Checked = Auth.verify({ authservId: "mx.example.org", onResult: Auth.enforceDmarc })
+ *
+ * const Live = MilterServer.layer(Checked).pipe(Layer.provide(Auth.Dns.layer))
+ * ```
+ *
+ * @category filters
+ * @since 0.1.0
+ */
+export const verify = <E = never, R = never, R2 = never>(
+  options: VerifyOptions<E, R, R2>
+  // Not inferred: in a list of filters their type would be taken for this one's.
+): Milter.Made<NoInfer<E>, NoInfer<R | R2> | Dns> => {
+  const { onResult, skip = submitted() } = options
+  const configured = settings(options)
+  const trusted = Result.getOrThrow(ClientAddress.network(options.trustedNetworks ?? []))
+  return Milter.make("auth-verify", {
+    modify: ["deleteHeader", "insertHeader"],
+    modifyIfOffered: ["quarantine"],
+    message: (): Effect.Effect<Verification> => Effect.sync(() => makeVerification(configured))
+  }).on({
+    mail: Effect.fnUntraced(function*(_, { envelope, message, session }) {
+      if (trusted.contains(session.client)) return Verdict.acceptMessage
+      const skipped = skip({ session, envelope })
+      message.wanted = !(typeof skipped === "boolean" ? skipped : yield* skipped)
+      return Verdict.continue
+    }),
+    endOfHeaders: Effect.fnUntraced(function*(_, { envelope, message, session }) {
+      if (message.wanted) yield* message.start(session, envelope)
+      else if (message.forged.length === 0) return Verdict.acceptMessage
+      return Verdict.continue
+    }),
+    endOfMessage: Effect.fnUntraced(function*(_, { edit, envelope, message, session }) {
+      const results = yield* message.results(session, envelope)
+      for (const occurrence of message.forged.toReversed()) {
+        yield* edit.deleteHeader("Authentication-Results", occurrence)
+      }
+      if (results === undefined) return Verdict.continue
+      yield* edit.insertHeader(1, "Authentication-Results", results.text)
+      const decision = onResult === undefined ? Verdict.continue : yield* onResult(results, { session, envelope })
+      if (decision._tag !== "Quarantine") return decision
+      if (Option.isSome(edit.quarantine)) yield* edit.quarantine.value(decision.reason)
+      return Verdict.continue
+    })
+  }, {
+    header: (field, { message, session }) => Effect.sync(() => message.header(field, session)),
+    body: ({ bytes }, { message }) => message.body(bytes)
+  })
+}

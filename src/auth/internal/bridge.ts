@@ -1,0 +1,57 @@
+/** Effect's DNS for mailauth, which wants functions like `dns.promises.resolve`. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import { DnsError, type DnsErrorReason, type RecordType, type Resolve } from "./dnsError.ts"
+
+/** As c-ares calls them; mailauth goes by these. */
+const codes: { readonly [K in DnsErrorReason]: string } = {
+  NotFound: "ENOTFOUND",
+  NoData: "ENODATA",
+  BadName: "EBADNAME",
+  Timeout: "ETIMEOUT",
+  Failed: "ESERVFAIL"
+}
+
+export type Resolver = (name: string, type?: string) => Promise<Array<string> | Array<Array<string>>>
+
+const types: { readonly [type: string]: RecordType } = {
+  A: "A",
+  AAAA: "AAAA",
+  CNAME: "CNAME",
+  MX: "MX",
+  PTR: "PTR",
+  TXT: "TXT"
+}
+
+/**
+ * Queries run until `signal` is aborted, and together for `timeout` milliseconds from the first one on: those after that
+ * fail at once, and so the check as a whole ends in time, with what it has and `temperror` for the rest.
+ */
+export const resolver = (resolve: Resolve, timeout: number, signal: AbortSignal): Effect.Effect<Resolver> =>
+  Effect.gen(function*() {
+    const run = Effect.runPromiseWith(yield* Effect.context())
+    let end: number | undefined
+    return async (name, type = "A") => {
+      const known = types[type]
+      const late = new DnsError({ reason: "Timeout", name, type })
+      const query = known === undefined
+        ? Effect.fail(new DnsError({ reason: "NoData", name, type }))
+        : resolve(name, known)
+      const result = await run(
+        Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          end ??= now + timeout
+          return now >= end
+            ? Effect.fail(late)
+            : Effect.timeoutOrElse(query, { duration: end - now, orElse: () => Effect.fail(late) })
+        }).pipe(Effect.result),
+        { signal }
+      )
+      if (Result.isFailure(result)) {
+        throw Object.assign(new Error(result.failure.message), { code: codes[result.failure.reason] })
+      }
+      const records = type === "TXT" ? result.success.map((text) => [text]) : result.success
+      // Records of MX are objects, which mailauth's type for resolvers leaves out.
+      return records as Array<string>
+    }
+  })

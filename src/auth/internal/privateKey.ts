@@ -1,0 +1,70 @@
+/** Private keys by Node's crypto. */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
+import { createPrivateKey, createPublicKey, type KeyObject, sign as signWith } from "node:crypto"
+import { domainToASCII } from "node:url"
+import type { KeyInput, SigningKey } from "../Keys.ts"
+
+const objects = new WeakMap<SigningKey, KeyObject>()
+
+const label = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+const dnsName = new RegExp(`^${label}(?:\\.${label})*$`)
+
+/** In lower case and A-labels, without a final dot; undefined if it could not stand in DNS. */
+export const asciiDomain = (domain: string): string | undefined => {
+  // Node takes a name of numbers for an address, and gives nothing for what is no name at all.
+  const ascii = (/[^\0-\x7f]/.test(domain) ? domainToASCII(domain) : domain).toLowerCase().replace(/\.$/, "")
+  return ascii.length <= 253 && dnsName.test(ascii) ? ascii : undefined
+}
+
+const parse = (pem: string): Result.Result<KeyObject, string> =>
+  Result.try({ try: () => createPrivateKey(pem), catch: () => "expected a private key in PEM, without a passphrase" })
+
+/** The public half as RFC 6376 and RFC 8463 publish it. */
+const publicPart = (key: KeyObject): string => {
+  const der = createPublicKey(key).export({ type: "spki", format: "der" })
+  // Ed25519 is published bare: the last 32 bytes.
+  return (key.asymmetricKeyType === "ed25519" ? der.subarray(-32) : der).toString("base64")
+}
+
+/** Fails with what is wrong. */
+export const readKey = (input: KeyInput): Result.Result<SigningKey, string> => {
+  const domain = asciiDomain(input.domain)
+  const selector = asciiDomain(input.selector)
+  if (domain === undefined || !domain.includes(".")) return Result.fail("expected a domain")
+  if (selector === undefined) return Result.fail("expected a selector of letters, digits and hyphens")
+  const parsed = parse(Redacted.value(input.privateKey))
+  if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
+  const object = parsed.success
+  const { asymmetricKeyDetails, asymmetricKeyType } = object
+  if (asymmetricKeyType !== "rsa" && asymmetricKeyType !== "ed25519") {
+    return Result.fail(`expected RSA or Ed25519, found ${asymmetricKeyType}`)
+  }
+  const bits = asymmetricKeyDetails?.modulusLength
+  // RFC 8301 3.2: verifiers must not take less.
+  if (bits !== undefined && bits < 1024) return Result.fail(`expected at least 1024 bits, found ${bits}`)
+  const key: SigningKey = {
+    domain,
+    selector,
+    algorithm: `${asymmetricKeyType}-sha256`,
+    subdomains: input.subdomains ?? false,
+    privateKey: input.privateKey,
+    name: `${selector}._domainkey.${domain}`,
+    record: `v=DKIM1; k=${asymmetricKeyType}; p=${publicPart(object)}`
+  }
+  objects.set(key, object)
+  return Result.succeed(key)
+}
+
+/** Base64. The work is done on another thread. */
+export const sign = (key: SigningKey, data: Uint8Array, digest: Uint8Array): Effect.Effect<string, unknown> =>
+  Effect.callback((resume) => {
+    const done = (error: Error | null, signature: Buffer): void =>
+      resume(error === null ? Effect.succeed(signature.toString("base64")) : Effect.fail(error))
+    // A key that nobody has checked: its author has built the object himself.
+    const object = objects.get(key) ?? createPrivateKey(Redacted.value(key.privateKey))
+    // Ed25519 signs the hash (RFC 8463 3).
+    if (key.algorithm === "ed25519-sha256") signWith(null, digest, object, done)
+    else signWith("sha256", data, object, done)
+  })

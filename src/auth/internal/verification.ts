@@ -1,0 +1,127 @@
+/** The check of one message. */
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import type { Envelope, Header, Session } from "../../Stage.ts"
+import { Dns } from "../Dns.ts"
+import type { Results } from "../Results.ts"
+import { idOf } from "./authserv.ts"
+import { resolver } from "./bridge.ts"
+import { Feed, fieldOf, HeaderBlock } from "./content.ts"
+import * as mailauth from "./mailauth.ts"
+
+export interface Settings {
+  readonly authservId: string
+  /** In lower case. */
+  readonly ownIds: ReadonlySet<string>
+  /** Milliseconds. */
+  readonly timeout: number
+  readonly strict: boolean
+  readonly leastRsaBits: number
+}
+
+interface Running {
+  readonly feed: Feed
+  readonly fiber: Fiber.Fiber<Results, mailauth.MailauthError>
+}
+
+/** One message on its way through the check. */
+export class Verification {
+  /** Whether it is checked at all. */
+  wanted = true
+  /** Which occurrences of Authentication-Results claim to be ours. */
+  readonly forged: Array<number> = []
+  private readonly settings: Settings
+  private readonly block = new HeaderBlock()
+  private occurrences = 0
+  private running: Running | undefined
+
+  constructor(settings: Settings) {
+    this.settings = settings
+  }
+
+  header(header: Header, session: Session): void {
+    if (header.name.toLowerCase() === "authentication-results") {
+      this.occurrences++
+      if (this.settings.ownIds.has(idOf(header.value))) this.forged.push(this.occurrences)
+    }
+    if (this.wanted) this.block.add(fieldOf(header, session))
+  }
+
+  /** Starts reading; the message's scope ends it where the message does not come to its end. */
+  start(session: Session, envelope: Envelope): Effect.Effect<void, never, Dns | Scope.Scope> {
+    return Effect.gen({ self: this }, function*() {
+      const feed = new Feed(this.block)
+      // One that is not read from the beginning waits here for the end of the message, like one that turns out to be too large.
+      const check = feed.tooLarge === undefined
+        ? withResolver(
+          this.settings,
+          (resolver) => mailauth.check(feed, this.checking(session, envelope), resolver)
+        )
+        : Effect.never
+      const fiber = yield* check.pipe(
+        // Nobody reads any more: who writes must not wait.
+        Effect.ensuring(Effect.sync(() => feed.close())),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      this.running = { feed, fiber }
+    })
+  }
+
+  body(bytes: Uint8Array): Effect.Effect<void> {
+    return this.running === undefined ? Effect.void : this.running.feed.body(bytes)
+  }
+
+  /** `undefined` if the message is not checked. */
+  results(session: Session, envelope: Envelope): Effect.Effect<Results | undefined, never, Dns> {
+    return Effect.gen({ self: this }, function*() {
+      const { running } = this
+      if (running === undefined) return undefined
+      const { feed, fiber } = running
+      feed.end()
+      const checking = this.checking(session, envelope)
+      const spfOnly = (result: "permerror" | "temperror", comment: string) =>
+        withResolver(this.settings, (resolver) => mailauth.checkSpf(checking, resolver, result, comment)).pipe(
+          Effect.orDie
+        )
+      if (feed.tooLarge !== undefined) {
+        yield* Fiber.interrupt(fiber)
+        return yield* spfOnly("permerror", feed.tooLarge)
+      }
+      // A message that mailauth stumbles over must not stop mail, nor slip through with forged fields.
+      return yield* Fiber.join(fiber).pipe(
+        Effect.catchCause((cause) =>
+          Effect.andThen(
+            Effect.logError("The message cannot be checked", cause),
+            spfOnly("temperror", "internal error")
+          )
+        )
+      )
+    })
+  }
+
+  private checking({ client, heloName }: Session, { sender }: Envelope): mailauth.Checking {
+    const { authservId, leastRsaBits, strict } = this.settings
+    return {
+      authservId,
+      leastRsaBits,
+      strict,
+      client: client._tag === "IPv4" || client._tag === "IPv6" ? client.address : undefined,
+      helo: heloName,
+      sender: sender.isNull ? "" : sender.address
+    }
+  }
+}
+
+export const makeVerification = (settings: Settings): Verification => new Verification(settings)
+
+/** Queries end with the effect. */
+const withResolver = <A, E>(
+  { timeout }: Settings,
+  use: (resolve: Effect.Success<ReturnType<typeof resolver>>) => Effect.Effect<A, E>
+): Effect.Effect<A, E, Dns> =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => new AbortController()),
+    ({ signal }) => Effect.flatMap(Dns, ({ resolve }) => Effect.flatMap(resolver(resolve, timeout, signal), use)),
+    (controller) => Effect.sync(() => controller.abort())
+  )

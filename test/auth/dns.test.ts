@@ -1,0 +1,81 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Auth from "effect-milter/auth"
+import { createSocket } from "node:dgram"
+
+const reasonOf = (name: string, type: Auth.RecordType) =>
+  Effect.gen(function*() {
+    const { resolve } = yield* Auth.Dns
+    return (yield* Effect.flip(resolve(name, type))).reason
+  })
+
+describe("Dns.layerRecords", () => {
+  it.effect("answers from its table", () =>
+    Effect.gen(function*() {
+      const { resolve } = yield* Auth.Dns
+      assert.deepStrictEqual(yield* resolve("EXAMPLE.org.", "TXT"), ["one", "two"])
+      assert.deepStrictEqual(yield* resolve("example.org", "MX"), [{ priority: 10, exchange: "mx.example.org" }])
+      assert.strictEqual(yield* reasonOf("example.org", "A"), "NoData")
+      assert.strictEqual(yield* reasonOf("org", "A"), "NoData")
+      assert.strictEqual(yield* reasonOf("example.com", "A"), "NotFound")
+      assert.strictEqual(yield* reasonOf("slow.example", "PTR"), "Timeout")
+      assert.strictEqual(yield* reasonOf("odd.example", "TXT"), "Failed")
+    }).pipe(Effect.provide(Auth.Dns.layerRecords({
+      "example.org": { TXT: ["one", "two"], MX: [{ priority: 10, exchange: "mx.example.org" }] },
+      "Slow.example": "Timeout",
+      "odd.example": { TXT: "Failed", A: [] }
+    }))))
+})
+
+/** A name server with one answer, on a port of its own: the header of the question, its flags, and the record. */
+const server = (flags: number, record: Uint8Array) =>
+  Effect.acquireRelease(
+    Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
+      const socket = createSocket("udp4")
+      socket.on("message", (query, { port }) => {
+        const answer = Buffer.concat([query, record])
+        answer.writeUInt16BE(flags, 2)
+        answer.writeUInt16BE(record.length === 0 ? 0 : 1, 6)
+        // Additional records of the question are not repeated.
+        const end = query.indexOf(0, 12) + 5
+        const bare = Buffer.concat([answer.subarray(0, end), record])
+        bare.writeUInt16BE(0, 10)
+        socket.send(bare, port, "127.0.0.1")
+      })
+      socket.bind(0, "127.0.0.1", () =>
+        resume(Effect.succeed({
+          port: socket.address().port,
+          close: () => socket.close()
+        })))
+    }),
+    ({ close }) => Effect.sync(close)
+  )
+
+const asking = (flags: number, record: Uint8Array) => <A, E>(effect: Effect.Effect<A, E, Auth.Dns>) =>
+  Effect.flatMap(
+    server(flags, record),
+    ({ port }) =>
+      Effect.provide(effect, Auth.Dns.layerWith({ servers: [`127.0.0.1:${port}`], timeout: "2 seconds", tries: 1 }))
+  )
+
+describe("Dns.layerWith", () => {
+  // A pointer to the name of the question, TXT, IN, a minute, two strings.
+  const txt = Buffer.concat([
+    Buffer.from([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 8]),
+    Buffer.from("\x03one\x03two", "latin1")
+  ])
+
+  it.live("joins the strings of a TXT record", () =>
+    Effect.gen(function*() {
+      const { resolve } = yield* Auth.Dns
+      assert.deepStrictEqual(yield* resolve("example.org", "TXT"), ["onetwo"])
+    }).pipe(asking(0x8180, txt)))
+
+  it.live("tells why there is nothing", () =>
+    Effect.gen(function*() {
+      assert.strictEqual(yield* asking(0x8183, new Uint8Array())(reasonOf("example.org", "TXT")), "NotFound")
+      assert.strictEqual(yield* asking(0x8180, new Uint8Array())(reasonOf("example.org", "TXT")), "NoData")
+      assert.strictEqual(yield* asking(0x8182, new Uint8Array())(reasonOf("example.org", "TXT")), "Failed")
+      assert.strictEqual(yield* asking(0x8180, txt)(reasonOf(`${"a".repeat(64)}.example.org`, "TXT")), "BadName")
+    }))
+})
