@@ -6,15 +6,13 @@ import * as Verdict from "effect-milter/Verdict"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
-import { createHash } from "node:crypto"
 import * as Path from "node:path"
 import * as FilterServer from "./support/filterServer.ts"
 import * as Postfix from "./support/postfix.ts"
-import { realTime } from "./support/realTime.ts"
 import * as SmtpClient from "./support/smtpClient.ts"
+import * as Watching from "./support/watching.ts"
 
 const { crlf } = SmtpClient
 
@@ -45,11 +43,8 @@ const capabilities = [
 
 type Edit = (edit: Modification.EditorOf<typeof capabilities[number], never>) => Effect.Effect<unknown>
 
-/** One line an event, in the order of arrival. */
-type Events = Ref.Ref<ReadonlyArray<string>>
-
 class Fixture
-  extends Context.Service<Fixture, { readonly edit: Ref.Ref<Edit>; readonly events: Events }>()("test/Fixture")
+  extends Context.Service<Fixture, { readonly edit: Ref.Ref<Edit>; readonly events: Watching.Events }>()("test/Fixture")
 {}
 
 const nothing: Edit = () => Effect.void
@@ -59,56 +54,11 @@ const editing = (edit: Ref.Ref<Edit>) =>
     endOfMessage: (_, at) => Effect.flatMap(Ref.get(edit), (f) => Effect.as(f(at.edit), Verdict.continue))
   })
 
-/** Writes down all it sees; refuses the recipient `refused@test.example`. */
-const watching = (events: Events) => {
-  const note = (line: string) => Ref.update(events, (lines) => [...lines, line])
-  return Milter.make("watching", {
-    rejectedRecipients: true,
-    message: (mail) =>
-      Effect.andThen(
-        Effect.addFinalizer((exit) =>
-          note(`end of ${mail.sender.address}: ${
-            Option.match(Milter.outcome(exit), {
-              onNone: () => "given up",
-              onSome: ({ _tag }) => _tag
-            })
-          }`)
-        ),
-        Effect.sync(() => ({ hash: createHash("sha256"), length: 0 }))
-      )
-  }).on({
-    rcpt: ({ recipient }, { session }) =>
-      Effect.as(
-        note(`rcpt ${recipient.address} queue id ${session.macros.get("i") === undefined ? "unknown" : "known"}`),
-        recipient.localPart === "refused"
-          ? Verdict.reject({ code: "550", enhanced: "5.1.1", text: "no such user" })
-          : Verdict.continue
-      )
-  }, {
-    connect: ({ client }, { session }) => note(`connect ${client._tag} ${session.origin}`),
-    helo: ({ name }) => note(`helo ${name}`),
-    mail: ({ parameters, sender }) => note(`mail ${sender.address} ${parameters.raw.join(" ")}`.trimEnd()),
-    rejectedRecipient: ({ enhanced, recipient }) => note(`rejected ${recipient.address} ${enhanced}`),
-    header: ({ name, raw }) => note(`header ${name}:${raw}`),
-    body: ({ bytes }, { message }) =>
-      Effect.sync(() => {
-        message.hash.update(bytes)
-        message.length += bytes.length
-      }),
-    endOfMessage: (_, { envelope, message, session }) =>
-      note(
-        `body ${message.length} ${message.hash.digest("hex")} to ${
-          envelope.recipients.map(({ recipient }) => recipient.address).join(",")
-        }, queue id ${session.macros.get("i") === undefined ? "unknown" : "known"}`
-      )
-  })
-}
-
 const fixture = Layer.effectContext(Effect.gen(function*() {
   const edit = yield* Ref.make(nothing)
   const events = yield* Ref.make<ReadonlyArray<string>>([])
   const editor = FilterServer.forPostfix(yield* FilterServer.serve(editing(edit)))
-  const watcher = FilterServer.forPostfix(yield* FilterServer.serve(watching(events)))
+  const watcher = FilterServer.forPostfix(yield* FilterServer.serve(Watching.make(events)))
   const postfix = yield* Postfix.make<string>({
     milters: editor,
     nonSmtpdMilters: watcher,
@@ -119,13 +69,12 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
           smtpd_recipient_restrictions: "check_recipient_access inline:{unknown@test.example=reject}, permit_mynetworks"
         }
       },
+      remote: { milters: watcher, options: { local_header_rewrite_clients: "" } },
       both: { milters: `${editor},${watcher}` }
     }
   })
   return Context.make(Fixture, { edit, events }).pipe(Context.add(Postfix.Postfix, postfix))
 }))
-
-const sha256 = (bytes: string): string => createHash("sha256").update(bytes, "latin1").digest("hex")
 
 Postfix.describePostfix("filters with Postfix", () => {
   layer(fixture)((it) => {
@@ -224,6 +173,16 @@ Postfix.describePostfix("filters with Postfix", () => {
         assert.strictEqual((yield* edited((edit) => edit.changeSender(""))).sender, "")
       }))
 
+    it.effect("drops a message without recipients", () =>
+      Effect.gen(function*() {
+        const postfix = yield* Postfix.Postfix
+        yield* Ref.set((yield* Fixture).edit, (edit) => edit.deleteRecipient("bob@test.example"))
+        const client = yield* SmtpClient.connect(postfix.port)
+        const result = yield* client.sendMail({ from: "alice@example.org", to: "bob@test.example", message })
+        assert.strictEqual(result.message?.code, 250)
+        assert.deepStrictEqual(yield* postfix.awaitIdle(), [])
+      }))
+
     it.effect("puts a message on hold", () =>
       Effect.gen(function*() {
         const postfix = yield* Postfix.Postfix
@@ -251,32 +210,24 @@ Postfix.describePostfix("filters with Postfix", () => {
     /** Runs a session with the watching filter and gives its notes, once there are as many as expected. */
     const watched = Effect.fnUntraced(function*<E, R>(
       count: number,
-      session: (client: SmtpClient.SmtpClient) => Effect.Effect<unknown, E, R>
+      session: (client: SmtpClient.SmtpClient) => Effect.Effect<unknown, E, R>,
+      listener = "watched"
     ) {
       const postfix = yield* Postfix.Postfix
       const { events } = yield* Fixture
       yield* Ref.set(events, [])
-      const client = yield* SmtpClient.connect(postfix.portOf("watched"))
+      const client = yield* SmtpClient.connect(postfix.portOf(listener))
       yield* session(client)
       yield* client.close
       yield* postfix.awaitIdle()
       yield* postfix.clear
-      return yield* notes(count)
+      return yield* Watching.notes(events, count)
     }, Effect.scoped)
-
-    // The MTA's last commands come after its client has gone.
-    const notes = Effect.fnUntraced(function*(count: number) {
-      const { events } = yield* Fixture
-      for (let turn = 0; turn < 200 && (yield* Ref.get(events)).length < count; turn++) {
-        yield* realTime(Effect.sleep(10))
-      }
-      return yield* Ref.get(events)
-    })
 
     const small = crlf("Subject: hi\n\nbody\n")
     // Postfix completes what a message lacks.
     const isAdded = (line: string) => /^header (From|Date|Message-Id|To):/.test(line)
-    const ended = (to: string) => `body 6 ${sha256("body\r\n")} to ${to}, queue id known`
+    const ended = (to: string) => `body 6 ${Watching.sha256("body\r\n")} to ${to}, queue id known`
 
     it.effect("keeps two messages and a RSET between them apart", () =>
       Effect.gen(function*() {
@@ -350,8 +301,38 @@ Postfix.describePostfix("filters with Postfix", () => {
         )
         assert.include(
           lines,
-          `body ${42_000 * large.length} ${sha256(large.repeat(42_000))} to bob@test.example, queue id known`
+          `body ${42_000 * large.length} ${Watching.sha256(large.repeat(42_000))} to bob@test.example, queue id known`
         )
+      }))
+
+    it.effect("completes only messages from its own host", () =>
+      Effect.gen(function*() {
+        const headers = Effect.fnUntraced(function*(count: number, listener: string) {
+          const mail = { from: "a@example.org", to: "bob@test.example", message: small }
+          return (yield* watched(count, (client) => client.sendMail(mail), listener)).filter((line) =>
+            line.startsWith("header")
+          ).map((line) => line.slice(0, line.indexOf(":")))
+        })
+        assert.deepStrictEqual(yield* headers(9, "watched"), [
+          "header Subject",
+          "header Message-Id",
+          "header Date",
+          "header From"
+        ])
+        assert.deepStrictEqual(yield* headers(6, "remote"), ["header Subject"])
+      }))
+
+    it.effect("takes a bare LF for a line end, as Postfix does unless told otherwise", () =>
+      Effect.gen(function*() {
+        const lines = yield* watched(9, (client) =>
+          Effect.gen(function*() {
+            for (const line of ["EHLO x", "MAIL FROM:<a@example.org>", "RCPT TO:<bob@test.example>", "DATA"]) {
+              yield* client.command(line)
+            }
+            yield* client.raw("Subject: bare\r\n\r\nLF\nhere\r\n.\r\n")
+            assert.strictEqual((yield* client.read).code, 250)
+          }))
+        assert.include(lines, `body 10 ${Watching.sha256("LF\r\nhere\r\n")} to bob@test.example, queue id known`)
       }))
 
     it.effect("answers a pipelining client", () =>
@@ -389,7 +370,7 @@ Postfix.describePostfix("filters with Postfix", () => {
         yield* postfix.submitLocal("From: root@test.example\nTo: bob@test.example\nSubject: local\n\nbody\n")
         const [mail] = yield* postfix.takeDelivered(1)
         assert.deepStrictEqual(mail?.recipients, ["bob@test.example"])
-        const lines = yield* notes(8)
+        const lines = yield* Watching.notes(events, 8)
         assert.strictEqual(lines[0], "connect IPv4 local")
         assert.include(lines, "rcpt bob@test.example queue id known")
         assert.include(lines, ended("bob@test.example"))

@@ -1,6 +1,7 @@
 /**
  * What an SMTP client and a filter see of each verdict at each stage with Postfix: one SMTP session, the same for all rows
- * of the table, and its outcome. Recorded with Postfix 3.7.11, row by row.
+ * of the table, and its outcome. Recorded with Postfix 3.7.11, row by row. What Sendmail makes of the same session is in
+ * sendmailExpectations.ts.
  *
  * The rows say nothing about how a filter is written: take `stage` and `verdict`, build a filter that gives this verdict
  * there (only for `recipient`, if it is set) and continues everywhere else, run {@link runSession}, and compare.
@@ -43,7 +44,7 @@ const commands: Readonly<Record<Exclude<Step, "greeting" | "message" | "secondMe
   quit: "QUIT"
 }
 
-/** Five header fields and one line; the filter gets no more fields, since Postfix has none to add. */
+/** Five header fields and one line; the filter gets no more fields, since the MTA has none to add. */
 export const smallMessage = crlf(`From: Alice <alice@example.org>
 To: bob@test.example
 Subject: plain
@@ -117,7 +118,7 @@ export const summarize = (
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-type Replies = Partial<Record<Step, Expected>>
+export type Replies = Partial<Record<Step, Expected>>
 
 const unhindered: Readonly<Record<Step, Expected>> = {
   greeting: 220,
@@ -135,13 +136,13 @@ const unhindered: Readonly<Record<Step, Expected>> = {
   quit: 221
 }
 
-const firstMail = { sender: "alice@example.org", recipients: ["bob@test.example", "carol@test.example"] }
-const secondMail = { sender: "dave@example.org", recipients: ["erin@test.example"] }
+export const firstMail = { sender: "alice@example.org", recipients: ["bob@test.example", "carol@test.example"] }
+export const secondMail = { sender: "dave@example.org", recipients: ["erin@test.example"] }
 
 /** What differs from an unhindered session; undefined takes a step out. */
-type Changes = Readonly<{ [S in Step]?: Expected | undefined }>
+export type Changes = Readonly<{ [S in Step]?: Expected | undefined }>
 
-const changed = (changes: Changes): Replies => {
+export const changedFrom = (unhindered: Replies) => (changes: Changes): Replies => {
   const replies: Replies = {}
   for (const step of steps) {
     const reply = step in changes ? changes[step] : unhindered[step]
@@ -150,8 +151,10 @@ const changed = (changes: Changes): Replies => {
   return replies
 }
 
+const changed = changedFrom(unhindered)
+
 /** The connection ends after this step: the next one finds it closed. */
-const closedAfter = (last: Step, replies: Replies): Replies => {
+export const closedAfter = (last: Step, replies: Replies): Replies => {
   const shortened: Replies = {}
   for (const step of steps.slice(0, steps.indexOf(last) + 1)) {
     const reply = replies[step]
@@ -178,11 +181,11 @@ const withoutMail: Changes = {
   secondMessage: undefined
 }
 
-type Stage = keyof Verdict.ByStage
-type MessageStage = Exclude<Stage, "connect" | "helo" | "unknown">
+export type Stage = keyof Verdict.ByStage
+export type MessageStage = Exclude<Stage, "connect" | "helo" | "unknown">
 
 /** The commands up to and including a stage's, of the first message with its two recipients and of the second. */
-const upTo: Readonly<Record<MessageStage, readonly [first: string, second: string]>> = {
+export const upTo: Readonly<Record<MessageStage, readonly [first: string, second: string]>> = {
   mail: ["M", "M"],
   rcpt: ["MR", "MR"],
   data: ["MRRT", "MRT"],
@@ -195,14 +198,14 @@ const upTo: Readonly<Record<MessageStage, readonly [first: string, second: strin
 const allCommands = "CHMRRTLLLLLNBEAUMRTLLLLLNBEAAQ"
 
 /** A verdict that refuses: `text` is what the client reads, `closes` whether the session ends with it. */
-interface Refusal {
+export interface Refusal {
   readonly name: string
   readonly verdict: Verdict.Basic
   readonly text: string
   readonly closes: boolean
 }
 
-const refusals: ReadonlyArray<Refusal> = [
+export const refusals: ReadonlyArray<Refusal> = [
   { name: "reject", verdict: Verdict.reject(), text: "550 5.7.1 Command rejected", closes: false },
   {
     name: "tempFail",
@@ -242,7 +245,7 @@ const refusals: ReadonlyArray<Refusal> = [
   }
 ]
 
-interface Outcome {
+export interface Outcome {
   readonly replies: Replies
   readonly delivered?: Expectation["delivered"]
   readonly commands: string
@@ -250,7 +253,7 @@ interface Outcome {
   readonly message?: string
 }
 
-const row = <S extends Stage>(
+export const row = <S extends Stage>(
   stage: S,
   name: string,
   verdict: Verdict.ByStage[S],
@@ -362,8 +365,8 @@ const recipientRefused = ({ closes, name, text, verdict }: Refusal): ReadonlyArr
   })
 ]
 
-const connectionStages = ["connect", "helo"] as const
-const messageStages = ["mail", "rcpt", "data", "header", "endOfHeaders", "body", "endOfMessage"] as const
+export const connectionStages = ["connect", "helo"] as const
+export const messageStages = ["mail", "rcpt", "data", "header", "endOfHeaders", "body", "endOfMessage"] as const
 
 const passed: Outcome = { replies: changed({}), delivered: [firstMail, secondMail], commands: allCommands }
 

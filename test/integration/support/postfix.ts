@@ -13,27 +13,40 @@
  *
  * All waits are in real time, whatever the test's clock is.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
-import * as Net from "node:net"
-import * as Os from "node:os"
 import * as Path from "node:path"
 import { describeWith } from "../../support/prerequisite.ts"
-import { realTime } from "./realTime.ts"
+import {
+  attempt,
+  awaitSomeOf,
+  captureScript,
+  type Content,
+  type Delivered,
+  findProgram,
+  freePort,
+  hasIpv6Loopback,
+  isWanted,
+  type Mailbox,
+  makeDirectory,
+  makeMailbox,
+  MtaError,
+  parseContent,
+  poll,
+  processes,
+  run,
+  tail,
+  type TakeOptions
+} from "./mta.ts"
+
+export { type Content, type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 
 /** Set to keep the temporary directory, with queue and log, after the test. */
 const keepVariable = "EFFECT_MILTER_KEEP_POSTFIX"
-
-/** Postfix is not usable here, does not start, or did not do what was waited for; with the end of its log. */
-export class PostfixError extends Data.TaggedError("PostfixError")<{
-  readonly message: string
-}> {}
 
 /** Where the installed Postfix is, and the accounts it runs under. */
 export interface Installation {
@@ -76,27 +89,6 @@ export interface Options<Name extends string = string> {
   readonly masterCf?: string
 }
 
-/** A message's text, taken apart. Strings are one char per byte; line ends are LF, as in the queue. */
-export interface Content {
-  /** All of it: header, empty line, body. */
-  readonly raw: string
-  /** Name and value of each field from the top. Without the one space after the colon; folds are LF and white space. */
-  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
-  /** Each field as it stands, name and folds included, without the last line end. */
-  readonly fields: ReadonlyArray<string>
-  /** What follows the empty line. */
-  readonly body: string
-}
-
-/** A message that reached the end of the queue, with its envelope as it then was. */
-export interface Delivered extends Content {
-  readonly queueId: string
-  /** Without angle brackets; empty for the null sender. */
-  readonly sender: string
-  /** Without angle brackets, sorted: the queue manager has an order of its own. Twice in the envelope is twice here. */
-  readonly recipients: ReadonlyArray<string>
-}
-
 /**
  * A message in the hold queue. `records` is the envelope as postcat(1) prints it, for what `Delivered` cannot tell: DSN
  * parameters are `ret_flags` and `envelope_id`, and before each `recipient` its `notify_flags` and `dsn_orig_rcpt`.
@@ -105,18 +97,8 @@ export interface Held extends Delivered {
   readonly records: ReadonlyArray<readonly [name: string, value: string]>
 }
 
-/** How long to wait for messages, and which. */
-export interface TakeOptions {
-  /** Milliseconds; 10000 by default. */
-  readonly timeout?: number
-  /** Only this message. */
-  readonly queueId?: string | undefined
-  /** Only messages of which this is true. */
-  readonly where?: (message: Delivered) => boolean
-}
-
-/** A running Postfix. Everything fails with {@link PostfixError}. */
-export interface Instance<Name extends string = string> {
+/** A running Postfix. Everything fails with `MtaError`. */
+export interface Instance<Name extends string = string> extends Omit<Mailbox, "forget"> {
   /** Main port, on 127.0.0.1 and, if `ipv6`, on ::1. */
   readonly port: number
   /** The port of one of the further listeners. Throws for a name that was not given. */
@@ -130,38 +112,23 @@ export interface Instance<Name extends string = string> {
   readonly directory: string
 
   /** The mail log so far. */
-  readonly log: Effect.Effect<string, PostfixError>
+  readonly log: Effect.Effect<string, MtaError>
   /** Waits for a line that matches, and returns it. Lines are written asynchronously: never look just once. */
-  readonly awaitLog: (pattern: RegExp, timeout?: number) => Effect.Effect<string, PostfixError>
-
-  /** What has been delivered and not been taken, in order of arrival. */
-  readonly delivered: Effect.Effect<ReadonlyArray<Delivered>, PostfixError>
-  /** Waits until `count` are there, and returns all that are there. */
-  readonly awaitDelivered: (
-    count: number,
-    options?: TakeOptions
-  ) => Effect.Effect<ReadonlyArray<Delivered>, PostfixError>
-  /** Waits until `count` are there, returns the first `count` and forgets them. */
-  readonly takeDelivered: (
-    count: number,
-    options?: TakeOptions
-  ) => Effect.Effect<ReadonlyArray<Delivered>, PostfixError>
-  /** Waits for one message and forgets it. */
-  readonly takeOne: (options?: TakeOptions) => Effect.Effect<Delivered, PostfixError>
+  readonly awaitLog: (pattern: RegExp, timeout?: number) => Effect.Effect<string, MtaError>
 
   /** What is in the hold queue, in order of arrival. */
-  readonly held: Effect.Effect<ReadonlyArray<Held>, PostfixError>
+  readonly held: Effect.Effect<ReadonlyArray<Held>, MtaError>
   /** Waits until `count` are on hold, returns the first `count` and deletes them from the queue. */
-  readonly takeHeld: (count: number, options?: TakeOptions) => Effect.Effect<ReadonlyArray<Held>, PostfixError>
+  readonly takeHeld: (count: number, options?: TakeOptions) => Effect.Effect<ReadonlyArray<Held>, MtaError>
   /** Lets a held message go on to delivery. */
-  readonly release: (queueId: string) => Effect.Effect<void, PostfixError>
+  readonly release: (queueId: string) => Effect.Effect<void, MtaError>
 
   /** Whether nothing is on its way. Messages on hold do not count; one that a client is just sending does. */
-  readonly queueEmpty: Effect.Effect<boolean, PostfixError>
+  readonly queueEmpty: Effect.Effect<boolean, MtaError>
   /** Waits for that, then returns what was delivered: the way to find out that something was *not*. */
-  readonly awaitIdle: (timeout?: number) => Effect.Effect<ReadonlyArray<Delivered>, PostfixError>
+  readonly awaitIdle: (timeout?: number) => Effect.Effect<ReadonlyArray<Delivered>, MtaError>
   /** Forgets what was delivered, and deletes what is in any queue. */
-  readonly clear: Effect.Effect<void, PostfixError>
+  readonly clear: Effect.Effect<void, MtaError>
 
   /**
    * `sendmail ARGS` with the message (LF line ends) on its standard input. By default `sendmail -t -i`: recipients from
@@ -170,12 +137,12 @@ export interface Instance<Name extends string = string> {
   readonly submitLocal: (
     message: string | Uint8Array,
     args?: ReadonlyArray<string>
-  ) => Effect.Effect<void, PostfixError>
+  ) => Effect.Effect<void, MtaError>
   /**
    * Changes main.cf and has Postfix read it. The next SMTP session has the new settings; one that is open keeps the old
    * ones, and costs up to a second here, since old processes are waited for. A listener's own options are not touched.
    */
-  readonly reconfigure: (settings: Settings) => Effect.Effect<void, PostfixError>
+  readonly reconfigure: (settings: Settings) => Effect.Effect<void, MtaError>
 }
 
 /** {@link Instance} as a service, for `layer(Postfix.layer({...}))`. */
@@ -183,16 +150,6 @@ export class Postfix extends Context.Service<Postfix, Instance>()("effect-milter
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Prerequisites
-
-const searchPath = (): ReadonlyArray<string> => [
-  ...(process.env["PATH"] ?? "").split(":").filter((directory) => directory !== ""),
-  "/usr/local/sbin",
-  "/usr/sbin",
-  "/sbin"
-]
-
-const findProgram = (name: string): string | undefined =>
-  searchPath().map((directory) => Path.join(directory, name)).find((path) => Fs.existsSync(path))
 
 /** Why there can be no Postfix here, or undefined. */
 export const missingPrerequisite = (): string | undefined => {
@@ -207,142 +164,7 @@ export const describePostfix = (name: string, suite: () => void): void =>
   describeWith(missingPrerequisite(), name, suite)
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Time, files, processes
-
-/** Repeats `probe` until it gives something or the time is up; then undefined. */
-const poll = <A, E>(timeout: number, probe: Effect.Effect<A | undefined, E>): Effect.Effect<A | undefined, E> =>
-  realTime(Effect.gen(function*() {
-    const deadline = (yield* Clock.currentTimeMillis) + timeout
-    while (true) {
-      const found = yield* probe
-      if (found !== undefined) return found
-      if ((yield* Clock.currentTimeMillis) > deadline) return undefined
-      yield* Effect.sleep(5)
-    }
-  }))
-
-const attempt = <A>(what: string, body: () => A): Effect.Effect<A, PostfixError> =>
-  Effect.try({ try: body, catch: (cause) => new PostfixError({ message: `${what}: ${String(cause)}` }) })
-
-interface Output {
-  readonly stdout: Buffer
-  readonly stderr: string
-}
-
-/** Runs a program without a shell; a status other than 0 is a failure. */
-const run = (
-  program: string,
-  args: ReadonlyArray<string>,
-  options?: { readonly input?: string | Uint8Array; readonly environment?: Readonly<Record<string, string>> }
-): Effect.Effect<Output, PostfixError> =>
-  Effect.callback<Output, PostfixError>((resume) => {
-    const child = ChildProcess.spawn(program, args, {
-      env: { ...process.env, ...options?.environment },
-      stdio: ["pipe", "pipe", "pipe"]
-    })
-    const stdout: Array<Buffer> = []
-    const stderr: Array<Buffer> = []
-    const fail = (reason: string) =>
-      resume(Effect.fail(new PostfixError({ message: `${[program, ...args].join(" ")}: ${reason}` })))
-    child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk))
-    child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk))
-    child.on("error", (error) => fail(error.message))
-    child.on("close", (status, signal) => {
-      const complaint = Buffer.concat(stderr).toString("latin1")
-      if (status === 0) resume(Effect.succeed({ stdout: Buffer.concat(stdout), stderr: complaint }))
-      else fail(`status ${String(status ?? signal)} ${complaint.trim()}`)
-    })
-    // A program may end before it has read its input: that shows in its status, not here.
-    child.stdin.on("error", () => undefined)
-    child.stdin.end(typeof options?.input === "string" ? Buffer.from(options.input, "latin1") : options?.input)
-    return Effect.sync(() => child.kill("SIGKILL"))
-  })
-
-interface Process {
-  readonly pid: number
-  readonly name: string
-  readonly parent: number
-  readonly group: number
-}
-
-const readProcess = (pid: string): Process | undefined => {
-  let stat: string
-  try {
-    stat = Fs.readFileSync(`/proc/${pid}/stat`, "latin1")
-  } catch {
-    return undefined
-  }
-  // pid (name) state parent group ..., where the name may hold spaces and parentheses
-  const [state, parent, group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-  const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"))
-  return state === "Z" || state === "X"
-    ? undefined
-    : { pid: Number(pid), name, parent: Number(parent), group: Number(group) }
-}
-
-/** All processes that have not ended. */
-const processes = (): ReadonlyArray<Process> =>
-  Fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(readProcess).filter((found) => found !== undefined)
-
-/**
- * Ports that instances of this process have had. Postfix sets SO_REUSEPORT: two of them on one port would not notice, and
- * share the connections.
- */
-const usedPorts = new Set<number>()
-
-/** A port that nobody has now, on all of `hosts`, and that was not given out before. */
-const freePort = (hosts: ReadonlyArray<string>): Effect.Effect<number, PostfixError> => {
-  const listen = (host: string, port: number) =>
-    Effect.callback<number, PostfixError>((resume) => {
-      const server = Net.createServer()
-      server.once("error", (error) => resume(Effect.fail(new PostfixError({ message: error.message }))))
-      server.listen({ host, port, ipv6Only: true }, () => {
-        const address = server.address()
-        server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
-      })
-    })
-  return Effect.retry(
-    Effect.gen(function*() {
-      let port = 0
-      for (const host of hosts) port = yield* listen(host, port)
-      if (usedPorts.has(port)) return yield* new PostfixError({ message: `port ${port} was used before` })
-      usedPorts.add(port)
-      return port
-    }),
-    { times: 50 }
-  )
-}
-
-const hasIpv6Loopback = (): boolean =>
-  Object.values(Os.networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === "::1"))
-
-// ---------------------------------------------------------------------------------------------------------------------
 // Reading messages
-
-const parseContent = (raw: string): Content => {
-  const lines = raw.split("\n")
-  const fields: Array<string> = []
-  let index = 0
-  for (; index < lines.length; index++) {
-    const line = lines[index] ?? ""
-    if (line === "") break
-    if (/^[ \t]/.test(line) && fields.length > 0) fields[fields.length - 1] += `\n${line}`
-    else fields.push(line)
-  }
-  return {
-    raw,
-    fields,
-    headers: fields.map((field) => {
-      const colon = field.indexOf(":")
-      return [field.slice(0, colon), field.slice(colon + 1).replace(/^ /, "")]
-    }),
-    body: lines.slice(index + 1).join("\n")
-  }
-}
-
-/** The values of all fields of this name, in order. */
-export const headerValues = (message: Content, name: string): ReadonlyArray<string> =>
-  message.headers.filter(([each]) => each.toLowerCase() === name.toLowerCase()).map(([, value]) => value)
 
 /** The message without the Received field that Postfix put on top: what was sent, if nobody changed it. */
 export const withoutReceived = (message: Content): string => {
@@ -461,16 +283,6 @@ const masterCf = (directory: string, ipv6: boolean, ports: Ports, options: Optio
   ].join("\n")
 }
 
-/** Message first, envelope last and by rename: whoever sees the envelope sees all of it, and the whole message. */
-const captureScript = `# DIRECTORY QUEUE_ID SENDER RECIPIENT...
-umask 022
-base=$1/$2.$$
-shift 2
-cat > "$base.message" || exit 75
-printf '%s\\0' "$@" > "$base.partial" || exit 75
-mv "$base.partial" "$base.envelope" || exit 75
-`
-
 /** Files that Postfix reads are dated back: it waits for those younger than a second to cool down. */
 const writeConfiguration = (path: string, text: string): void => {
   const past = Date.now() / 1000 - 60
@@ -489,10 +301,10 @@ const writeMainCf = (directory: string, settings: ReadonlyMap<string, string>): 
 // Life
 
 /** What is installed here, or the reason why it cannot be used. */
-export const requirePostfix: Effect.Effect<Installation, PostfixError> = Effect.gen(function*() {
+export const requirePostfix: Effect.Effect<Installation, MtaError> = Effect.gen(function*() {
   const missing = missingPrerequisite()
   const postconf = findProgram("postconf")
-  if (missing !== undefined || postconf === undefined) return yield* new PostfixError({ message: missing ?? "" })
+  if (missing !== undefined || postconf === undefined) return yield* new MtaError({ message: missing ?? "" })
   const names = ["mail_version", "daemon_directory", "command_directory", "sendmail_path", "mail_owner", "setgid_group"]
   const { stdout } = yield* run(postconf, ["-dh", ...names])
   const [version, daemonDirectory, commandDirectory, sendmail, mailOwner, setgidGroup] = stdout.toString().split("\n")
@@ -500,21 +312,9 @@ export const requirePostfix: Effect.Effect<Installation, PostfixError> = Effect.
     version === undefined || daemonDirectory === undefined || commandDirectory === undefined ||
     sendmail === undefined || mailOwner === undefined || setgidGroup === undefined
   ) {
-    return yield* new PostfixError({ message: `${postconf} does not know ${names.join(", ")}` })
+    return yield* new MtaError({ message: `${postconf} does not know ${names.join(", ")}` })
   }
   return { version, daemonDirectory, commandDirectory, sendmail, mailOwner, setgidGroup }
-})
-
-/** A new directory that user postfix can get into; below a TMPDIR that is closed to others it never could. */
-const makeDirectory: Effect.Effect<string, PostfixError> = attempt("temporary directory", () => {
-  const open = (path: string): boolean =>
-    (Fs.statSync(path).mode & 0o001) !== 0 && (Path.dirname(path) === path || open(Path.dirname(path)))
-  const parent = [Fs.realpathSync(Os.tmpdir()), "/tmp", "/var/tmp"]
-    .find((path) => !/\s/.test(path) && Fs.existsSync(path) && open(path))
-  if (parent === undefined) throw new Error("none that other users can search, and without spaces in its path")
-  const directory = Fs.mkdtempSync(Path.join(parent, "effect-milter-postfix-"))
-  Fs.chmodSync(directory, 0o755)
-  return directory
 })
 
 const prepare = Effect.fnUntraced(function*(installation: Installation, directory: string) {
@@ -562,7 +362,7 @@ interface Master {
 }
 
 /** master(8) as a child process: it is reaped here, and its end is noticed at once. */
-const spawnMaster = (installation: Installation, directory: string): Effect.Effect<Master, PostfixError> =>
+const spawnMaster = (installation: Installation, directory: string): Effect.Effect<Master, MtaError> =>
   attempt("master", () => {
     const child = ChildProcess.spawn(
       Path.join(installation.daemonDirectory, "master"),
@@ -604,7 +404,7 @@ const readLog = (directory: string): string => {
   return Fs.existsSync(path) ? Fs.readFileSync(path, "latin1") : ""
 }
 
-const logTail = (directory: string): string => readLog(directory).split("\n").slice(-30).join("\n")
+const logTail = (directory: string): string => tail(readLog(directory))
 
 /** Starts it and waits until its ports are open, which is when master(8) says so. No connection is made to find out. */
 const start = Effect.fnUntraced(function*(installation: Installation, directory: string) {
@@ -630,7 +430,7 @@ const start = Effect.fnUntraced(function*(installation: Installation, directory:
       )
   )
   const reasons = [...logTail(directory).split("\n"), ...complaints.flat()].filter((line) => line !== "")
-  return yield* new PostfixError({
+  return yield* new MtaError({
     message: `Postfix does not start\n${reasons.length === 0 ? portTaken : reasons.join("\n")}`
   })
 })
@@ -639,7 +439,7 @@ const portTaken = "no reason given: is one of its ports in use?"
 
 const acquire = Effect.fnUntraced(function*(options: Options) {
   const installation = yield* requirePostfix
-  const directory = yield* makeDirectory
+  const directory = yield* makeDirectory("effect-milter-postfix-")
   const ipv6 = hasIpv6Loopback()
   const settings = mainCf(directory, ipv6, options)
   const startOnFreePorts = Effect.gen(function*() {
@@ -672,9 +472,6 @@ const removeDirectory = (directory: string): Effect.Effect<void> =>
 // ---------------------------------------------------------------------------------------------------------------------
 // Work
 
-const byArrival = (left: Delivered, right: Delivered): number =>
-  left.queueId < right.queueId ? -1 : left.queueId > right.queueId ? 1 : 0
-
 /** A line of `postqueue -j`, as far as it is of use. */
 interface QueueEntry {
   readonly queue_name: string
@@ -692,62 +489,14 @@ const makeInstance = <Name extends string>(
   const command = (name: string, args: ReadonlyArray<string>) =>
     run(Path.join(installation.commandDirectory, name), ["-c", etc, ...args])
 
-  /** Waits; an empty-handed end is a failure with the log. */
-  const awaitSome = Effect.fnUntraced(
-    function*<A>(what: string, timeout: number, probe: Effect.Effect<A | undefined, PostfixError>) {
-      const found = yield* poll(timeout, probe)
-      if (found !== undefined) return found
-      return yield* new PostfixError({ message: `${what}: not after ${timeout} ms\n${logTail(directory)}` })
-    }
-  )
+  const awaitSome = awaitSomeOf(() => readLog(directory))
 
   const log = attempt("log", () => readLog(directory))
 
-  // Deliveries are read once. The key is the file name without its suffix.
-  const seen = new Map<string, Delivered>()
-  const scan = attempt("delivered mail", () => {
-    for (const file of Fs.readdirSync(mail)) {
-      const key = file.slice(0, file.lastIndexOf("."))
-      if (!file.endsWith(".envelope") || seen.has(key)) continue
-      const [sender = "", ...recipients] = Fs.readFileSync(Path.join(mail, file), "latin1").split("\0").slice(0, -1)
-      const raw = Fs.readFileSync(Path.join(mail, `${key}.message`), "latin1")
-      seen.set(key, {
-        queueId: key.slice(0, key.indexOf(".")),
-        sender,
-        recipients: recipients.toSorted(),
-        ...parseContent(raw)
-      })
-    }
-    return Array.from(seen).toSorted(([, left], [, right]) => byArrival(left, right))
-  })
-  const delivered = Effect.map(scan, (found) => found.map(([, message]) => message))
-  const forget = (keys: ReadonlyArray<string>) =>
-    attempt("delivered mail", () => {
-      for (const key of keys) {
-        Fs.rmSync(Path.join(mail, `${key}.envelope`), { force: true })
-        Fs.rmSync(Path.join(mail, `${key}.message`), { force: true })
-        seen.delete(key)
-      }
-    })
+  // Long queue ids are in the order of time.
+  const mailbox = makeMailbox(mail, awaitSome, () => (queueId) => queueId)
 
-  const isWanted = (options: TakeOptions | undefined) => (message: Delivered): boolean =>
-    (options?.queueId === undefined || message.queueId === options.queueId) && (options?.where?.(message) ?? true)
-  const awaitMatching = (count: number, options: TakeOptions | undefined) =>
-    awaitSome(
-      `${count} delivered${options?.queueId === undefined ? "" : ` of ${options.queueId}`}`,
-      options?.timeout ?? 10_000,
-      Effect.map(scan, (all) => {
-        const found = all.filter(([, message]) => isWanted(options)(message))
-        return found.length >= count ? found : undefined
-      })
-    )
-  const takeDelivered = Effect.fnUntraced(function*(count: number, options?: TakeOptions) {
-    const found = (yield* awaitMatching(count, options)).slice(0, count)
-    yield* forget(found.map(([key]) => key))
-    return found.map(([, message]) => message)
-  })
-
-  const readHeld = Effect.fnUntraced(function*(entry: QueueEntry): Effect.fn.Return<Held, PostfixError> {
+  const readHeld = Effect.fnUntraced(function*(entry: QueueEntry): Effect.fn.Return<Held, MtaError> {
     const content = yield* command("postcat", ["-bh", "-q", entry.queue_id])
     const envelope = yield* command("postcat", ["-e", "-q", entry.queue_id])
     const records = envelope.stdout.toString("latin1").split("\n").flatMap((line) => {
@@ -768,7 +517,7 @@ const makeInstance = <Name extends string>(
     const entries = stdout.toString("utf8").split("\n").filter((line) => line !== "")
       .map((line) => JSON.parse(line) as QueueEntry)
     const messages = yield* Effect.forEach(entries.filter((entry) => entry.queue_name === "hold"), readHeld)
-    return messages.toSorted(byArrival)
+    return messages.toSorted((left, right) => left.queueId < right.queueId ? -1 : 1)
   })
 
   // In the direction in which messages move, so that none slips through between two looks.
@@ -811,11 +560,10 @@ const makeInstance = <Name extends string>(
         timeout,
         Effect.map(log, (text) => text.split("\n").find((line) => pattern.test(line)))
       ),
-    delivered,
-    awaitDelivered: (count, options) =>
-      Effect.map(awaitMatching(count, options), (found) => found.map(([, message]) => message)),
-    takeDelivered,
-    takeOne: (options) => Effect.map(takeDelivered(1, options), ([message]) => message as Delivered),
+    delivered: mailbox.delivered,
+    awaitDelivered: mailbox.awaitDelivered,
+    takeDelivered: mailbox.takeDelivered,
+    takeOne: mailbox.takeOne,
     held,
     takeHeld: Effect.fnUntraced(function*(count, options) {
       const found = yield* awaitSome(
@@ -835,11 +583,11 @@ const makeInstance = <Name extends string>(
     awaitIdle: (timeout = 10_000) =>
       Effect.andThen(
         awaitSome("empty queue", timeout, Effect.map(queueEmpty, (empty) => empty ? true : undefined)),
-        delivered
+        mailbox.delivered
       ),
     clear: Effect.gen(function*() {
       yield* command("postsuper", ["-d", "ALL"])
-      yield* forget((yield* scan).map(([key]) => key))
+      yield* mailbox.forget
     }),
     submitLocal: (message, args = ["-t", "-i"]) =>
       run(installation.sendmail, ["-C", etc, ...args], { input: message, environment: { MAIL_CONFIG: etc } }),
@@ -850,7 +598,7 @@ const makeInstance = <Name extends string>(
 /** Starts a Postfix that lives as long as the scope. */
 export const make = Effect.fnUntraced(function*<Name extends string = never>(
   options: Options<Name>
-): Effect.fn.Return<Instance<Name>, PostfixError, Scope.Scope> {
+): Effect.fn.Return<Instance<Name>, MtaError, Scope.Scope> {
   const running = yield* Effect.acquireRelease(
     acquire(options),
     ({ directory, master }) => Effect.andThen(stopMaster(master), removeDirectory(directory))
@@ -859,7 +607,7 @@ export const make = Effect.fnUntraced(function*<Name extends string = never>(
 })
 
 /** One Postfix for all tests of a suite. */
-export const layer = (options: Options): Layer.Layer<Postfix, PostfixError> => Layer.effect(Postfix, make(options))
+export const layer = (options: Options): Layer.Layer<Postfix, MtaError> => Layer.effect(Postfix, make(options))
 
 /** Prints the end of the mail log if the test fails: what Postfix thought of it is usually the explanation. */
 export const explained = <A, E, R>(

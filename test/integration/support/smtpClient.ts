@@ -55,7 +55,7 @@ export interface Mail {
  *
  * - `message`: the answer to the content, after the final dot
  * - `last`: the answer to the last step that was reached
- * - `queueId`: from Postfix's `queued as ...`, when the message was accepted
+ * - `queueId`: from Postfix's `queued as ...` or Sendmail's `... Message accepted`, when the message was
  */
 export interface MailResult {
   readonly mail: Reply
@@ -274,7 +274,9 @@ const makeConnection = (connection: Connection, timeout: number): SmtpConnection
         ...result,
         rcpt,
         accepted,
-        queueId: accepted ? /queued as (\w+)/.exec(result.message.text)?.[1] : undefined
+        queueId: accepted
+          ? /queued as (\w+)$|^250 2\.0\.0 (\w+) Message accepted/.exec(result.message.text)?.slice(1).join("")
+          : undefined
       }
     }
     const parameters = (text: string | undefined) => text === undefined ? "" : ` ${text}`

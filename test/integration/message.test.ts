@@ -1,0 +1,68 @@
+/** Messages edited as documents, as real MTAs deliver them: the cases that test/Message.test.ts has for imitated ones. */
+import { assert, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Ref from "effect/Ref"
+import type * as Scope from "effect/Scope"
+import * as table from "../support/documentCases.ts"
+import * as FilterServer from "./support/filterServer.ts"
+import type { Delivered, MtaError, TakeOptions } from "./support/mta.ts"
+import * as Postfix from "./support/postfix.ts"
+import * as Sendmail from "./support/sendmail.ts"
+import * as SmtpClient from "./support/smtpClient.ts"
+
+/** A running MTA, asking the editing filter. */
+interface Mta {
+  readonly port: number
+  readonly takeOne: (options?: TakeOptions) => Effect.Effect<Delivered, MtaError>
+}
+
+class Fixture extends Context.Service<Fixture, { readonly edit: Ref.Ref<table.Edit>; readonly mta: Mta }>()(
+  "test/Fixture"
+) {}
+
+const fixture = (start: (address: string) => Effect.Effect<Mta, MtaError, Scope.Scope>) =>
+  Layer.effect(
+    Fixture,
+    Effect.gen(function*() {
+      const edit = yield* Ref.make<table.Edit>(() => Effect.void)
+      const filter = table.editing((document) => Effect.flatMap(Ref.get(edit), (edit) => edit(document)))
+      return { edit, mta: yield* start(yield* FilterServer.serve(filter)) }
+    })
+  )
+
+const message = SmtpClient.crlf([...table.fields, "", table.body].join("\n"))
+
+const suite = (start: (address: string) => Effect.Effect<Mta, MtaError, Scope.Scope>) => () =>
+  layer(fixture(start))((it) => {
+    for (const { edit, name, ...expected } of [...table.cases, ...table.randomCases(12)]) {
+      it.effect(name, () =>
+        Effect.gen(function*() {
+          const { edit: current, mta } = yield* Fixture
+          yield* Ref.set(current, edit)
+          const client = yield* SmtpClient.connect(mta.port)
+          const { message: answer, queueId } = yield* client.sendMail({
+            from: table.sender,
+            to: table.recipients,
+            message
+          })
+          assert.strictEqual(answer?.code, 250)
+          const delivered = yield* mta.takeOne({ queueId })
+          assert.deepStrictEqual(
+            delivered.fields.filter((field) => !/^(?:Received|Return-Path):/.test(field)),
+            expected.fields ?? table.fields
+          )
+          assert.strictEqual(delivered.body, expected.body ?? table.body)
+          assert.strictEqual(delivered.sender, expected.sender ?? table.sender)
+          assert.sameMembers([...delivered.recipients], [...expected.recipients ?? table.recipients])
+        }).pipe(Effect.scoped))
+    }
+  })
+
+Postfix.describePostfix(
+  "documents with Postfix",
+  suite((address) => Postfix.make({ milters: FilterServer.forPostfix(address) }))
+)
+
+Sendmail.describeSendmail("documents with Sendmail", suite((address) => Sendmail.make({ filters: [{ address }] })))

@@ -1,0 +1,330 @@
+/**
+ * What the harnesses of both MTAs have in common: processes, ports, directories, and reading back what was delivered.
+ *
+ * All waits are in real time, whatever the test's clock is.
+ */
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import * as Os from "node:os"
+import * as Path from "node:path"
+import { realTime } from "./realTime.ts"
+
+/** An MTA is not usable here, does not start, or did not do what was waited for; with the end of its log. */
+export class MtaError extends Data.TaggedError("MtaError")<{
+  readonly message: string
+}> {}
+
+/** A message's text, taken apart. Strings are one char per byte; line ends are LF, as in the queue. */
+export interface Content {
+  /** All of it: header, empty line, body. */
+  readonly raw: string
+  /** Name and value of each field from the top. Without the one space after the colon; folds are LF and white space. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>
+  /** Each field as it stands, name and folds included, without the last line end. */
+  readonly fields: ReadonlyArray<string>
+  /** What follows the empty line. */
+  readonly body: string
+}
+
+/** A message that reached the end of the queue, with its envelope as it then was. */
+export interface Delivered extends Content {
+  readonly queueId: string
+  /** Without angle brackets; empty for the null sender. */
+  readonly sender: string
+  /** Without angle brackets, sorted: the queue manager has an order of its own. Twice in the envelope is twice here. */
+  readonly recipients: ReadonlyArray<string>
+}
+
+/** How long to wait for messages, and which. */
+export interface TakeOptions {
+  /** Milliseconds; 10000 by default. */
+  readonly timeout?: number
+  /** Only this message. */
+  readonly queueId?: string | undefined
+  /** Only messages of which this is true. */
+  readonly where?: (message: Delivered) => boolean
+}
+
+const searchPath = (): ReadonlyArray<string> => [
+  ...(process.env["PATH"] ?? "").split(":").filter((directory) => directory !== ""),
+  "/usr/local/sbin",
+  "/usr/sbin",
+  "/sbin"
+]
+
+export const findProgram = (name: string): string | undefined =>
+  searchPath().map((directory) => Path.join(directory, name)).find((path) => Fs.existsSync(path))
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Time, files, processes
+
+/** Repeats `probe` until it gives something or the time is up; then undefined. */
+export const poll = <A, E>(timeout: number, probe: Effect.Effect<A | undefined, E>): Effect.Effect<A | undefined, E> =>
+  realTime(Effect.gen(function*() {
+    const deadline = (yield* Clock.currentTimeMillis) + timeout
+    while (true) {
+      const found = yield* probe
+      if (found !== undefined) return found
+      if ((yield* Clock.currentTimeMillis) > deadline) return undefined
+      yield* Effect.sleep(5)
+    }
+  }))
+
+export const attempt = <A>(what: string, body: () => A): Effect.Effect<A, MtaError> =>
+  Effect.try({ try: body, catch: (cause) => new MtaError({ message: `${what}: ${String(cause)}` }) })
+
+interface Output {
+  readonly stdout: Buffer
+  readonly stderr: string
+}
+
+/** Runs a program without a shell; a status other than 0 is a failure. */
+export const run = (
+  program: string,
+  args: ReadonlyArray<string>,
+  options?: { readonly input?: string | Uint8Array; readonly environment?: Readonly<Record<string, string>> }
+): Effect.Effect<Output, MtaError> =>
+  Effect.callback<Output, MtaError>((resume) => {
+    const child = ChildProcess.spawn(program, args, {
+      env: { ...process.env, ...options?.environment },
+      stdio: ["pipe", "pipe", "pipe"]
+    })
+    const stdout: Array<Buffer> = []
+    const stderr: Array<Buffer> = []
+    const fail = (reason: string) =>
+      resume(Effect.fail(new MtaError({ message: `${[program, ...args].join(" ")}: ${reason}` })))
+    child.stdout.on("data", (chunk: Buffer) => stdout.push(chunk))
+    child.stderr.on("data", (chunk: Buffer) => stderr.push(chunk))
+    child.on("error", (error) => fail(error.message))
+    child.on("close", (status, signal) => {
+      const complaint = Buffer.concat(stderr).toString("latin1")
+      if (status === 0) resume(Effect.succeed({ stdout: Buffer.concat(stdout), stderr: complaint }))
+      else fail(`status ${String(status ?? signal)} ${complaint.trim()}`)
+    })
+    // A program may end before it has read its input: that shows in its status, not here.
+    child.stdin.on("error", () => undefined)
+    child.stdin.end(typeof options?.input === "string" ? Buffer.from(options.input, "latin1") : options?.input)
+    return Effect.sync(() => child.kill("SIGKILL"))
+  })
+
+interface Process {
+  readonly pid: number
+  readonly name: string
+  readonly parent: number
+  readonly group: number
+}
+
+const readProcess = (pid: string): Process | undefined => {
+  let stat: string
+  try {
+    stat = Fs.readFileSync(`/proc/${pid}/stat`, "latin1")
+  } catch {
+    return undefined
+  }
+  // pid (name) state parent group ..., where the name may hold spaces and parentheses
+  const [state, parent, group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"))
+  return state === "Z" || state === "X"
+    ? undefined
+    : { pid: Number(pid), name, parent: Number(parent), group: Number(group) }
+}
+
+/** All processes that have not ended. */
+export const processes = (): ReadonlyArray<Process> =>
+  Fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(readProcess).filter((found) => found !== undefined)
+
+/**
+ * Ports that MTAs of this process have had. Postfix sets SO_REUSEPORT: two of them on one port would not notice, and
+ * share the connections.
+ */
+const usedPorts = new Set<number>()
+
+/** A port that nobody has now, on all of `hosts`, and that was not given out before. */
+export const freePort = (hosts: ReadonlyArray<string>): Effect.Effect<number, MtaError> => {
+  const listen = (host: string, port: number) =>
+    Effect.callback<number, MtaError>((resume) => {
+      const server = Net.createServer()
+      server.once("error", (error) => resume(Effect.fail(new MtaError({ message: error.message }))))
+      server.listen({ host, port, ipv6Only: true }, () => {
+        const address = server.address()
+        server.close(() => resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0)))
+      })
+    })
+  return Effect.retry(
+    Effect.gen(function*() {
+      let port = 0
+      for (const host of hosts) port = yield* listen(host, port)
+      if (usedPorts.has(port)) return yield* new MtaError({ message: `port ${port} was used before` })
+      usedPorts.add(port)
+      return port
+    }),
+    { times: 50 }
+  )
+}
+
+export const hasIpv6Loopback = (): boolean =>
+  Object.values(Os.networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === "::1"))
+
+/** A new directory that every user can get into, as user postfix must; below a TMPDIR that is closed to others it never could. */
+export const makeDirectory = (prefix: string): Effect.Effect<string, MtaError> =>
+  attempt("temporary directory", () => {
+    const open = (path: string): boolean =>
+      (Fs.statSync(path).mode & 0o001) !== 0 && (Path.dirname(path) === path || open(Path.dirname(path)))
+    const parent = [Fs.realpathSync(Os.tmpdir()), "/tmp", "/var/tmp"]
+      .find((path) => !/\s/.test(path) && Fs.existsSync(path) && open(path))
+    if (parent === undefined) throw new Error("none that other users can search, and without spaces in its path")
+    const directory = Fs.mkdtempSync(Path.join(parent, prefix))
+    Fs.chmodSync(directory, 0o755)
+    return directory
+  })
+
+/** A place for UNIX sockets, removed with the scope. */
+export const socketDirectory: Effect.Effect<string, MtaError, Scope.Scope> = Effect.acquireRelease(
+  makeDirectory("effect-milter-sockets-"),
+  (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true }))
+)
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Reading messages
+
+export const parseContent = (raw: string): Content => {
+  const lines = raw.split("\n")
+  const fields: Array<string> = []
+  let index = 0
+  for (; index < lines.length; index++) {
+    const line = lines[index] ?? ""
+    if (line === "") break
+    if (/^[ \t]/.test(line) && fields.length > 0) fields[fields.length - 1] += `\n${line}`
+    else fields.push(line)
+  }
+  return {
+    raw,
+    fields,
+    headers: fields.map((field) => {
+      const colon = field.indexOf(":")
+      return [field.slice(0, colon), field.slice(colon + 1).replace(/^ /, "")]
+    }),
+    body: lines.slice(index + 1).join("\n")
+  }
+}
+
+/** The values of all fields of this name, in order. */
+export const headerValues = (message: Content, name: string): ReadonlyArray<string> =>
+  message.headers.filter(([each]) => each.toLowerCase() === name.toLowerCase()).map(([, value]) => value)
+
+/** Message first, envelope last and by rename: whoever sees the envelope sees all of it, and the whole message. */
+export const captureScript = `# DIRECTORY QUEUE_ID SENDER RECIPIENT...
+umask 022
+base=$1/$2.$$
+shift 2
+cat > "$base.message" || exit 75
+printf '%s\\0' "$@" > "$base.partial" || exit 75
+mv "$base.partial" "$base.envelope" || exit 75
+`
+
+/** What an MTA has delivered, as {@link captureScript} wrote it. */
+export interface Mailbox {
+  /** What has been delivered and not been taken, in order of arrival. */
+  readonly delivered: Effect.Effect<ReadonlyArray<Delivered>, MtaError>
+  /** Waits until `count` are there, and returns all that are there. */
+  readonly awaitDelivered: (
+    count: number,
+    options?: TakeOptions
+  ) => Effect.Effect<ReadonlyArray<Delivered>, MtaError>
+  /** Waits until `count` are there, returns the first `count` and forgets them. */
+  readonly takeDelivered: (
+    count: number,
+    options?: TakeOptions
+  ) => Effect.Effect<ReadonlyArray<Delivered>, MtaError>
+  /** Waits for one message and forgets it. */
+  readonly takeOne: (options?: TakeOptions) => Effect.Effect<Delivered, MtaError>
+  /** Forgets all that was delivered. */
+  readonly forget: Effect.Effect<void, MtaError>
+}
+
+/** Waits for something; an empty-handed end is a failure with the end of the MTA's log. */
+export type AwaitSome = <A>(
+  what: string,
+  timeout: number,
+  probe: Effect.Effect<A | undefined, MtaError>
+) => Effect.Effect<A, MtaError>
+
+/** {@link AwaitSome} for an MTA whose log this is. */
+export const awaitSomeOf = (log: () => string): AwaitSome =>
+  Effect.fnUntraced(function*(what, timeout, probe) {
+    const found = yield* poll(timeout, probe)
+    if (found !== undefined) return found
+    return yield* new MtaError({ message: `${what}: not after ${timeout} ms\n${tail(log())}` })
+  })
+
+/** The end of a log. */
+export const tail = (log: string): string => log.split("\n").slice(-30).join("\n")
+
+export const isWanted = (options: TakeOptions | undefined) => (message: Delivered): boolean =>
+  (options?.queueId === undefined || message.queueId === options.queueId) && (options?.where?.(message) ?? true)
+
+/** The mailbox in a directory; `order` gives what to sort queue ids by, looked up once for all messages that are there. */
+export const makeMailbox = (
+  directory: string,
+  awaitSome: AwaitSome,
+  order: () => (queueId: string) => number | string
+): Mailbox => {
+  // Deliveries are read once. The key is the file name without its suffix.
+  const seen = new Map<string, Delivered>()
+  const scan = attempt("delivered mail", () => {
+    for (const file of Fs.readdirSync(directory)) {
+      const key = file.slice(0, file.lastIndexOf("."))
+      if (!file.endsWith(".envelope") || seen.has(key)) continue
+      const [sender = "", ...recipients] = Fs.readFileSync(Path.join(directory, file), "latin1").split("\0").slice(
+        0,
+        -1
+      )
+      const raw = Fs.readFileSync(Path.join(directory, `${key}.message`), "latin1")
+      seen.set(key, {
+        queueId: key.slice(0, key.indexOf(".")),
+        sender,
+        recipients: recipients.toSorted(),
+        ...parseContent(raw)
+      })
+    }
+    const placeOf = order()
+    return Array.from(seen, ([key, message]) => ({ key, message, place: placeOf(message.queueId) })).toSorted(
+      (left, right) => left.place < right.place ? -1 : left.place > right.place ? 1 : 0
+    )
+  })
+  const forget = (keys: ReadonlyArray<string>) =>
+    attempt("delivered mail", () => {
+      for (const key of keys) {
+        Fs.rmSync(Path.join(directory, `${key}.envelope`), { force: true })
+        Fs.rmSync(Path.join(directory, `${key}.message`), { force: true })
+        seen.delete(key)
+      }
+    })
+  const awaitMatching = (count: number, options: TakeOptions | undefined) =>
+    awaitSome(
+      `${count} delivered${options?.queueId === undefined ? "" : ` of ${options.queueId}`}`,
+      options?.timeout ?? 10_000,
+      Effect.map(scan, (all) => {
+        const found = all.filter(({ message }) => isWanted(options)(message))
+        return found.length >= count ? found : undefined
+      })
+    )
+  const takeDelivered = Effect.fnUntraced(function*(count: number, options?: TakeOptions) {
+    const found = (yield* awaitMatching(count, options)).slice(0, count)
+    yield* forget(found.map(({ key }) => key))
+    return found.map(({ message }) => message)
+  })
+  return {
+    delivered: Effect.map(scan, (found) => found.map(({ message }) => message)),
+    awaitDelivered: (count, options) =>
+      Effect.map(awaitMatching(count, options), (found) => found.map(({ message }) => message)),
+    takeDelivered,
+    takeOne: (options) => Effect.map(takeDelivered(1, options), ([message]) => message as Delivered),
+    forget: Effect.flatMap(scan, (found) => forget(found.map(({ key }) => key)))
+  }
+}
