@@ -95,7 +95,7 @@ Postfix.describePostfix("a sequence with Postfix", () => {
           assert.deepStrictEqual(mails[1], mails[0])
           return mails[0]!
         }, Effect.scoped)
-        checked(yield* send(postfix.port), yield* send((postfix as Postfix.Instance<string>).portOf("separate")))
+        checked(yield* send(postfix.port), yield* send(postfix.portOf("separate")))
       }))
   })
 })

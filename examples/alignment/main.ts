@@ -1,0 +1,31 @@
+import * as ClientAddress from "effect-milter/ClientAddress"
+import * as MilterServer from "effect-milter/MilterServer"
+import * as Flag from "effect/cli/Flag"
+import * as Result from "effect/Result"
+import * as command from "../support/command.ts"
+import { alignment } from "./filter.ts"
+
+command.run({
+  name: "alignment",
+  description: "Refuses mail whose author in From is not of the envelope sender's domain",
+  options: {
+    alignment: Flag.Literals("alignment", ["strict", "relaxed"]).pipe(
+      Flag.withDefault("relaxed"),
+      Flag.withDescription("strict: the same domain; relaxed: of the same organization (relaxed)")
+    ),
+    only: Flag.Literals("only", ["all", "authenticated"]).pipe(
+      Flag.withDefault("all"),
+      Flag.withDescription("Whose mail is checked: that of all clients, or of those who have authenticated (all)")
+    ),
+    networks: Flag.String("networks").pipe(
+      Flag.withDefault(""),
+      Flag.filterMap(
+        (list) => Result.getSuccess(ClientAddress.network(list.split(/[\s,]+/).filter((cidr) => cidr !== ""))),
+        () => "networks such as 192.0.2.0/24,2001:db8::/32"
+      ),
+      Flag.withMetavar("CIDR,CIDR"),
+      Flag.withDescription("With --only authenticated: clients whose mail is checked as well, such as 10.0.0.0/8")
+    )
+  },
+  serve: ({ alignment: mode, networks, only }) => MilterServer.layerConfig(alignment({ mode, networks, only }))
+})

@@ -1,0 +1,161 @@
+/** The commands of the examples, as processes: what they say when something is wrong, and their exit codes. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
+import type * as Net from "node:net"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import * as Listeners from "../support/listeners.ts"
+import { notRoot } from "../support/prerequisite.ts"
+
+const main = fileURLToPath(new URL("../../examples/run.ts", import.meta.url))
+
+interface Ran {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+const inherited = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !name.startsWith("MILTER_") && name !== "FORCE_COLOR")
+)
+
+interface Options {
+  readonly env?: { readonly [name: string]: string }
+  readonly user?: number
+}
+
+/** Runs it until it ends, or says that it listens. */
+const run = (args: string, { env, user }: Options = {}) =>
+  Effect.callback<Ran>((resume) => {
+    const child = ChildProcess.spawn(
+      process.execPath,
+      ["-C", "effect-milter-source", main, ...args.split(" ").filter((arg) => arg !== "")],
+      {
+        env: { ...inherited, NO_COLOR: "1", ...env },
+        stdio: ["ignore", "pipe", "pipe"],
+        ...(user === undefined ? {} : { uid: user, gid: user })
+      }
+    )
+    let stdout = ""
+    let stderr = ""
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text
+    })
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text
+      if (stderr.includes("listens on") && !child.killed) child.kill("SIGTERM")
+    })
+    child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
+    return Effect.sync(() => void child.kill("SIGKILL"))
+  })
+
+/** One line on standard error and nowhere else, and an exit code that says that it could not run. */
+const complains = ({ code, stderr, stdout }: Ran, name: string, line: RegExp): void => {
+  assert.match(stderr, new RegExp(`^${name}: [^\\n]*\\n$`))
+  assert.match(stderr, line)
+  assert.strictEqual(stdout, "")
+  assert.strictEqual(code, 1)
+}
+
+describe("the command of an example", { timeout: 180_000 }, () => {
+  it.live("tells its flags, its version, and which examples there are", () =>
+    Effect.gen(function*() {
+      const [help, version, none, wrong] = yield* Effect.all([
+        run("append_header_ip --help"),
+        run("append_header_ip --version"),
+        run(""),
+        run("bogus --port 1")
+      ], { concurrency: 2 })
+      for (const flag of ["headername", "listen", "host", "port", "mode", "group", "log-level"]) {
+        assert.match(help.stdout, new RegExp(`^ +--${flag} `, "m"))
+      }
+      assert.strictEqual(help.code, 0)
+      assert.match(version.stdout, /^append_header_ip v\d+\.\d+\.\d+\n$/)
+      for (const { code, stderr } of [none, wrong]) {
+        assert.match(stderr, /^[^\n]*NAME of [^\n]*\bappend_header_ip, [^\n]*\bjson_log\b[^\n]*\n$/)
+        assert.strictEqual(code, 1)
+      }
+      assert.include(wrong.stderr, "\"bogus\"")
+    }))
+
+  const wrong: ReadonlyArray<readonly [args: string, line: RegExp, env?: { readonly [name: string]: string }]> = [
+    ["append_header_ip --bogus", /Unrecognized flag: --bogus/],
+    ["append_header_ip 9000", /Unexpected positional argument: "9000"/],
+    ["append_header_ip --port", /--port\. Expected: PORT/],
+    ["append_header_ip --port 70000", /--port: "70000"\. Expected: a port from 0 to 65535/],
+    ["append_header_ip --host a@b", /--host: "a@b"/],
+    ["append_header_ip --listen 9000", /cannot listen on 9000: not an address/],
+    ["append_header_ip --listen inet:9000 --port 9000", /either --listen .*MILTER_LISTEN.* or --host and --port/],
+    ["append_header_ip --mode 999", /--mode: "999"\. Expected: three octal digits/],
+    ["append_header_ip --log-level loud", /--log-level: "loud"\. Expected: debug, info, warning, error/],
+    ["append_header_ip --headername a:b", /--headername: "a:b"\. Expected: printable ASCII/],
+    ["append_header_ip", /MILTER_PORT: "x"/, { MILTER_PORT: "x" }],
+    ["append_header_ip", /MILTER_LOG_LEVEL: "loud"/, { MILTER_LOG_LEVEL: "loud" }],
+    ["append_header_ip", /MILTER_HEADERNAME: "a b"/, { MILTER_HEADERNAME: "a\nb" }],
+    ["append_header_ip", /either --listen/, { MILTER_LISTEN: "inet:0", MILTER_HOST: "::1" }],
+    ["change_body --port 0", /MILTER_MAX_CONNECTIONS/, { MILTER_MAX_CONNECTIONS: "many" }],
+    ["debug_log_all --port 0", /MILTER_COMMAND_TIMEOUT/, { MILTER_COMMAND_TIMEOUT: "soon" }],
+    ["alignment --alignment loose", /--alignment: .*strict.*relaxed/],
+    ["alignment", /MILTER_NETWORKS: "10\.0\.0\.0\/99"\. Expected: networks such as/, {
+      MILTER_NETWORKS: "10.0.0.0/99"
+    }],
+    ["instance_header --headername=", /--headername. Expected: printable ASCII/],
+    ["json_log --headers From,a:b", /--headers: .*names of header fields/],
+    ["json_log --port 0 --file /nonexistent/log", /cannot write to \/nonexistent\/log: ENOENT/]
+  ]
+  it.live("says in one line what is wrong with a flag or a variable", () =>
+    Effect.forEach(
+      wrong,
+      ([args, line, env = {}]) => Effect.map(run(args, { env }), (ran) => complains(ran, args.split(" ")[0]!, line)),
+      { concurrency: 2 }
+    ))
+
+  it.live("takes flags before variables, and variables before defaults", () =>
+    Effect.gen(function*() {
+      const [byFlag, byVariable, quiet] = yield* Effect.all([
+        run("append_header_ip --host 127.0.0.2 --port 0", { env: { MILTER_LISTEN: "inet:1" } }),
+        run("append_header_ip", { env: { MILTER_LISTEN: "", MILTER_HOST: "::1", MILTER_PORT: "0" } }),
+        run("json_log --log-level=ERROR --port 0 --file /nonexistent/log")
+      ], { concurrency: 2 })
+      assert.match(byFlag.stderr, /append_header_ip listens on inet:\d+@127\.0\.0\.2/)
+      assert.strictEqual(byFlag.code, 0)
+      assert.match(byVariable.stderr, /append_header_ip listens on inet6:\d+@\[::1\]/)
+      assert.strictEqual(byVariable.stdout, "")
+      // What ends it is no matter of its log.
+      complains(quiet, "json_log", /ENOENT/)
+    }))
+
+  it.live("says in one line that somebody listens there, or that it may not", () =>
+    Effect.gen(function*() {
+      const directory = yield* Listeners.directory
+      const socket = Path.join(directory, "used.sock")
+      const used = yield* Listeners.bare({ port: 0, host: "127.0.0.1" })
+      yield* Listeners.bare({ path: socket })
+      const { port } = used.address() as Net.AddressInfo
+      const locked = Path.join(directory, "locked")
+      Fs.mkdirSync(locked, { mode: 0o500 })
+      const [onPort, onSocket, forbidden] = yield* Effect.all([
+        run(`append_header_ip --port ${port}`),
+        run(`change_body --listen unix:${socket}`),
+        run(`debug_log_all --listen unix:${locked}/it.sock`, notRoot === undefined ? { user: 65534 } : {})
+      ], { concurrency: 2 })
+      complains(
+        onPort,
+        "append_header_ip",
+        new RegExp(`cannot listen on inet:${port}@127.0.0.1: somebody listens there`)
+      )
+      complains(onSocket, "change_body", /cannot listen on unix:.*: somebody listens there already/)
+      complains(forbidden, "debug_log_all", /cannot listen on unix:.*: permission denied/)
+    }))
+
+  it.live("serves on a UNIX socket with a mode", () =>
+    Effect.gen(function*() {
+      const socket = Path.join(yield* Listeners.directory, "it.sock")
+      const { code, stderr } = yield* run(`append_header_ip --listen unix:${socket} --mode 0600`)
+      assert.include(stderr, `listens on unix:${socket}`)
+      assert.strictEqual(code, 0)
+      assert.isFalse(Fs.existsSync(socket))
+    }))
+})

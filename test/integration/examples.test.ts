@@ -1,0 +1,317 @@
+/** The examples as processes, started by their commands, with a real Postfix: what the client reads, what is delivered. */
+import { assert, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import { type Child, spawn } from "../support/childProcess.ts"
+import * as Listeners from "../support/listeners.ts"
+import * as Postfix from "./support/postfix.ts"
+import { realTime } from "./support/realTime.ts"
+import * as SmtpClient from "./support/smtpClient.ts"
+
+const { crlf } = SmtpClient
+
+const run = fileURLToPath(new URL("../../examples/run.ts", import.meta.url))
+
+/** Starts an example on a free port, or as the flags say, and gives its address as Postfix writes it. */
+const example = Effect.fnUntraced(function*(
+  name: string,
+  flags: ReadonlyArray<string> = [],
+  env: { readonly [name: string]: string } = {}
+) {
+  const child = yield* spawn(process.execPath, ["-C", "effect-milter-source", run, name, ...flags], {
+    env: { MILTER_LISTEN: "inet:0", ...env }
+  })
+  const [, address] = yield* child.shows(new RegExp(`${name} listens on (\\S+)`))
+  return { child, milter: address!.replace(/^inet:(\d+)@(.*)$/, "inet:$2:$1") }
+}, realTime)
+
+class Examples extends Context.Service<Examples, {
+  readonly children: ReadonlyArray<Child>
+  readonly debug: Child
+  readonly log: string
+}>()("test/Examples") {}
+
+// Trusted clients get a From where there is none, and may tell whom they stand for.
+const anyClient = { local_header_rewrite_clients: "", smtpd_authorized_xclient_hosts: "127.0.0.1" }
+
+const fixture = Layer.effectContext(Effect.gen(function*() {
+  const directory = yield* Listeners.directory
+  const log = Path.join(directory, "messages.log")
+  const [address, body, debug, aligned, authenticated, instance, json] = yield* Effect.all([
+    example("append_header_ip"),
+    example("change_body", ["--listen", `unix:${directory}/body.sock`, "--mode", "666"], {
+      MILTER_NEWBODY: "This is new.\nAll of it."
+    }),
+    example("debug_log_all"),
+    example("alignment", ["--alignment=strict"]),
+    example("alignment", ["--only", "authenticated", "--networks", "192.0.2.0/24"]),
+    example("instance_header"),
+    example("json_log", ["--file", log, "--headers", "Subject"])
+  ], { concurrency: 2 })
+  const postfix = yield* Postfix.make<string>({
+    milters: address.milter,
+    mainCf: { smtpd_authorized_xclient_hosts: "127.0.0.1" },
+    listeners: {
+      body: { milters: body.milter },
+      debug: {
+        milters: debug.milter,
+        options: {
+          smtpd_recipient_restrictions: "check_recipient_access inline:{unknown@test.example=reject}, permit_mynetworks"
+        }
+      },
+      aligned: { milters: aligned.milter, options: anyClient },
+      authenticated: { milters: authenticated.milter, options: anyClient },
+      smtp: { milters: instance.milter },
+      submission: { milters: instance.milter, options: { milter_macro_daemon_name: "submission" } },
+      json: { milters: json.milter }
+    }
+  })
+  const children = [address, body, debug, aligned, authenticated, instance, json].map(({ child }) => child)
+  return Context.make(Examples, { children, debug: debug.child, log }).pipe(Context.add(Postfix.Postfix, postfix))
+}))
+
+const messageOf = (subject: string, more = "") =>
+  crlf(`From: Alice <alice@example.org>
+To: bob@test.example
+Subject: ${subject}
+Date: Mon, 01 Jan 2024 00:00:00 +0000
+Message-ID: <${subject}@example.org>
+${more}
+Hello, Bob.
+`)
+
+const from = "alice@example.org"
+const to = "bob@test.example"
+
+/** Says who the client stands for. */
+const standFor = (client: SmtpClient.SmtpClient, attributes: string) =>
+  Effect.gen(function*() {
+    yield* client.command("EHLO client.example.org")
+    assert.strictEqual((yield* client.command(`XCLIENT ${attributes}`)).code, 220)
+    yield* client.command("EHLO client.example.org")
+  })
+
+Postfix.describePostfix("examples with Postfix", () => {
+  layer(fixture)((it) => {
+    const connect = (name?: string) =>
+      Effect.gen(function*() {
+        const postfix = yield* Postfix.Postfix
+        return yield* SmtpClient.connect(name === undefined ? postfix.port : postfix.portOf(name))
+      })
+
+    /** Sends a message and gives what arrived. */
+    const delivered = Effect.fnUntraced(function*(client: SmtpClient.SmtpClient, message: string, sender = from) {
+      const result = yield* client.sendMail({ from: sender, to, message })
+      assert.strictEqual(result.last.code, 250, result.last.text)
+      return yield* (yield* Postfix.Postfix).takeOne({ queueId: result.queueId })
+    })
+
+    /** As in a queue file. */
+    const lf = (message: string) => message.replaceAll("\r\n", "\n")
+
+    it.effect("append_header_ip adds the client's address to each message of a session", () =>
+      Effect.gen(function*() {
+        const client = yield* connect()
+        const plain = (message: string) => message.replace("\n\n", "\nX-MilterExample-Connect-IP: 127.0.0.1\n\n")
+        for (const subject of ["one", "two"]) {
+          const mail = yield* delivered(client, messageOf(subject))
+          assert.strictEqual(Postfix.withoutReceived(mail), plain(lf(messageOf(subject))))
+        }
+        yield* client.command("MAIL FROM:<eve@example.org>")
+        yield* client.command("RCPT TO:<eve@test.example>")
+        yield* client.command("RSET")
+        assert.strictEqual(
+          Postfix.withoutReceived(yield* delivered(client, messageOf("three"))),
+          plain(lf(messageOf("three")))
+        )
+        yield* standFor(client, "ADDR=IPV6:2001:db8::7 NAME=elsewhere.example")
+        assert.deepStrictEqual(
+          Postfix.headerValues(yield* delivered(client, messageOf("four")), "X-MilterExample-Connect-IP"),
+          ["2001:db8::7"]
+        )
+      }))
+
+    it.effect("change_body replaces each body and nothing else", () =>
+      Effect.gen(function*() {
+        const client = yield* connect("body")
+        for (const subject of ["one", "two"]) {
+          const mail = yield* delivered(client, messageOf(subject))
+          assert.strictEqual(
+            Postfix.withoutReceived(mail),
+            lf(messageOf(subject)).replace("Hello, Bob.\n", "This is new.\nAll of it.\n")
+          )
+        }
+      }))
+
+    it.effect("debug_log_all logs every event with its macros, and changes nothing", () =>
+      Effect.gen(function*() {
+        const { debug } = yield* Examples
+        const client = yield* connect("debug")
+        yield* client.command("EHLO client.example.org")
+        yield* client.command("XYZZY now")
+        yield* client.command("MAIL FROM:<eve@example.org>")
+        assert.strictEqual((yield* client.command("RCPT TO:<unknown@test.example>")).code, 554)
+        yield* client.command("RSET")
+        const mails = [yield* delivered(client, messageOf("one")), yield* delivered(client, messageOf("two"))]
+        assert.deepStrictEqual(mails.map(Postfix.withoutReceived), [lf(messageOf("one")), lf(messageOf("two"))])
+        yield* client.quit
+        yield* realTime(debug.shows(/ disconnect \{/))
+        const events = [...debug.output.matchAll(/: (\w+) (\{.*\}) macros (\{.*\}) \{/g)].map(
+          ([, name, details, macros]) => ({ name, details: JSON.parse(details!), macros: JSON.parse(macros!) })
+        )
+        const message = [
+          "mail",
+          "rcpt",
+          "data",
+          "header",
+          "header",
+          "header",
+          "header",
+          "header",
+          "endOfHeaders",
+          "body",
+          "endOfMessage"
+        ]
+        assert.deepStrictEqual(events.map(({ name }) => name), [
+          "connect",
+          "helo",
+          "unknown",
+          "mail",
+          "rejectedRecipient",
+          "abort",
+          ...message,
+          ...message,
+          "disconnect"
+        ])
+        const refused = events.find(({ name }) => name === "rejectedRecipient")
+        assert.deepInclude(refused?.details, { address: "unknown@test.example", enhanced: "5.7.1" })
+        assert.deepStrictEqual(
+          events.filter(({ name }) => name === "endOfMessage").map(({ macros }) => macros.i),
+          mails.map(({ queueId }) => queueId)
+        )
+        assert.deepInclude(events[0]?.details, { client: "127.0.0.1", kind: "IPv4", origin: "smtp" })
+        assert.strictEqual(events[0]?.macros.daemon_name, "mx.test.example")
+      }))
+
+    it.effect("alignment compares From with the envelope sender, message by message", () =>
+      Effect.gen(function*() {
+        const client = yield* connect("aligned")
+        const refused = Effect.fnUntraced(function*(sender: string, message: string) {
+          const { message: reply } = yield* client.sendMail({ from: sender, to, message })
+          return reply!.text
+        })
+        const mail = yield* delivered(client, messageOf("one"))
+        assert.strictEqual(Postfix.withoutReceived(mail), lf(messageOf("one")))
+        assert.strictEqual(
+          yield* refused("eve@evil.example", messageOf("two")),
+          "550-5.7.1 The address in From is of example.org, but the message is sent by evil.example.\n" +
+            "550 5.7.1 Both must have the same domain: change From, or send with the account of that address."
+        )
+        assert.match(
+          yield* refused(from, messageOf("three", "From: eve@evil.example\n")),
+          /^554 5\.6\.0 .* several From/
+        )
+        assert.match(yield* refused(from, crlf("Subject: four\n\nno author\n")), /^554 5\.6\.0 .* no From field/)
+        assert.match(
+          yield* refused(from, crlf("From: alice@example.org, eve@evil.example\n\ntwo authors\n")),
+          /^554 5\.6\.0 From has several addresses/
+        )
+        assert.match(yield* refused(from, crlf("From: Alice\n\nno address\n")), /^554 5\.6\.0 .* cannot be read/)
+        assert.match(
+          yield* refused("alice@mail.example.org", messageOf("five")),
+          /^550-5\.7\.1 .* sent by mail\.example\.org/
+        )
+        // A bounce of whomever.
+        assert.strictEqual((yield* delivered(client, messageOf("six"), "")).sender, "")
+        assert.deepStrictEqual(yield* (yield* Postfix.Postfix).awaitIdle(), [])
+      }))
+
+    it.effect("alignment at submission looks at those who have authenticated, and at networks", () =>
+      Effect.gen(function*() {
+        const send = Effect.fnUntraced(function*(attributes: string, sender: string) {
+          const client = yield* connect("authenticated")
+          yield* standFor(client, attributes)
+          const { last, queueId } = yield* client.sendMail({ from: sender, to, message: messageOf("one") })
+          if (last.code === 250) yield* (yield* Postfix.Postfix).takeOne({ queueId })
+          return last.code
+        }, Effect.scoped)
+        assert.strictEqual(yield* send("ADDR=198.51.100.7", "eve@evil.example"), 250)
+        assert.strictEqual(yield* send("ADDR=198.51.100.7 LOGIN=eve", "eve@evil.example"), 550)
+        assert.strictEqual(yield* send("ADDR=198.51.100.7 LOGIN=alice", "alice@mail.example.org"), 250)
+        assert.strictEqual(yield* send("ADDR=192.0.2.7", "eve@evil.example"), 550)
+      }))
+
+    it.effect("instance_header says which smtpd has received each message, whatever came with it", () =>
+      Effect.gen(function*() {
+        for (const [name, daemon] of [["smtp", "mx.test.example"], ["submission", "submission"]] as const) {
+          const port = (yield* Postfix.Postfix).portOf(name)
+          const client = yield* connect(name)
+          for (const forged of ["", "X-Smtpd-Instance: forged\nX-Note: stays\nx-smtpd-instance: again\n"]) {
+            const mail = yield* delivered(client, messageOf("one", forged))
+            assert.strictEqual(
+              Postfix.withoutReceived(mail),
+              lf(messageOf("one", forged === "" ? "" : "X-Note: stays\n")).replace(
+                "\n\n",
+                `\nX-Smtpd-Instance: ${daemon}; address=127.0.0.1; port=${port}; host=mx.test.example\n\n`
+              )
+            )
+          }
+        }
+      }))
+
+    it.effect("json_log writes a line about each message, given up ones included, and changes nothing", () =>
+      Effect.gen(function*() {
+        const { log } = yield* Examples
+        const client = yield* connect("json")
+        const one = yield* delivered(client, messageOf("one"))
+        yield* client.command("MAIL FROM:<eve@example.org>")
+        yield* client.command("RCPT TO:<bob@test.example>")
+        yield* client.command("RSET")
+        yield* client.command("MAIL FROM:<eve@example.org>")
+        yield* client.command("RCPT TO:<unknown@test.example>")
+        yield* client.command("RSET")
+        const two = yield* delivered(client, messageOf("two"), "")
+        yield* client.quit
+        assert.deepStrictEqual(
+          [one, two].map(Postfix.withoutReceived),
+          [lf(messageOf("one")), lf(messageOf("two"))]
+        )
+        const lines = yield* realTime(Effect.gen(function*() {
+          for (let turn = 0; turn < 500; turn++) {
+            const found = Fs.readFileSync(log, "utf8").split("\n").slice(0, -1)
+            if (found.length >= 4) return found.map((line) => JSON.parse(line))
+            yield* Effect.sleep(10)
+          }
+          return []
+        }))
+        assert.deepStrictEqual(
+          lines.map(({ outcome, queueId, recipients, refused, sender, stage }) =>
+            [outcome, stage, queueId, sender, recipients, refused.length] as const
+          ),
+          [
+            ["passed", "endOfMessage", one.queueId, from, [to], 0],
+            ["aborted", "rcpt", lines[1]?.queueId, "eve@example.org", [to], 0],
+            ["aborted", "rcpt", undefined, "eve@example.org", [], 1],
+            ["passed", "endOfMessage", two.queueId, "", [to], 0]
+          ]
+        )
+        assert.deepInclude(lines[0], {
+          client: { address: "127.0.0.1", hostname: "[127.0.0.1]" },
+          helo: "client.example.org",
+          headers: { subject: ["one"] },
+          bodyBytes: 13
+        })
+      }))
+
+    it.effect("all of them stop when they are told to, with exit code 0", () =>
+      Effect.gen(function*() {
+        const { children } = yield* Examples
+        const codes = Effect.forEach(children, (child) => Effect.andThen(child.signal("SIGTERM"), child.exit))
+        assert.deepStrictEqual(yield* realTime(codes), children.map(() => 0))
+      }))
+  })
+})
