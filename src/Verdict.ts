@@ -197,7 +197,7 @@ const plainTempFail: TempFail = { _tag: "TempFail", reply: undefined, wire: unde
 /**
  * Refuse for good. Without an argument the MTA words the reply (`550 5.7.1 Command rejected`); with one, the SMTP client
  * reads this text, one line or several. `%`, line breaks and lengths are taken care of. Sendmail ignores the text at
- * connect unless it was compiled to use it; code 521 also closes the SMTP session.
+ * connect unless it was compiled to use it; with Postfix, code 521 also closes the SMTP session.
  *
  * Throws `InvalidValue` for a text or code that cannot be an SMTP reply, so a constant that is wrong fails when its
  * module loads, and one built inside a hook is a defect that the filter's `onDefect` answers.

@@ -1,6 +1,7 @@
 /**
  * Compiles the examples: each ```ts block of a Markdown page or of a JSDoc comment is a module of its own, compiled
- * against the sources with the repository's options. A fragment that cannot stand alone is marked ```ts nocheck.
+ * against the sources with the repository's options. One with a name, ```ts file=filter.ts, may be imported by others of its
+ * page. A fragment that cannot stand alone is marked ```ts nocheck.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
@@ -11,6 +12,7 @@ interface Example {
   /** The line of the opening fence, from 1. */
   readonly line: number
   readonly code: string
+  readonly name: string | undefined
 }
 
 const fence = /^(?<quote>\s*(?:\*\s)?\s*)(?<ticks>`{3,})(?<info>.*)$/
@@ -20,11 +22,14 @@ const isChecked = (info: string): boolean => {
   return (language === "ts" || language === "typescript") && !flags.includes("nocheck")
 }
 
+const nameIn = (info: string): string | undefined => /\sfile=(\S+)/.exec(info)?.[1]
+
 const examplesOf = (file: string): ReadonlyArray<Example> => {
   const found: Array<Example> = []
   const inComment = file.endsWith(".ts")
   let open: { readonly ticks: string; readonly quote: number; readonly line: number } | undefined
   let checked = false
+  let name: string | undefined
   let code: Array<string> = []
   for (const [index, line] of read(file).split("\n").entries()) {
     const groups = inComment && !/^\s*\*/.test(line) ? undefined : fence.exec(line)?.groups
@@ -33,9 +38,10 @@ const examplesOf = (file: string): ReadonlyArray<Example> => {
       if (ticks === "") continue
       open = { ticks, quote: quote.length, line: index + 1 }
       checked = isChecked(info)
+      name = nameIn(info)
       code = []
     } else if (ticks.startsWith(open.ticks) && info.trim() === "") {
-      if (checked) found.push({ file, line: open.line, code: code.join("\n") })
+      if (checked) found.push({ file, line: open.line, code: code.join("\n"), name })
       open = undefined
     } else {
       // In a comment an empty line is " *", shorter than the quote of the fence.
@@ -47,11 +53,13 @@ const examplesOf = (file: string): ReadonlyArray<Example> => {
 
 const folder = ".examples-check"
 
-const fileOf = (index: number): string => `${folder}/${index}.ts`
+/** Named ones of a page are together in a directory. */
+const fileOf = ({ file, name }: Example, index: number): string =>
+  name === undefined ? `${folder}/${index}.ts` : `${folder}/${file.replaceAll(/[^\w-]/g, "_")}/${name}`
 
 const options = {
   extends: "../tsconfig.base.json",
-  include: ["*.ts"],
+  include: ["**/*.ts"],
   // An example may declare what it does not use.
   compilerOptions: { noEmit: true, types: ["node"], noUnusedLocals: false, noUnusedParameters: false }
 }
@@ -62,15 +70,17 @@ export const checkExamples = (
 ): { readonly count: number; readonly problems: ReadonlyArray<Problem> } => {
   const examples = files.flatMap(examplesOf)
   if (examples.length === 0) return { count: 0, problems: [] }
-  const pages = new Map(examples.map(({ file }, index) => [fileOf(index), file]))
+  const pages = new Map(examples.map((example, index) => [fileOf(example, index), example.file]))
   const directory = path.join(root, folder)
   rmSync(directory, { recursive: true, force: true })
   mkdirSync(directory)
   try {
     writeFileSync(path.join(directory, "tsconfig.json"), JSON.stringify(options))
-    for (const [index, { code, line }] of examples.entries()) {
+    for (const [index, example] of examples.entries()) {
+      const file = path.join(root, fileOf(example, index))
+      mkdirSync(path.dirname(file), { recursive: true })
       // Empty lines above, so that the compiler's line numbers are those of the page.
-      writeFileSync(path.join(root, fileOf(index)), "\n".repeat(line) + code)
+      writeFileSync(file, "\n".repeat(example.line) + example.code)
     }
     const { status, stdout } = effectTsc(["-p", folder, "--pretty", "false"])
     const problems = stdout.split("\n").flatMap((text): ReadonlyArray<Problem> => {

@@ -1,4 +1,7 @@
-/** Follows the relative links of Markdown pages, to the file and, within Markdown, to the heading. */
+/**
+ * Follows the relative links of Markdown pages, to the file and, within Markdown, to the heading. A link to a test is called
+ * as the test is, or as its name begins.
+ */
 import * as path from "node:path"
 import { exists, type Problem, read } from "../repository.ts"
 
@@ -29,12 +32,15 @@ const anchors = (page: string): ReadonlySet<string> => {
   return found
 }
 
-const problemWith = (page: string, target: string): string | undefined => {
+const problemWith = (page: string, text: string, target: string): string | undefined => {
   if (/^[a-z][a-z0-9+.-]*:/i.test(target)) return undefined
   const [file = "", anchor] = target.split("#", 2)
   if (file.startsWith("/")) return `${target} is an absolute path`
   const destination = file === "" ? page : path.posix.join(path.posix.dirname(page), decodeURI(file))
   if (!exists(destination)) return `${target} leads nowhere`
+  if (/^test\/.*\.ts$/.test(destination) && text.includes(" ") && !read(destination).includes(text)) {
+    return `${destination} has no test "${text}"`
+  }
   if (anchor === undefined || !destination.endsWith(".md")) return undefined
   return anchors(destination).has(anchor) ? undefined : `${target}: no such heading in ${destination}`
 }
@@ -43,9 +49,11 @@ const problemWith = (page: string, target: string): string | undefined => {
 export const checkLinks = (pages: ReadonlyArray<string>): ReadonlyArray<Problem> =>
   pages.flatMap((page) =>
     prose(page).flatMap((line, index) =>
-      [...line.matchAll(/\]\(\s*<?([^\s)>]+)>?[^)]*\)|^\s*\[[^\]]+\]:\s*(\S+)/g)].flatMap(([, inline, reference]) => {
-        const message = problemWith(page, inline ?? reference ?? "")
-        return message === undefined ? [] : [{ file: page, line: index + 1, message }]
-      })
+      [...line.matchAll(/\[([^\]]*)\]\(\s*<?([^\s)>]+)>?[^)]*\)|^\s*\[[^\]]+\]:\s*(\S+)/g)].flatMap(
+        ([, text, inline, reference]) => {
+          const message = problemWith(page, text ?? "", inline ?? reference ?? "")
+          return message === undefined ? [] : [{ file: page, line: index + 1, message }]
+        }
+      )
     )
   )

@@ -244,6 +244,23 @@ const sendmailMc = (configuration: string, directory: string, ipv6: boolean, por
   ].join("\n")
 }
 
+/** The sendmail.cf of lines of a sendmail.mc, which are put between the least that has to be around them. */
+export const compile = Effect.fnUntraced(function*(lines: string) {
+  const { configuration, m4 } = installation()
+  if (m4 === undefined) return yield* new MtaError({ message: missingPrerequisite() ?? "" })
+  const mc = [
+    "divert(0)dnl",
+    `define(\`_CF_DIR_', \`${configuration}')dnl`,
+    `include(\`${configuration}m4/cf.m4')dnl`,
+    "OSTYPE(`linux')dnl",
+    lines,
+    "MAILER(`smtp')dnl",
+    ""
+  ].join("\n")
+  const { stderr, stdout } = yield* run(m4, ["-"], { environment: libraryPath(), input: mc })
+  return { cf: stdout.toString("latin1"), complaints: stderr }
+})
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Life
 
