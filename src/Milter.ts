@@ -718,6 +718,40 @@ export const delayReject: {
  * }
  * ```
  *
+ * **Example** (Modules that each bring a filter, and a test that swaps one)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Layer from "effect/Layer"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as MilterServer from "effect-milter/MilterServer"
+ * import * as MilterTest from "effect-milter/MilterTest"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * class Greylist extends Milter.Service<Greylist>()("app/Greylist") {
+ *   static readonly layer = Milter.layer(this, Milter.make("greylist").on({}))
+ * }
+ *
+ * class Quota extends Milter.Service<Quota>()("app/Quota") {
+ *   static readonly layer = Milter.layer(this, Milter.make("quota").on({}))
+ * }
+ *
+ * // The application says what there is, and in what order.
+ * const filters = Milter.sequence([Greylist, Quota])
+ *
+ * const server = MilterServer.layer(filters).pipe(
+ *   Layer.provide(Layer.mergeAll(Greylist.layer, Quota.layer))
+ * )
+ *
+ * const full = Milter.make("full").on({
+ *   rcpt: () => Effect.succeed(Verdict.reject({ enhanced: "5.2.2", text: "mailbox full" }))
+ * })
+ *
+ * const test = MilterTest.message(filters, { from: "alice@example.org", to: "bob@example.net" }).pipe(
+ *   Effect.provide(Layer.mergeAll(Greylist.layer, Milter.layer(Quota, full)))
+ * )
+ * ```
+ *
  * @category services
  * @since 0.1.0
  */

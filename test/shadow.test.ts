@@ -1,5 +1,6 @@
 /** Filters that see real mail and have no effect on it. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Message from "effect-milter/Message"
 import * as Milter from "effect-milter/Milter"
 import * as MilterTest from "effect-milter/MilterTest"
 import * as Verdict from "effect-milter/Verdict"
@@ -11,6 +12,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
+import { signing } from "../src/internal/signer.ts"
 import { answering, describeExit, Failure, goOn, order, recorder } from "./support/filters.ts"
 import * as Mta from "./support/rawMta.ts"
 
@@ -22,7 +24,11 @@ const shadowLines = (
   readonly [fact: string]: unknown
 }> =>
   server.infos.filter(({ text }) => text.startsWith("shadow")).map(({ annotations, text }) => {
-    const { filter: _, sender: _sender, session: _session, ...facts } = annotations
+    const { client, filter, heloName, hostname, sender, session, ...facts } = annotations
+    assert.deepStrictEqual([typeof session, sender === undefined, filter === undefined], ["string", false, false])
+    assert.include(["192.0.2.1", "unknown"], client)
+    assert.include(["client.example", undefined], hostname)
+    assert.isTrue(heloName === undefined || typeof heloName === "string")
     return { text, ...facts }
   })
 
@@ -32,7 +38,7 @@ const no = Verdict.reject({ text: "no" })
 
 /** A stage that was not asked for is answered all the same if it comes. */
 const assertSilent = (replies: ReadonlyArray<string>) =>
-  assert.deepStrictEqual(replies.filter((reply) => reply !== "" && reply !== "Continue"), [])
+  assert.deepStrictEqual(replies.filter((reply) => !["", "Continue", "Skip"].includes(reply)), [])
 
 describe("a verdict", () => {
   it.effect("of any stage has no effect and is logged", () =>
@@ -142,6 +148,22 @@ describe("a verdict", () => {
     }))
 })
 
+describe("local mail", () => {
+  it.effect("would be refused as a whole", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(Milter.shadow(answering({ rcpt: no })))
+      const mta = yield* server.open()
+      assertSilent(yield* mta.each(Mta.connect("localhost", "127.0.0.1", 0), ...Mta.message))
+      assert.deepStrictEqual(
+        server.infos.filter(({ text }) => text.startsWith("shadow")).map(({ annotations, text }) => [
+          text,
+          annotations["stage"]
+        ]),
+        [["shadow rejected", "rcpt"]]
+      )
+    }))
+})
+
 describe("edits", () => {
   it.effect("are checked and logged, and the MTA is not asked for them", () =>
     Effect.gen(function*() {
@@ -186,12 +208,39 @@ describe("edits", () => {
     }))
 })
 
+describe("documents", () => {
+  it.effect("are edited in the shadow, too, where a condition holds", () =>
+    Effect.gen(function*() {
+      const marking = Message.make("marking", { modify: ["headers", "body"] }).on({
+        document: Effect.fnUntraced(function*(document) {
+          const { headers } = document
+          yield* headers.set("Subject", `[new] ${headers.get("Subject") ?? ""}`)
+          yield* document.replaceBody("other\n")
+          return Verdict.continue
+        })
+      })
+      const server = yield* Mta.serve(
+        Milter.shadow(Milter.when(marking, { mail: ({ sender }) => !sender.isNull }))
+      )
+      const mta = yield* server.open()
+      assertSilent(yield* mta.each(...whole, Mta.mail("<>"), Mta.rcpt(), Mta.endOfMessage()))
+      assert.deepStrictEqual(shadowLines(server).map(({ modifications }) => modifications), [[
+        "ChangeHeader index=1 name=\"Subject\" value=\" [new] hello\"",
+        "ReplaceBody bytes=7"
+      ], undefined])
+    }))
+})
+
 describe("the MTA", () => {
   it.effect("is asked for the stages that are looked at and answered at none", () =>
     Effect.gen(function*() {
       const hooks = { rcpt: () => goOn, header: () => goOn }
       const options = { macros: { mail: ["i"] }, rejectedRecipients: true }
-      const answered = Milter.make("test", { ...options, modify: ["addHeader"] }).on(hooks, { body: () => Effect.void })
+      const answered = Milter.make("test", {
+        ...options,
+        modify: ["addHeader"],
+        modifyIfOffered: ["quarantine"]
+      }).on(hooks, { body: () => Effect.void })
       const watched = Milter.make("test", options).on({}, {
         rcpt: () => Effect.void,
         header: () => Effect.void,
@@ -583,6 +632,21 @@ describe("a filter that is slow", () => {
       assert.deepStrictEqual(take(), ["message 2 opens", "end", "message 2 closes: Accepted"])
     }))
 
+  it.effect("has room again when what waited is given up", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("test").on({ header: () => Effect.never, body: () => goOn })
+      const server = yield* Mta.serve(Milter.shadow(filter))
+      const mta = yield* server.open()
+      const pieces = Array.from({ length: 14 }, () => Mta.body("x".repeat(65_000)))
+      for (let message = 0; message < 3; message++) {
+        yield* mta.each(Mta.mail(), Mta.rcpt(), Mta.header())
+        for (const piece of pieces) yield* mta.say(piece)
+        yield* mta.say(Mta.abort)
+      }
+      assert.deepStrictEqual(server.logs, [])
+      assert.strictEqual(shadowLines(server).length, 3)
+    }))
+
   it.effect("gives up on a session whose commands are more than that", () =>
     Effect.gen(function*() {
       const { options, take } = recorder()
@@ -649,13 +713,23 @@ describe("together with other things", () => {
         recipients: ["bob@example.net"],
         headers: { Subject: "edited", "X-Shadow": undefined }
       })
-      assert.deepStrictEqual(seen.slice().sort(), [
+      assert.deepStrictEqual(seen.toSorted(), [
         "Subject: edited",
         "behind Subject: edited",
         "bob",
         "bob",
         "joe"
       ])
+    }))
+
+  it.effect("a filter that would sign, and one behind that edits", () =>
+    Effect.gen(function*() {
+      const signer = signing("dkim", answering({}, "signer"))
+      const editing = Milter.make("editing", { modify: ["addHeader"] }).on({
+        endOfMessage: (_, { edit }) => Effect.as(edit.addHeader("X-A", "b"), Verdict.continue)
+      })
+      const mta = yield* (yield* Mta.serve(Milter.sequence([Milter.shadow(signer), editing]))).open()
+      assert.include((yield* mta.each(...whole)).at(-1), "AddHeader")
     }))
 
   it.effect("a sequence, of which each is a shadow of its own", () =>

@@ -341,6 +341,15 @@ describe("a condition at mail", () => {
       assert.deepStrictEqual(take().slice(0, 2), ["connection 1 opens", "connect client.example connection 1"])
     }))
 
+  it.effect("leaves nothing to refuse at connect", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("test", { refuseConnection: true, connection: () => Effect.die("boom") }).on({
+        helo: () => goOn
+      }, { connect: () => Effect.void })
+      const mta = yield* (yield* Mta.serve(Milter.when(filter, { mail: () => true }))).open()
+      assert.deepStrictEqual(yield* mta.each(Mta.connect(), Mta.helo(), Mta.mail()), ["", "", "TempFail"])
+    }))
+
   it.effect("is asked once for all filters of a sequence", () =>
     Effect.gen(function*() {
       let asked = 0
@@ -422,6 +431,7 @@ describe("what goes with a filter", () => {
 
   it.effect("a circuit breaker has nothing to do with mail that the filter takes no part in", () =>
     Effect.gen(function*() {
+      class Broken extends Milter.Service<Broken>()("test/Broken") {}
       const broken = Milter.make("broken").on({ mail: () => Effect.fail("down") })
       const breaker = Milter.circuitBreaker({
         failures: 2,
@@ -435,10 +445,12 @@ describe("what goes with a filter", () => {
           broken.pipe(breaker, policy, condition),
           broken.pipe(condition, breaker, policy),
           broken.pipe(condition, policy, breaker),
-          broken.pipe(breaker, condition, policy)
+          broken.pipe(breaker, condition, policy),
+          condition(Broken)
         ]
       ) {
-        const mta = yield* (yield* Mta.serve(filter)).open()
+        const served = Effect.provide(Mta.serve(filter), Milter.layer(Broken, broken.pipe(breaker, policy)))
+        const mta = yield* (yield* served).open()
         const other = Mta.mail("<eve@x>")
         assert.deepStrictEqual(
           yield* mta.each(Mta.mail(), other, Mta.mail(), other, Mta.mail(), other),
@@ -471,6 +483,16 @@ describe("what goes with a filter", () => {
       const mta = yield* server.open()
       yield* mta.each(commands.connect, commands.mail, commands.rcpt)
       assert.deepStrictEqual(take(), ["asked outer", "inner inner", "policy inner"])
+      // The layer's are those of the condition as well where that is inside, whatever is put around the key later.
+      const whole = Milter.when(handled, {
+        mail: () => Effect.flatMap(name, (name) => Effect.as(log(`asked ${name}`), true))
+      })
+      const breaker = Milter.circuitBreaker(Key, { failures: 5, openFor: "1 minute", whileOpen: "pass" })
+      const other = yield* Mta.serve(breaker).pipe(
+        Effect.provide(Milter.layer(Key, whole).pipe(Layer.provide(Layer.succeed(Db, { name: "inner" }))))
+      )
+      yield* (yield* other.open()).each(commands.connect, commands.mail, commands.rcpt)
+      assert.deepStrictEqual(take(), ["asked inner", "inner inner", "policy inner"])
     }))
 
   it.effect("the filters beside it in a sequence go on", () =>

@@ -137,7 +137,8 @@ const endingOf = ({ aborted, exit }: MessageReport): Ending =>
 const optional = (text: string | undefined): string | undefined =>
   text === undefined || text === "" ? undefined : printable(text)
 
-const sessionFacts = (filter: string, session: Session): Facts => ({
+/** What a line says of the session. */
+export const sessionFacts = (filter: string, session: Session): Facts => ({
   filter,
   session: session.id,
   client: printable(session.client.toString()),

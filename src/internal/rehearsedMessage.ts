@@ -16,6 +16,7 @@ import type { At, Definition } from "./definition.ts"
 import * as editor from "./editor.ts"
 import { annotated, type Facts, printable } from "./messageLog.ts"
 import { type Ending, nameOf } from "./metrics.ts"
+import { sessionFacts } from "./observer.ts"
 import { closing, Decided, type Rehearsal } from "./rehearsal.ts"
 
 interface Refused {
@@ -31,6 +32,8 @@ export class RehearsedMessage {
   private readonly mail: Mail
   readonly context: Context.Context<never>
   private readonly scope = Scope.makeUnsafe()
+  /** As it is at the latest stage. */
+  private session: Session
   private at: At | undefined
   /** Of those that it has been shown: accepted by it, and not. */
   private recipients: ReadonlyArray<Rcpt> = []
@@ -43,16 +46,17 @@ export class RehearsedMessage {
   /** Its end is logged, and its finalizers are running or have run. */
   isClosed = false
 
-  constructor(rehearsal: Rehearsal, mail: Mail, context: Context.Context<never>) {
+  constructor(rehearsal: Rehearsal, mail: Mail, session: Session, context: Context.Context<never>) {
     this.rehearsal = rehearsal
     this.mail = mail
+    this.session = session
     this.context = context
   }
 
   /** MAIL. */
-  readonly begin = Effect.fnUntraced(function*(this: RehearsedMessage, session: Session) {
+  readonly begin = Effect.fnUntraced(function*(this: RehearsedMessage) {
     const { inner } = this.rehearsal
-    const { mail } = this
+    const { mail, session } = this
     const connection = yield* this.rehearsal.enter(session)
     if (connection instanceof Decided) return yield* this.finish(connection)
     const { message } = inner
@@ -73,11 +77,12 @@ export class RehearsedMessage {
     recipients: ReadonlyArray<Rcpt> | undefined
   ) {
     if (this.isClosed || this.at === undefined || (stage === "body" && this.isSkipped)) return
+    this.session = session
     this.queueId = session.macros.get("i") ?? this.queueId
     if (stage === "rcpt") this.recipients = [...this.recipients, event as Rcpt]
     if (recipients !== undefined) {
       this.recipients = recipients.filter((rcpt) => this.refused.every((refused) => refused.rcpt !== rcpt))
-      const [refused] = this.refused
+      const refused = this.refused.at(-1)
       // It would never have come this far.
       if (this.recipients.length === 0 && refused !== undefined) {
         return yield* this.finish(new Decided(refused.verdict, "rcpt"))
@@ -98,6 +103,8 @@ export class RehearsedMessage {
     } else if (isOfRecipient && decided?.verdict !== undefined && (tag === "Reject" || tag === "TempFail")) {
       this.recipients = this.recipients.slice(0, -1)
       this.refused.push({ rcpt: event as Rcpt, verdict: decided.verdict })
+      // In local submissions the engine gives it for the message.
+      if (session.origin === "local") yield* this.finish(decided)
     } else if (tag === "SkipBody") {
       this.isSkipped = true
     } else if (decided !== undefined) {
@@ -141,11 +148,12 @@ export class RehearsedMessage {
       ? decided
       : { cause: undefined, stage: decided === undefined ? "endOfMessage" : undefined, verdict: undefined }
     return {
-      filter: this.rehearsal.inner.name,
+      ...sessionFacts(this.rehearsal.inner.name, this.session),
       queueId: this.queueId === undefined ? undefined : printable(this.queueId),
       sender: printable(mail.sender.address),
       recipients: recipients.slice(0, maxListed).map(({ recipient }) => printable(recipient.address)),
       recipientCount: recipients.length,
+      size: mail.parameters.size,
       refused: refused.length === 0
         ? undefined
         : refused.slice(0, maxListed).map(({ rcpt, verdict }) =>

@@ -72,10 +72,10 @@ class Shadow {
   }
 
   begin(mail: Mail, session: Session, context: Context.Context<never>): RehearsedMessage {
-    const message = new RehearsedMessage(this.rehearsal, mail, context)
+    const message = new RehearsedMessage(this.rehearsal, mail, snapshot(session), context)
     if (this.isLost) message.isOver = true
     else this.messages.add(message)
-    this.push(message, overhead, message.begin(snapshot(session)))
+    this.push(message, overhead, message.begin())
     return message
   }
 

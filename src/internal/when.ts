@@ -5,7 +5,7 @@ import * as Scope from "effect/Scope"
 import type { Mail, Session } from "../Stage.ts"
 import * as Verdict from "../Verdict.ts"
 import { ByteString } from "../Wire.ts"
-import { type Decision, decide, goesOn, inside, madeFrom, outside } from "./around.ts"
+import { decide, type Decision, goesOn, inside, madeFrom, outside } from "./around.ts"
 import { type At, type Definition, Failed, type Hook } from "./definition.ts"
 
 /** The event is that of its stage. */
@@ -45,7 +45,7 @@ class Part {
   state: unknown
   /** Events that are held. */
   connect: unknown
-  private helo: unknown
+  helo: unknown
   /** What its held hooks have decided for the session, and since the latest HELO. */
   private verdict: Verdict.Verdict | undefined
   private heloVerdict: Verdict.Verdict | undefined
@@ -53,12 +53,6 @@ class Part {
   constructor(inner: Definition, scope: Scope.Scope) {
     this.inner = inner
     this.scope = scope
-  }
-
-  /** With a new HELO goes what was decided on the one before. */
-  holdHelo(event: unknown): void {
-    this.helo = event
-    this.heloVerdict = undefined
   }
 
   /** Builds the state and runs what was held, once; gives the verdict in force. What fails is tried again next time. */
@@ -229,7 +223,7 @@ const atHelo = (ask: Ask) => (inner: Definition): Definition => {
       : Effect.succeed(part.takesPart))
   const helo: Hook = (event, at) => {
     const part = partOf(at)
-    part.holdHelo(event)
+    part.helo = event
     return Effect.flatMap(
       // The event is an object.
       decided(part, event as object, event, at.session),
@@ -251,7 +245,7 @@ const atHelo = (ask: Ask) => (inner: Definition): Definition => {
 }
 
 const holdHelo: Hook = (event, at) => {
-  partOf(at).holdHelo(event)
+  partOf(at).helo = event
   return goesOn
 }
 
