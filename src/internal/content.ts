@@ -116,7 +116,7 @@ export class Content {
     const { modifications } = diffHeaders(original, fields.slice(above.length), this.mtaOf(), leadingSpace)
     return [
       ...modifications,
-      ...above.reverse().map(({ name, value }): HeaderPacket => ({
+      ...above.toReversed().map(({ name, value }): HeaderPacket => ({
         _tag: "InsertHeader",
         index: 0,
         name,

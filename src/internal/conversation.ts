@@ -206,7 +206,7 @@ export class Conversation implements Owner {
       const participant = participants[index]!
       participant.connectionStage(stage, event, ({ expired, refusal }) => {
         // No time is left for the others, who may have something against this client.
-        if (expired) { for (const other of participants.slice(index + 1)) other.settle(this.unasked(), stage) }
+        if (expired) { for (const other of participants.slice(index + 1)) other.unasked(this.notNow(), stage) }
         if (refusal !== undefined) return this.reply(stage, refusal, participant.unit)
         if (expired) return this.reply(stage, Verdict.continue, undefined)
         next()
@@ -218,7 +218,7 @@ export class Conversation implements Owner {
     })
   }
 
-  private unasked(): Verdict.TempFail {
+  private notNow(): Verdict.TempFail {
     return Verdict.tempFail({
       enhanced: "4.3.0",
       text: this.session.worded("Temporary failure, please try again later")
@@ -245,7 +245,9 @@ export class Conversation implements Owner {
     if (this.overloaded) return none()
     inTurn(participants.length, (index, next) => {
       const participant = participants[index]!
-      participant.withState(() => {
+      participant.withState((expired) => {
+        // It may be running still.
+        if (expired) return none()
         if (participant.isSettled) return next()
         participant.hooks.run("unknown", event, participant.at, participant.fork, (decision) => {
           const failed = decision instanceof Failed
@@ -345,7 +347,7 @@ export class Conversation implements Owner {
       const { transaction } = this
       const message = transaction === undefined || transaction.isClosed ? [] : transaction.closings()
       this.session.monitor.end(this.exitOf(exit))
-      return [...message].reverse().concat([...this.sessionClosings(exit)].reverse())
+      return message.toReversed().concat(this.sessionClosings(exit).toReversed())
     }, this.session)
   }
 }

@@ -9,6 +9,7 @@ import type { Edits } from "./editor.ts"
 import type { Fork } from "./host.ts"
 import type { MessageMonitor } from "./monitor.ts"
 import type { Participant } from "./participant.ts"
+import { hasHook } from "./plan.ts"
 import type { Closing } from "./scopes.ts"
 
 export class Part {
@@ -50,7 +51,7 @@ export class Part {
   }
 
   get isDoneWithBody(): boolean {
-    return this.left || this.skipped
+    return this.left || this.skipped || !hasHook(this.participant.definition, "body")
   }
 
   /** What its finalizers learn; undefined if the message was given up. */

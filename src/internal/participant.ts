@@ -51,8 +51,9 @@ export class Participant {
   withState(next: (expired: boolean) => void): void {
     const build = this.definition.connection
     if (this.stateBuilt || build === undefined) return next(false)
-    this.stateBuilt = true
     this.hooks.execute("connect", () => build(this.at.session), this.fork, (result) => {
+      // Not where an abort has cut it short: the next message needs it.
+      this.stateBuilt = true
       if (result instanceof Failed) {
         this.stateFailure = result.cause
         this.policy = result.policy
@@ -98,8 +99,13 @@ export class Participant {
     })
   }
 
+  /** No time was left to ask it. What it has settled for the whole session stands. */
+  unasked(policy: Policy, stage: "connect" | "helo"): void {
+    if (this.policy === undefined || this.policyFromHelo) this.settle(policy, stage)
+  }
+
   /** Settles the answer for the messages that come, those after another HELO not if it was settled there. */
-  settle(policy: Policy, stage: "connect" | "helo"): void {
+  private settle(policy: Policy, stage: "connect" | "helo"): void {
     this.policy = policy
     this.policyFromHelo = stage === "helo"
   }

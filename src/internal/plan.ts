@@ -25,7 +25,7 @@ const capabilitiesOf = (definition: Definition, offeredActions: number): Readonl
   ...definition.modifyIfOffered.filter((capability) => (offeredActions & actionOf[capability]) !== 0)
 ]
 
-const hasHook = ({ answers, observes }: Definition, stage: "header" | "body"): boolean =>
+export const hasHook = ({ answers, observes }: Definition, stage: "header" | "body"): boolean =>
   answers[stage] !== undefined || observes[stage] !== undefined
 
 /**

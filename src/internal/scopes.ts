@@ -16,8 +16,8 @@ export interface Closing {
 
 export class Scopes {
   private readonly host: Host
-  /** Those that wait for a hook whose time is over to stop. */
-  private waiting: ReadonlyArray<Closing> = []
+  /** Those that are to close now, until each begins to: a hook whose time is over may have to stop first. */
+  private waiting: Array<Closing> = []
 
   constructor(host: Host) {
     this.host = host
@@ -25,11 +25,10 @@ export class Scopes {
 
   /** Closes them one after the other, the last first, as soon as no hook runs in them any more. */
   close(closings: ReadonlyArray<Closing>, session: SmtpSession, done: () => void): void {
-    this.waiting = closings
+    const waiting = this.waiting = closings.toReversed()
     this.host.whenStopped(() => {
-      this.waiting = []
-      inTurn(closings.length, (index, next) => {
-        const { exit, filter, scope } = closings[closings.length - 1 - index]!
+      inTurn(closings.length, (_, next) => {
+        const { exit, filter, scope } = waiting.shift()! // one for each
         const finalizers = Scope.closeUnsafe(scope, exit)
         if (finalizers === undefined) return next()
         this.host.startOther(finalizers, false, session.fork, (exit) => {

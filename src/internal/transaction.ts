@@ -89,12 +89,12 @@ export class Transaction {
   private join(index: number, next: () => void): void {
     const { plan } = this.owner
     const participant = this.owner.participants[index]!
-    participant.withState(() => {
+    participant.withState((expired) => {
       const part = new Part(participant, plan.passes[index]!, this.envelope, this.monitor)
       this.parts.push(part)
       part.begin(this.mailed, (failure) => {
-        if (failure === undefined) this.run(part, "mail", this.mailed, next)
-        else this.decide(part, "mail", failure, next)
+        if (failure === undefined) return this.run(part, "mail", this.mailed, next)
+        this.decide(part, "mail", expired ? new Failed(failure.policy, failure.cause, true) : failure, next)
       })
     })
   }

@@ -179,7 +179,7 @@ export const filterOf = ({ edits, name, sees, verdicts }: Script, log: Array<str
           log.push(`${name} ends ${outcome._tag === "Some" ? outcome.value._tag : "aborted"}`)
         })
       )
-  }).on(answers as {}) // what a script says is legal where it says it
+  }).on(answers)
 }
 
 // --- as they stand one behind the other
@@ -213,7 +213,10 @@ export const delivered = (
   mta: "postfix" | "sendmail",
   message: Delivery.Message,
   packets: ReadonlyArray<ModificationPacket>
-): Delivery.Delivered => Result.getOrThrow(Delivery[mta](message, packets, { leadingSpace: true }))
+): Delivery.Delivered =>
+  Result.getOrThrow(
+    (mta === "postfix" ? Delivery.postfix : Delivery.sendmail)(message, packets, { leadingSpace: true })
+  )
 
 export const asMessage = ({ headers, pieces, sender }: Sent, recipients: ReadonlyArray<string>): Delivery.Message => ({
   sender: ByteString.fromText(sender),
@@ -277,7 +280,7 @@ export class Model {
     const left = new Set(this.actors.filter(({ out }) => out))
     const joined: Array<Actor> = []
     const ends = (outcome: string, message?: Delivery.Message): Expected => {
-      for (const { name } of [...joined].reverse()) this.log.push(`${name} ends ${outcome}`)
+      for (const { name } of joined.toReversed()) this.log.push(`${name} ends ${outcome}`)
       return { replies, log: this.log, message }
     }
     const wire: { readonly [K in Verdict.Verdict["_tag"]]?: string } = {
@@ -377,7 +380,7 @@ export class Model {
             break
           }
         }
-        const isSkipped = isFirst && !isKept && group.every((actor) => left.has(actor) || skipped.has(actor))
+        const isSkipped = isFirst && !isKept && group.every((actor) => left.has(actor) || skipped.has(actor) || !actor.sees.has("body"))
         const ended = say(verdict, isSkipped ? "Skip" : "Continue")
         if (ended !== undefined) return ended
         if (isSkipped) break
