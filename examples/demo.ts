@@ -8,6 +8,10 @@ import * as Effect from "effect/Effect"
 import * as References from "effect/References"
 
 const main = Effect.gen(function*() {
+  const unknown = process.argv.slice(2).find((arg) => arg !== "--postfix")
+  if (unknown !== undefined) {
+    return yield* Effect.fail({ message: `demo: there is no ${JSON.stringify(unknown)}, only --postfix` })
+  }
   const { demo } = process.argv.includes("--postfix")
     ? yield* Effect.promise(() => import("./withPostfix.ts"))
     : yield* Effect.promise(() => import("./scripted.ts"))

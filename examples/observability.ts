@@ -1,11 +1,10 @@
 /**
  * A filter with everything that operators ask for: the log as JSON, metrics, probes and, with OTLP=http://…, a collector.
  *
- * node -C effect-milter-source examples/observability.ts [inet:9000@127.0.0.1 [9464]]
+ * npx node -C effect-milter-source examples/observability.ts [inet:9000@127.0.0.1 [9464]]
  * curl http://127.0.0.1:9464/metrics; curl -i http://127.0.0.1:9464/readyz
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
 import * as Effect from "effect/Effect"
@@ -18,6 +17,7 @@ import * as Otlp from "effect/observability/Otlp"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import { createServer } from "node:http"
 import { NotFromUs } from "./filter.ts"
+import * as command from "./support/command.ts"
 
 const [, , listen = "inet:9000@127.0.0.1", port = "9464"] = process.argv
 
@@ -35,7 +35,11 @@ const pages = Layer.mergeAll(
 )
 
 const probes = HttpRouter.serve(pages, { disableLogger: true }).pipe(
-  Layer.provide(NodeHttpServer.layer(createServer, { port: Number(port), host: "127.0.0.1" }))
+  Layer.provide(
+    Layer.unwrap(
+      Effect.map(command.portOf(port), (port) => NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" }))
+    )
+  )
 )
 
 const collector = process.env["OTLP"]
@@ -46,9 +50,9 @@ const telemetry = collector === undefined
     Layer.provide(FetchHttpClient.layer)
   )
 
-Layer.mergeAll(server, probes).pipe(
+const main = Layer.mergeAll(server, probes).pipe(
   Layer.provide(telemetry),
-  Layer.provide(Logger.layer([Logger.consoleJson])),
-  Layer.launch,
-  NodeRuntime.runMain({ teardown: NodeMilterServer.teardown })
+  Layer.provide(Logger.layer([Logger.consoleJson]))
 )
+
+command.runProgram("observability", Layer.launch(main))

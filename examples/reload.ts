@@ -2,10 +2,9 @@
  * A filter whose configuration is read again at SIGHUP, while sessions go on: a file with one domain per line, from which
  * no mail is taken.
  *
- * node -C effect-milter-source examples/reload.ts blocked.txt inet:9000
+ * npx node -C effect-milter-source examples/reload.ts blocked.txt inet:9000
  * kill -HUP <its process id>
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Milter from "effect-milter/Milter"
 import * as MilterServer from "effect-milter/MilterServer"
@@ -18,6 +17,7 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import { fileURLToPath } from "node:url"
+import * as command from "./support/command.ts"
 
 export class NoDomain extends Data.TaggedError("NoDomain")<{ readonly path: string; readonly line: string }> {
   override get message(): string {
@@ -77,5 +77,5 @@ const main = (path: string, listen: string) =>
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [, , path = "blocked.txt", listen = "inet:9000"] = process.argv
-  main(path, listen).pipe(Layer.launch, NodeRuntime.runMain({ teardown: NodeMilterServer.teardown }))
+  command.runProgram("reload", Layer.launch(main(path, listen)))
 }

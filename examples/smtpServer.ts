@@ -2,15 +2,15 @@
  * An SMTP server in Node (the package smtp-server) that asks milters about each session, and hands on what they let pass:
  * signed, if one of them is opendkim. Here it is printed; a real server would send it on.
  *
- * node -C effect-milter-source examples/smtpServer.ts 2525 unix:/run/opendkim/opendkim.sock inet:11332@127.0.0.1
+ * npx node -C effect-milter-source examples/smtpServer.ts 2525 unix:/run/opendkim/opendkim.sock inet:11332@127.0.0.1
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { NodeMilterClient, NodeSmtpServer } from "effect-milter/node"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import type { AddressInfo } from "node:net"
 import { fileURLToPath } from "node:url"
 import { SMTPServer } from "smtp-server"
+import * as command from "./support/command.ts"
 
 /** Listens on the port until the scope closes; gives the port. */
 export const listen = <E, R>(
@@ -34,7 +34,7 @@ export const listen = <E, R>(
 const main = Effect.gen(function*() {
   const [, , port = "2525", ...filters] = process.argv
   yield* listen(
-    Number(port),
+    yield* command.portOf(port),
     filters,
     ({ message, recipients, sender }) =>
       Console.log(`from <${sender}> to ${recipients.join(", ")}\n\n${new TextDecoder().decode(message)}`)
@@ -44,5 +44,5 @@ const main = Effect.gen(function*() {
 })
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  main.pipe(Effect.scoped, Effect.provide(NodeMilterClient.layer), NodeRuntime.runMain)
+  command.runProgram("smtpServer", main.pipe(Effect.scoped, Effect.provide(NodeMilterClient.layer)))
 }

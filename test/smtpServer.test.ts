@@ -50,11 +50,8 @@ describe("an SMTP server with filters", () => {
         to: ["bob@example.net", "carol@example.net"]
       })
       assert.strictEqual(edited.message?.code, 250)
-      assert.deepStrictEqual(delivered[1]?.recipients.toSorted(), [
-        "carol@example.net",
-        "dave@example.net",
-        "dave@example.net"
-      ])
+      // Both filters add dave; as with Postfix the message comes once.
+      assert.deepStrictEqual(delivered[1]?.recipients.toSorted(), ["carol@example.net", "dave@example.net"])
       assert.match(textOf(delivered[1]) ?? "", /^From: .*\r\nSubject: edited\r\n[^]*\r\n\r\none\r\nnew\r\nthree\r\n$/)
       const held = yield* client.sendMail({ ...mail, from: "suspect@example.org" })
       assert.strictEqual(held.message?.code, 250)

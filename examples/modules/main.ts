@@ -12,12 +12,17 @@ command.run({
     accounts: Flag.String("accounts").pipe(
       Flag.withMetavar("ADDRESSES"),
       Flag.withDefault("alice@example.org,bob@example.org"),
+      Flag.map((list) => list.split(",").map((address) => address.trim().toLowerCase())),
+      Flag.filter(
+        (addresses) => addresses.every((address) => /^[^\s@]+@[^\s@]+$/.test(address)),
+        () => "addresses such as alice@example.org,bob@example.org"
+      ),
       Flag.withDescription("Who has an account, separated by commas")
     )
   },
   serve: ({ accounts }) =>
     MilterServer.layerConfig(filters).pipe(
       Layer.provide(modules),
-      Layer.provide(Accounts.layerOf(accounts.split(",")))
+      Layer.provide(Accounts.layerOf(accounts))
     )
 })

@@ -1,10 +1,9 @@
 /**
  * An API to try the filter with: alice may send as herself and for example.net, and the campaign `spring` is approved.
  *
- * node -C effect-milter-source examples/sender_restriction/fakeApi.ts [PORT]
+ * npx node -C effect-milter-source examples/sender_restriction/fakeApi.ts [PORT]
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -12,6 +11,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import { createServer } from "node:http"
 import { fileURLToPath } from "node:url"
+import * as command from "../support/command.ts"
 import { type Answer, Question } from "./senderApi.ts"
 
 const answer = ({ campaign, login, sender }: Question): Answer => {
@@ -38,9 +38,8 @@ export const layer = HttpRouter.serve(
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [, , port = "8025"] = process.argv
-  layer.pipe(
-    Layer.provide(NodeHttpServer.layer(createServer, { port: Number(port), host: "127.0.0.1" })),
-    Layer.launch,
-    NodeRuntime.runMain
+  const server = Layer.unwrap(
+    Effect.map(command.portOf(port), (port) => NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" }))
   )
+  command.runProgram("fakeApi", Layer.launch(Layer.provide(layer, server)))
 }

@@ -65,12 +65,15 @@ const listenFlags = {
     Flag.optional
   ),
   host: Flag.String("host").pipe(
+    // What the examples of purepythonmilter call it.
+    Flag.withAlias("bind-host"),
     Flag.withMetavar("HOST"),
     Flag.withDescription("The address to listen on, in place of --listen (127.0.0.1)"),
     Flag.filter((host) => /^[^\s@]+$/.test(host), () => "an IP address or a name of this host"),
     Flag.optional
   ),
   port: Flag.Int("port").pipe(
+    Flag.withAlias("bind-port"),
     Flag.withMetavar("PORT"),
     Flag.withDescription("The TCP port to listen on, in place of --listen; 0 takes a free one (9000)"),
     Flag.filter((port) => port >= 0 && port <= 65535, () => "a port from 0 to 65535"),
@@ -152,6 +155,7 @@ const lineOf = (error: unknown): string =>
     .replace(/\s*\n\s*/g, " ")
     .replace(/^ConfigError\((?:\w+Error\()?(.*?)\)*$/, "$1")
     .replace(/(?:\["\w+"\])+/g, (path) => path.slice(2, -2).replaceAll("\"][\"", "_"))
+    .replace(/^Expected string at (\w+)$/, "there is no $1")
 
 /** Some errors have no message but that of their cause. */
 const messageOf = (error: unknown): string =>
@@ -163,7 +167,8 @@ const variableOf = (flag: string): string => flag.toUpperCase().replaceAll("-", 
 
 /** The variables of the environment that stand in for flags which the arguments do not have, as such flags. */
 const fromEnvironment = Effect.fnUntraced(function*(flags: ReadonlyArray<string>, args: ReadonlyArray<string>) {
-  const given = (flag: string) => args.some((arg) => arg.replace(/=[^]*$/, "").replace(/^--no-/, "--") === `--${flag}`)
+  const given = (flag: string) =>
+    args.some((arg) => arg.replace(/=[^]*$/, "").replace(/^--(?:no-|bind-)?/, "--") === `--${flag}`)
   // To say where is to say all of it: nothing of the environment is added.
   const places = ["listen", "host", "port"]
   const isPlaced = places.some(given)
@@ -243,6 +248,22 @@ export const main = <Name extends string, Input, Context, E>(
 export const run = <const Options extends { readonly [name: string]: Flag.Flag<unknown> }>(
   example: Example<Options>
 ): void => main(make(example), [...Object.keys(listenFlags), ...Object.keys(example.options)].map(kebab))
+
+/** Runs a program without options, which says in one line why it cannot run. */
+export const runProgram = (name: string, program: Effect.Effect<unknown, unknown>): void =>
+  NodeRuntime.runMain(
+    program.pipe(
+      Effect.mapError((error) => new Trouble({ message: lineOf(error) })),
+      Effect.tapError(({ message }) => complain(name, message))
+    ),
+    { teardown: NodeMilterServer.teardown }
+  )
+
+/** A TCP port among the arguments of a program. */
+export const portOf = (text: string): Effect.Effect<number, Trouble> =>
+  /^\d{1,5}$/.test(text) && Number(text) <= 65535
+    ? Effect.succeed(Number(text))
+    : new Trouble({ message: `${JSON.stringify(text)} is no port from 0 to 65535` })
 
 /** Runs layers as a program that has no flags, and reads all that it needs from the configuration. */
 export const runLayer = (

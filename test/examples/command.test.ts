@@ -59,6 +59,50 @@ const complains = ({ code, stderr, stdout }: Ran, name: string, line: RegExp): v
   assert.strictEqual(code, 1)
 }
 
+const names = Fs.readdirSync(Path.dirname(main)).filter((name) => Fs.existsSync(Path.join(main, "..", name, "main.ts")))
+
+const nobody = "postgres://me@127.0.0.1:1/mail"
+
+const listensThere = /cannot listen on inet:\d+@127\.0\.0\.1: somebody listens there already/
+
+/** What some of them cannot do without, and what they say about a used port if they may find something else first. */
+const needs: {
+  readonly [name: string]: {
+    readonly args?: string
+    readonly env?: { readonly [name: string]: string }
+    readonly used?: RegExp
+  }
+} = {
+  account_header: { env: { MILTER_ACCOUNT_KEYS: `one:${Buffer.alloc(32).toString("base64")}` } },
+  greylist: { args: `--database ${nobody}`, used: /somebody listens there already|no database at/ },
+  rate_limit: { args: `--tiers ${Path.join(main, "../rate_limit/tiers.json")}` },
+  sender_restriction: { args: "--api-url http://127.0.0.1:1/" },
+  service: { env: { DATABASE_URL: nobody } }
+}
+
+/** Those without options of their own: what is wrong with the arguments, and what they say. */
+const programs: ReadonlyArray<readonly [name: string, args: ReadonlyArray<string>, line: RegExp]> = [
+  ["demo", ["--bogus"], /there is no "--bogus", only --postfix/],
+  ["observability", ["everywhere", "0"], /cannot listen on everywhere: not an address/],
+  ["observability", ["inet:0", "http"], /"http" is no port from 0 to 65535/],
+  ["reload", ["/nonexistent", "inet:0"], /NotFound: .*\/nonexistent/],
+  ["sender_restriction/fakeApi", ["70000"], /"70000" is no port/],
+  ["smtpServer", ["smtp"], /"smtp" is no port/]
+]
+
+describe("a program of the examples", { timeout: 60_000 }, () => {
+  for (const [name, args, line] of programs) {
+    it(`says in one line what is wrong: ${[name, ...args].join(" ")}`, () => {
+      const { status, stderr, stdout } = ChildProcess.spawnSync(
+        process.execPath,
+        ["-C", "effect-milter-source", Path.join(main, `../${name}.ts`), ...args],
+        { env: { ...inherited, NO_COLOR: "1" }, encoding: "utf8" }
+      )
+      complains({ code: status, stderr, stdout }, Path.basename(name), line)
+    })
+  }
+})
+
 describe("the command of an example", { timeout: 180_000 }, () => {
   it.live("tells its flags, its version, and which examples there are", () =>
     Effect.gen(function*() {
@@ -69,7 +113,7 @@ describe("the command of an example", { timeout: 180_000 }, () => {
         run("bogus --port 1")
       ], { concurrency: 2 })
       for (const flag of ["headername", "listen", "host", "port", "mode", "group", "log-level"]) {
-        assert.match(help.stdout, new RegExp(`^ +--${flag} `, "m"))
+        assert.match(help.stdout, new RegExp(`^ +--${flag}[ ,]`, "m"))
       }
       assert.strictEqual(help.code, 0)
       assert.match(version.stdout, /^append_header_ip v\d+\.\d+\.\d+\n$/)
@@ -103,6 +147,8 @@ describe("the command of an example", { timeout: 180_000 }, () => {
     }],
     ["instance_header --headername=", /--headername. Expected: printable ASCII/],
     ["json_log --headers From,a:b", /--headers: .*names of header fields/],
+    ["modules --accounts alice", /--accounts: "alice"\. Expected: addresses such as/],
+    ["service", /there is no DATABASE_URL/],
     ["json_log --port 0 --file /nonexistent/log", /cannot write to \/nonexistent\/log: ENOENT/]
   ]
   it.live("says in one line what is wrong with a flag or a variable", () =>
@@ -112,15 +158,39 @@ describe("the command of an example", { timeout: 180_000 }, () => {
       { concurrency: 2 }
     ))
 
+  it.live("is the same for all of them: a wrong flag, a wrong variable, a port that somebody has", () =>
+    Effect.gen(function*() {
+      const { port } = (yield* Listeners.bare({ port: 0, host: "127.0.0.1" })).address() as Net.AddressInfo
+      yield* Effect.forEach(names, (name) =>
+        Effect.gen(function*() {
+          const { args, env, used } = { args: "", env: {}, used: listensThere, ...needs[name] }
+          complains(yield* run(`${name} ${args} --bogus`, { env }), name, /Unrecognized flag: --bogus/)
+          if (name === "service") return
+          const loud = yield* run(`${name} ${args}`, { env: { ...env, MILTER_LOG_LEVEL: "loud" } })
+          complains(loud, name, /MILTER_LOG_LEVEL: "loud"/)
+          complains(yield* run(`${name} ${args} --port ${port}`, { env }), name, used)
+        }), { concurrency: 2 })
+    }))
+
+  it("is run with a real Postfix, whichever it is", () => {
+    const directory = new URL("../integration/", import.meta.url)
+    const tests = Fs.readdirSync(directory).filter((file) => /^examples.*\.test\.ts$/.test(file))
+      .map((file) => Fs.readFileSync(new URL(file, directory), "utf8"))
+      .filter((text) => text.includes("support/postfix.ts"))
+    assert.deepStrictEqual(names.filter((name) => !tests.some((text) => text.includes(`"${name}"`))), [])
+  })
+
   it.live("takes flags before variables, and variables before defaults", () =>
     Effect.gen(function*() {
-      const [byFlag, byVariable, quiet] = yield* Effect.all([
+      const [byFlag, byAlias, byVariable, quiet] = yield* Effect.all([
         run("append_header_ip --host 127.0.0.2 --port 0", { env: { MILTER_LISTEN: "inet:1" } }),
+        run("append_header_ip --bind-host=127.0.0.3 --bind-port 0", { env: { MILTER_PORT: "1" } }),
         run("append_header_ip", { env: { MILTER_LISTEN: "", MILTER_HOST: "::1", MILTER_PORT: "0" } }),
         run("json_log --log-level=ERROR --port 0 --file /nonexistent/log")
       ], { concurrency: 2 })
       assert.match(byFlag.stderr, /append_header_ip listens on inet:\d+@127\.0\.0\.2/)
       assert.strictEqual(byFlag.code, 0)
+      assert.match(byAlias.stderr, /append_header_ip listens on inet:\d+@127\.0\.0\.3/)
       assert.match(byVariable.stderr, /append_header_ip listens on inet6:\d+@\[::1\]/)
       assert.strictEqual(byVariable.stdout, "")
       // What ends it is no matter of its log.

@@ -25,7 +25,7 @@ const example = Effect.fnUntraced(function*(
   const child = yield* spawn(process.execPath, ["-C", "effect-milter-source", run, name, ...flags], {
     env: { MILTER_LISTEN: "inet:0", ...env }
   })
-  const [, address] = yield* child.shows(new RegExp(`${name} listens on (\\S+)`))
+  const [, address] = yield* child.shows(/ listens on (\S+)/)
   return { child, milter: address!.replace(/^inet:(\d+)@(.*)$/, "inet:$2:$1") }
 }, realTime)
 
@@ -41,7 +41,7 @@ const anyClient = { local_header_rewrite_clients: "", smtpd_authorized_xclient_h
 const fixture = Layer.effectContext(Effect.gen(function*() {
   const directory = yield* Listeners.directory
   const log = Path.join(directory, "messages.log")
-  const [address, body, debug, aligned, authenticated, instance, json] = yield* Effect.all([
+  const [address, body, debug, aligned, authenticated, instance, json, modules] = yield* Effect.all([
     example("append_header_ip"),
     example("change_body", ["--listen", `unix:${directory}/body.sock`, "--mode", "666"], {
       MILTER_NEWBODY: "This is new.\nAll of it."
@@ -50,7 +50,8 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
     example("alignment", ["--alignment=strict"]),
     example("alignment", ["--only", "authenticated", "--networks", "192.0.2.0/24"]),
     example("instance_header"),
-    example("json_log", ["--file", log, "--headers", "Subject"])
+    example("json_log", ["--file", log, "--headers", "Subject"]),
+    example("modules", ["--accounts", "Bob@test.example, carol@test.example"])
   ], { concurrency: 2 })
   const postfix = yield* Postfix.make<string>({
     milters: address.milter,
@@ -67,10 +68,11 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
       authenticated: { milters: authenticated.milter, options: anyClient },
       smtp: { milters: instance.milter },
       submission: { milters: instance.milter, options: { milter_macro_daemon_name: "submission" } },
-      json: { milters: json.milter }
+      json: { milters: json.milter },
+      modules: { milters: modules.milter, options: anyClient }
     }
   })
-  const children = [address, body, debug, aligned, authenticated, instance, json].map(({ child }) => child)
+  const children = [address, body, debug, aligned, authenticated, instance, json, modules].map(({ child }) => child)
   return Context.make(Examples, { children, debug: debug.child, log }).pipe(Context.add(Postfix.Postfix, postfix))
 }))
 
@@ -305,6 +307,28 @@ Postfix.describePostfix("examples with Postfix", () => {
           headers: { subject: ["one"] },
           bodyBytes: 13
         })
+      }))
+
+    it.effect("modules refuses recipients without an account, and marks mail from outside", () =>
+      Effect.gen(function*() {
+        const client = yield* connect("modules")
+        yield* standFor(client, "ADDR=192.0.2.7 NAME=client.example.com")
+        for (const subject of ["one", "two"]) {
+          const message = messageOf(subject)
+          const recipients = ["eve@test.example", to]
+          const result = yield* client.sendMail({ from: "alice@example.org", to: recipients, message })
+          assert.deepStrictEqual(result.rcpt.map(({ text }) => text), ["550 5.1.1 no such user", "250 2.1.5 Ok"])
+          const mail = yield* (yield* Postfix.Postfix).takeOne({ queueId: result.queueId })
+          assert.deepStrictEqual(mail.recipients, [to])
+          assert.strictEqual(
+            Postfix.withoutReceived(mail),
+            `X-Origin: outside (client.example.com)\n${lf(message)}`
+          )
+        }
+        yield* client.quit
+        const inside = yield* connect("modules")
+        const mail = yield* delivered(inside, messageOf("three"))
+        assert.strictEqual(Postfix.withoutReceived(mail), lf(messageOf("three")))
       }))
 
     it.effect("all of them stop when they are told to, with exit code 0", () =>

@@ -193,7 +193,7 @@ describeWith(missing, "examples/service", () => {
         }
         for (
           const [env, args, line] of [
-            [{ DATABASE_URL: undefined }, [], /^service: [^\n]*DATABASE_URL\n$/],
+            [{ DATABASE_URL: undefined }, [], /^service: there is no DATABASE_URL\n$/],
             [{ DATABASE_URL: "mysql://geheim@host/x" }, [], /^service: DATABASE_URL is [^\n]*postgres:[^\n]*\n$/],
             [
               { DATABASE_URL: "postgres://me:geheim@127.0.0.1:1/x" },
