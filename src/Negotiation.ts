@@ -187,7 +187,7 @@ const macroLists = (wanted: Wanted["macros"]): Agreement["macros"] => {
     if (names.length === 0) continue
     lists.push({
       stage: Macros.stageNumber[stage],
-      names: Wire.ByteString.fromText(Array.from(new Set(names), Macros.render).join(" "))
+      names: Wire.ByteString.fromText(Array.from(new Set(names.map((name) => Macros.render(name)))).join(" "))
     })
   }
   return lists

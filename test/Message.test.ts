@@ -233,6 +233,30 @@ describe("reading", () => {
     }))
 })
 
+describe("the envelope", () => {
+  it.effect("changes by the bytes of RCPT, and without parameters of its own", () =>
+    Effect.gen(function*() {
+      const filter = table.editing(Effect.fnUntraced(function*(document) {
+        yield* document.setSender("eve@example.org")
+        yield* document.removeRecipient("bob@example.net")
+        yield* document.addRecipient("CAROL@example.net")
+        yield* document.addRecipient("dave@example.net")
+      }))
+      for (const as of [MilterTest.postfix, MilterTest.sendmail]) {
+        const { modifications } = yield* MilterTest.message(filter, {
+          ...short,
+          to: ["<\"Bob\"@Example.NET>", "Bob@Example.Net", "carol@example.net"],
+          parameters: ["RET=HDRS", "ENVID=1"]
+        }, { as })
+        assert.deepStrictEqual(modifications, [
+          { _tag: "ChangeSender", sender: ByteString.make("<eve@example.org>") },
+          { _tag: "DeleteRecipient", recipient: ByteString.make("<Bob@Example.Net>") },
+          { _tag: "AddRecipient", recipient: ByteString.make("<dave@example.net>") }
+        ])
+      }
+    }))
+})
+
 describe("what cannot be", () => {
   const cases: ReadonlyArray<readonly [what: string, edit: table.Edit, reason: RegExp]> = [
     [

@@ -259,6 +259,30 @@ describe("differences of messages", () => {
     runs
   )
 
+  it.prop("are the same message on both MTAs where it is not known which it is", [Message, Message, Schema.Boolean], ([
+    from,
+    to,
+    leadingSpace
+  ]) => {
+    const [before, after] = [messageOf(from), messageOf(to)]
+    const { inexact, modifications } = Delivery.diff(before, after, { leadingSpace })
+    const [postfix, sendmail] = [
+      applied("postfix", before, modifications, leadingSpace),
+      applied("sendmail", before, modifications, leadingSpace)
+    ]
+    assert.strictEqual(postfix.sender, sendmail.sender)
+    assert.deepStrictEqual(postfix.body, sendmail.body)
+    // In whose case a name is written is what they may differ in, and who is one recipient.
+    const written = (message: Delivery.Message) =>
+      inexact.some(({ _tag }) => _tag === "Name")
+        ? linesOf(message).map((line) => line.toLowerCase())
+        : linesOf(message)
+    assert.deepStrictEqual(written(postfix), written(sendmail))
+    if (!hasTwoSpellings(before) && !hasTwoSpellings(after) && inexact.every(({ _tag }) => _tag !== "Recipient")) {
+      assert.deepStrictEqual(envelopeOf(postfix), envelopeOf(sendmail))
+    }
+  }, runs)
+
   it("says nothing of what did not change", () => {
     const { inexact, modifications } = Delivery.diff(
       message,

@@ -1,6 +1,7 @@
 /** What hooks can look up and change: macros, modifications, refused recipients, local mail. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
+import * as MilterTest from "effect-milter/MilterTest"
 import type { Capability } from "effect-milter/Modification"
 import { Action } from "effect-milter/Negotiation"
 import * as Verdict from "effect-milter/Verdict"
@@ -510,6 +511,26 @@ describe("recipients that the MTA has refused", () => {
       const mta = yield* server.open({ version: 2, actions: 0x3f, steps: 0x7f })
       yield* mta.each(Mta.mail(), ...refused)
       assert.deepStrictEqual(seen, ["nobody@example.org"])
+    }))
+
+  it.effect("are told apart whatever macros the filter asks for", () =>
+    Effect.gen(function*() {
+      for (const as of [MilterTest.postfix, MilterTest.sendmail]) {
+        const seen: Array<string> = []
+        const filter = Milter.make("test", { rejectedRecipients: true, macros: { rcpt: ["i"] } }).on({}, {
+          rcpt: ({ recipient }) => Effect.sync(() => void seen.push(recipient.address)),
+          rejectedRecipient: ({ enhanced, recipient, text }) =>
+            Effect.sync(() => void seen.push(`${recipient.address} ${enhanced} ${text}`))
+        })
+        yield* MilterTest.message(filter, {
+          from: "alice@example.com",
+          to: [
+            { address: "nobody@example.org", refused: { enhanced: "5.1.1", text: "User unknown" } },
+            "bob@example.org"
+          ]
+        }, { as })
+        assert.deepStrictEqual(seen, ["nobody@example.org 5.1.1 User unknown", "bob@example.org"])
+      }
     }))
 
   it.effect("watched by an observer that fails: the policy comes with the next answer", () =>

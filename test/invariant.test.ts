@@ -1,14 +1,12 @@
 /**
- * The invariant of a session, on two thousand conversations: on a connection that stays open there is one verdict for each
- * command that expects one, in time, and none for others; scopes close in order, with the exit that fits; nothing is left.
+ * The invariant of a session, on thousands of conversations, with one filter and with several: on a connection that stays
+ * open there is one verdict for each command that expects one, in time, and none for others; scopes close in order, with the
+ * exit that fits; no two hooks run at once; nothing is left.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
-import type { Editor } from "effect-milter/Modification"
-import { Step } from "effect-milter/Negotiation"
+import { Action } from "effect-milter/Negotiation"
 import type * as Packet from "effect-milter/Packet"
-import type { Session } from "effect-milter/Stage"
-import * as Verdict from "effect-milter/Verdict"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -16,247 +14,78 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { type Command, type Phase, transition } from "../src/internal/session.ts"
-import { type Answered, commands, describeExit, Failure, isSent } from "./support/filters.ts"
-import * as Ledger from "./support/ledger.ts"
+import { type Answered, commands, describeExit, isSent } from "./support/filters.ts"
+import type * as Ledger from "./support/ledger.ts"
+import * as RandomFilter from "./support/randomFilter.ts"
 import * as Mta from "./support/rawMta.ts"
 
-const stages = [
-  "connect",
-  "helo",
-  "mail",
-  "rcpt",
-  "data",
-  "header",
-  "endOfHeaders",
-  "body",
-  "endOfMessage",
-  "unknown"
-] as const satisfies ReadonlyArray<Answered>
-
-const replySteps: { readonly [K in Answered]: number } = {
-  connect: Step.noReplyConnect,
-  helo: Step.noReplyHelo,
-  mail: Step.noReplyMail,
-  rcpt: Step.noReplyRcpt,
-  data: Step.noReplyData,
-  header: Step.noReplyHeader,
-  endOfHeaders: Step.noReplyEndOfHeaders,
-  body: Step.noReplyBody,
-  endOfMessage: 0,
-  unknown: Step.noReplyUnknown
-}
-
-const ofConnection = [
-  Verdict.continue,
-  Verdict.continue,
-  Verdict.continue,
-  Verdict.reject(),
-  Verdict.tempFail({ text: "later" }),
-  Verdict.acceptConnection
-]
-const ofMessage = [
-  ...Array.from({ length: 9 }, () => Verdict.continue),
-  Verdict.reject({ text: "no" }),
-  Verdict.tempFail(),
-  Verdict.acceptMessage,
-  Verdict.discardMessage
-]
-const verdicts: { readonly [K in Answered]: ReadonlyArray<Verdict.Verdict> } = {
-  connect: ofConnection,
-  helo: ofConnection,
-  mail: ofMessage,
-  rcpt: ofMessage,
-  data: ofMessage,
-  header: ofMessage,
-  endOfHeaders: ofMessage,
-  body: [...ofMessage, Verdict.skipBody],
-  endOfMessage: ofMessage,
-  unknown: [Verdict.continue, Verdict.reject(), Verdict.tempFail()]
-}
-
-const basicReplies: ReadonlyArray<Packet.FilterPacket["_tag"]> = ["Continue", "Reject", "TempFail", "ReplyCode"]
-const legalReply = (stage: Answered, reply: Packet.FilterPacket["_tag"]): boolean =>
-  basicReplies.includes(reply) ||
-  (reply === "Accept" && stage !== "unknown") ||
-  (reply === "Discard" && stage !== "unknown" && stage !== "connect" && stage !== "helo") ||
-  (reply === "Skip" && stage === "body")
-
-const number = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
-
-// Weighted: most hooks answer at once, and most MTAs wait for their answer.
-/** What a hook does: `never` is interrupted when its time is over, `stubborn` heeds no interruption. */
-const behaviours = "now now now now now now now now yield yield yield slow slow slow stubborn fail die never".split(" ")
-const builders = "now now now now now now now now now now now now yield slow fail die".split(" ")
-/** What the finalizers of a scope do; `long` is longer than a command may take. */
-const finalizers = "now now now now now now now now now now now now slow slow long die".split(" ")
-/** What the finalizers of a hook itself do. */
-const ownFinalizers = "none none none none none none none none none none none none now slow die".split(" ")
-/** What the end-of-message hook puts in the place of the body; `large` goes to a file, `broken` fails half-way there. */
-const bodies = "none none none none empty small large large slow broken".split(" ")
+// Weighted: most MTAs wait for their answer.
 /** What the MTA does while its command is not answered. */
 const meanwhiles = [
   ...Array.from({ length: 16 }, () => "wait" as const),
-  ...["abort", "abort", "abort", "quit", "end", "reset"] as const
+  ...["abort", "abort", "abort", "quit", "end", "reset", "stop"] as const
 ]
 
-const pick = <A>(choices: ReadonlyArray<A>, index: number): A => choices[index % choices.length]!
+/** Two pieces like that go to a file, if they are kept. */
+const bytes = new Uint8Array(140_000)
+const large: ReadonlyArray<Packet.MtaPacket> = [{ _tag: "Body", bytes }, { _tag: "EndOfMessage", bytes }]
+
+/** From one stage to the next one. */
+const forward: { readonly [K in Phase | Answered]: Exclude<Answered, "connect" | "helo" | "unknown"> } = {
+  new: "mail",
+  idle: "mail",
+  connect: "mail",
+  helo: "mail",
+  unknown: "mail",
+  mail: "rcpt",
+  rcpt: "data",
+  data: "header",
+  header: "endOfHeaders",
+  endOfHeaders: "body",
+  body: "endOfMessage",
+  endOfMessage: "mail"
+}
 
 /** What MTAs send, mostly forward. */
 const steps: ReadonlyArray<readonly [weight: number, Answered | undefined, Packet.MtaPacket]> = [
   ...(["connect", "helo", "unknown"] as const).map((stage) => [1, stage, commands[stage]] as const),
   [2, "mail", Mta.mail()],
   ...(["rcpt", "data", "header", "endOfHeaders", "body"] as const).map((stage) => [6, stage, commands[stage]] as const),
-  [4, "endOfMessage", Mta.endOfMessage()],
+  [2, "endOfMessage", Mta.endOfMessage()],
   [2, "endOfMessage", Mta.endOfMessage("more")],
+  [6, "body", large[0]!],
+  [2, "endOfMessage", large[1]!],
   [1, undefined, Mta.abort],
   [1, undefined, Mta.quitNewConnection],
   [1, undefined, Mta.macros("M", { i: "Q" })]
 ]
 
 const Turn = Schema.Struct({
+  ...RandomFilter.turn,
   /** Which of the commands that are legal now. */
-  command: number(1000),
-  hook: number(1000),
-  builder: number(1000),
-  verdict: number(1000),
-  finalizer: number(1000),
-  ownFinalizer: number(1000),
-  body: number(1000),
+  command: RandomFilter.number(1000),
   macros: Schema.Boolean,
-  meanwhile: number(1000)
+  meanwhile: RandomFilter.number(1000)
 })
 
-const Plan = Schema.Struct({
-  stages: Schema.Struct({
-    connect: Schema.Literals(["absent", "answers", "observes"]),
-    helo: Schema.Literals(["absent", "answers", "observes"]),
-    mail: Schema.Literals(["absent", "answers", "observes"]),
-    rcpt: Schema.Literals(["absent", "answers", "observes"]),
-    data: Schema.Literals(["absent", "answers", "observes"]),
-    header: Schema.Literals(["absent", "answers", "observes"]),
-    endOfHeaders: Schema.Literals(["absent", "answers", "observes"]),
-    body: Schema.Literals(["absent", "answers", "observes"]),
-    endOfMessage: Schema.Literals(["absent", "answers", "observes"]),
-    unknown: Schema.Literals(["absent", "answers", "observes"])
-  }),
-  offered: Schema.Union([Schema.Literals([0, 0x7f, 0x1fffff]), number(0x1fffff)]),
-  policy: Schema.Literals(["reject", "tempFail", "pass"]),
-  refuseConnection: Schema.Boolean,
-  turns: Schema.Array(Turn).check(Schema.isMinLength(5), Schema.isMaxLength(40)),
-  ending: Schema.Literals(["quit", "end", "reset", "stop"])
-})
+const planOf = (least: number, most: number) =>
+  Schema.Struct({
+    filters: Schema.Array(RandomFilter.Plan).check(Schema.isMinLength(least), Schema.isMaxLength(most)),
+    steps: Schema.Union([Schema.Literals([0, 0x7f, 0x1fffff]), RandomFilter.number(0x1fffff)]),
+    actions: Schema.Literals([0x1ff, 0x3f, Action.addHeader, 0]),
+    turns: Schema.Array(Turn).check(Schema.isMinLength(8), Schema.isMaxLength(50)),
+    salt: RandomFilter.number(1_000_000),
+    ending: Schema.Literals(["quit", "end", "reset", "stop"])
+  })
+
+type Plan = ReturnType<typeof planOf>["Type"]
 
 /** What an MTA knows of a message: the verdict that settled it, and that on DATA, which can be tried again. */
 interface Told {
   final: Packet.FilterPacket | undefined
   refused: Packet.FilterPacket | undefined
-}
-
-const slow = 1500
-const long = 10_000
-
-const piece = new Uint8Array(60_000)
-const lengths: { readonly [body: string]: number } = { empty: 0, small: 1000, large: 300_000, slow: 300_000 }
-
-const bodyOf = (kind: string): Uint8Array | Stream.Stream<Uint8Array, Failure> => {
-  const large = Stream.fromIterable([piece, piece, piece, piece, piece])
-  switch (kind) {
-    case "large":
-      return large
-    case "slow":
-      return Stream.mapEffect(
-        large,
-        (bytes, index) => index === 4 ? Effect.as(Effect.sleep(slow), bytes) : Effect.succeed(bytes)
-      )
-    case "broken":
-      return Stream.concat(large, Stream.fail(new Failure({ at: "body" })))
-    default:
-      return new Uint8Array(lengths[kind]!)
-  }
-}
-
-/** The filter of a plan, what its hooks do now, and what it has opened and closed. */
-const playing = (plan: typeof Plan.Type) => {
-  const now: { turn: typeof Turn.Type | undefined; message: Told | undefined; replaced: number | undefined } = {
-    turn: undefined,
-    message: undefined,
-    replaced: undefined
-  }
-  const ledger = Ledger.make(() => now.message)
-  const act = (kind: string): Effect.Effect<void, Failure> => {
-    switch (kind) {
-      case "yield":
-        return Effect.yieldNow
-      case "slow":
-        return Effect.sleep(slow)
-      case "long":
-        return Effect.sleep(long)
-      case "stubborn":
-        return Effect.uninterruptible(Effect.sleep(slow))
-      case "never":
-        return Effect.never
-      case "fail":
-        return Effect.suspend(() => Effect.fail(new Failure({ at: kind })))
-      case "die":
-        return Effect.suspend(() => Effect.die(new Failure({ at: kind })))
-      default:
-        return Effect.void
-    }
-  }
-  const chosen = (choices: ReadonlyArray<string>, of: (turn: typeof Turn.Type) => number): string =>
-    now.turn === undefined ? choices[0]! : pick(choices, of(now.turn))
-  const resource = (kind: Ledger.Kind, { id }: Session) =>
-    Effect.suspend(() => {
-      const finalizer = chosen(finalizers, (turn) => turn.finalizer)
-      const milliseconds = finalizer === "slow" ? slow : finalizer === "long" ? long : 0
-      return ledger.resource(kind, id, Effect.orDie(act(finalizer)), milliseconds)
-    })
-  const hook = (stage: Answered, session: Session, edit?: Pick<Editor, "replaceBody">) =>
-    Effect.suspend(() => {
-      const kind = stage === "connect" || stage === "helo" || stage === "unknown" ? "connection" : "message"
-      const behaviour = chosen(behaviours, (turn) => turn.hook)
-      const body = chosen(bodies, (turn) => turn.body)
-      const verdict = pick(verdicts[stage], now.turn?.verdict ?? 0)
-      const run = Effect.gen(function*() {
-        yield* resource(kind, session)
-        yield* act(behaviour)
-        if (edit !== undefined && body !== "none") yield* edit.replaceBody(bodyOf(body))
-        return verdict
-      })
-      const own = chosen(ownFinalizers, (turn) => turn.ownFinalizer)
-      const whole = ledger.inside(kind, session.id, stage, Effect.ensuring(run, Effect.orDie(act(own))))
-      // Edits of a hook that fails, in its finalizer at the latest, do not count.
-      return Effect.tap(whole, () =>
-        Effect.sync(() => {
-          if (edit !== undefined) now.replaced = lengths[body]
-        }))
-    })
-  const build = (kind: Ledger.Kind, session: Session) => {
-    const run = Effect.suspend(() =>
-      Effect.andThen(resource(kind, session), act(chosen(builders, (turn) => turn.builder)))
-    )
-    return ledger.inside(kind, session.id, "builder", run)
-  }
-  const hooks = (mode: string) =>
-    Object.fromEntries(
-      stages.filter((stage) => plan.stages[stage] === mode).map((stage) => [
-        stage,
-        (_: unknown, { edit, session }: { readonly session: Session; readonly edit?: Pick<Editor, "replaceBody"> }) =>
-          mode === "answers" ? hook(stage, session, edit) : Effect.asVoid(hook(stage, session))
-      ])
-    )
-  const policy = plan.policy === "pass" ? plan.policy : plan.policy === "reject" ? Verdict.reject() : Verdict.tempFail()
-  const made = Milter.make("test", {
-    modify: ["replaceBody"],
-    refuseConnection: plan.refuseConnection,
-    onDefect: policy,
-    connection: (session) => build("connection", session),
-    message: (_, { session }) => build("message", session)
-  }).on(hooks("answers"), hooks("observes"))
-  return { filter: Milter.onFailure(made, () => Effect.succeed(policy)), now, ledger }
 }
 
 const outcomes: { readonly [K in Packet.FilterPacket["_tag"]]?: string } = {
@@ -280,16 +109,20 @@ const wrongMessage = (entry: Entry, told: Told, around: ReadonlyArray<Entry>): s
   const verdict = told.final ?? told.refused
   if (Exit.isSuccess(exit)) {
     if (verdict === undefined) return "success without a verdict"
-    const outcome = Option.map(Milter.outcome(exit), ({ _tag }) => _tag)
-    if (Option.getOrUndefined(outcome) !== outcomeOf(verdict)) return "not the outcome that the MTA was told"
-    // A failure at RCPT is that of a recipient, one at DATA may be followed by another DATA.
+    const outcome = Option.getOrUndefined(Milter.outcome(exit))
+    if (outcome?._tag !== outcomeOf(verdict)) return "not the outcome that the MTA was told"
+    // A failure at RCPT is that of a recipient, one at DATA may be followed by another DATA, and one without an answer may
+    // have been overtaken by the verdict of another filter.
     const failed = entry.failures.some(({ at }) => at !== "rcpt" && at !== "data")
-    return failed && !entry.cut ? "success in spite of a failure" : undefined
+    const isOwn = outcome === undefined || !("by" in outcome) || outcome.by === `filter${entry.filter}`
+    return failed && isOwn && !entry.cut ? "success in spite of a failure" : undefined
   }
   // What failed at an unknown command without an answer counts for the message.
   if (!Cause.hasInterruptsOnly(exit.cause)) {
     const error = Cause.squash(exit.cause)
-    return around.some(({ failures }) => failures.some((failure) => failure.error === error))
+    return around.some(({ failures, filter }) =>
+        filter === entry.filter && failures.some((failure) => failure.error === error)
+      )
       ? undefined
       : "the cause of no hook"
   }
@@ -312,26 +145,33 @@ const wrongConnection = (entry: Entry, end: End, around: ReadonlyArray<Entry>): 
   return Cause.hasInterruptsOnly(exit.cause) && end === "interruption" ? undefined : "failure"
 }
 
-const isEdit = ({ _tag }: Packet.FilterPacket): boolean => _tag === "ReplaceBody"
-const isVerdict = ({ _tag }: Packet.FilterPacket): boolean => _tag !== "ReplaceBody" && _tag !== "Progress"
+const isPiece = ({ _tag }: Packet.FilterPacket): boolean => _tag === "ReplaceBody"
+const isField = ({ _tag }: Packet.FilterPacket): boolean => _tag === "AddHeader" || _tag === "InsertHeader"
+const isVerdict = (packet: Packet.FilterPacket): boolean =>
+  packet._tag !== "Progress" && !isPiece(packet) && !isField(packet)
+
+const isContent = (stage: Answered | undefined): boolean =>
+  stage === "header" || stage === "endOfHeaders" || stage === "body"
 
 /** The time from one look to the next, in milliseconds. */
 const look = { command: 1000, endOfMessage: 5000 }
 /** How late the server notices that a time is over. */
 const sweep = 250
 /** The longest that a hook and its own finalizer take to stop. */
-const stop = 2 * slow
+const stop = 2 * RandomFilter.slow
 
 /** Plays a plan as an MTA that waits for its answers, and checks each. */
-const play = Effect.fnUntraced(function*(plan: typeof Plan.Type) {
-  const { filter, ledger, now } = playing(plan)
-  const server = yield* Mta.serve(filter, {}, ledger.openFile)
+const play = Effect.fnUntraced(function*(plan: Plan) {
+  const { filter, ledger, now, openFile } = RandomFilter.play<Told>(plan.filters)
+  now.salt = plan.salt
+  const server = yield* Mta.serve(filter, {}, openFile)
   const bystander = yield* server.open()
   yield* bystander.say(Mta.connect(), Mta.mail(), Mta.rcpt())
   const first = serial(ledger.entries()[0]!.session)
-  const mta = yield* server.open({ steps: plan.offered })
+  const mta = yield* server.open({ actions: plan.actions, steps: plan.steps })
   let phase: Phase = "idle"
   let how: "quit" | "end" | "reset" | "stop" | "timeout" | undefined
+  let stopping: Fiber.Fiber<void> | undefined
   /** How many hooks may run before that of the command which is to be answered. */
   let ahead = 0
   /** SMTP sessions before this one. */
@@ -365,17 +205,18 @@ const play = Effect.fnUntraced(function*(plan: typeof Plan.Type) {
     const shown = `${stage}: ${packets.map(({ _tag }) => _tag).join(", ")}`
     const reply = packets.at(-1)
     assert.strictEqual(packets.filter(isVerdict).length, 1, shown)
-    assert.isTrue(isVerdict(reply!) && legalReply(stage, reply!._tag), shown)
+    assert.isTrue(isVerdict(reply!) && RandomFilter.legalReply(stage, reply!._tag), shown)
     assert.isAtMost(elapsed, allowed(), `${stage}: time`)
     if (stage !== "endOfMessage") {
       assert.strictEqual(packets.length, 1, shown)
     } else {
       // The pieces stand together, directly before the verdict.
-      const edits = packets.filter(isEdit)
-      assert.deepStrictEqual(packets.slice(-1 - edits.length, -1), edits, shown)
+      const pieces = packets.filter(isPiece)
+      assert.deepStrictEqual(packets.slice(-1 - pieces.length, -1), pieces, shown)
       const passes = reply!._tag === "Continue" || reply!._tag === "Accept"
-      const length = edits.reduce((sum, packet) => sum + (packet._tag === "ReplaceBody" ? packet.bytes.length : 0), 0)
-      assert.strictEqual(edits.length > 0 ? length : undefined, passes ? now.replaced : undefined, "the new body")
+      const length = pieces.reduce((sum, packet) => sum + (packet._tag === "ReplaceBody" ? packet.bytes.length : 0), 0)
+      assert.strictEqual(pieces.length > 0 ? length : undefined, passes ? now.replaced : undefined, "the new body")
+      assert.lengthOf(packets.filter(isField), passes ? now.added : 0, shown)
     }
     ahead = 0
     if (yield* mta.closed) {
@@ -390,13 +231,22 @@ const play = Effect.fnUntraced(function*(plan: typeof Plan.Type) {
 
   for (const turn of plan.turns) {
     const possible = steps.flatMap(([weight, stage, packet]) =>
-      transition(phase, packet._tag) === undefined || (stage !== undefined && !isSent(mta, stage))
+      transition(phase, packet._tag) === undefined || (stage !== undefined && !isSent(mta, stage)) ||
+        // Two of them must not wait, since nobody would read any more and notice the end.
+        (large.includes(packet) && ahead > 0)
         ? []
         : Array.from({ length: weight }, () => [stage, packet] as const)
     )
-    const [stage, packet] = pick(possible, turn.command)
+    let usual = forward[phase]
+    while (possible.every(([stage]) => stage !== usual)) usual = forward[usual]
+    const [stage, packet] = RandomFilter.pick(
+      turn.command < 500 ? possible.filter(([stage]) => stage === usual) : possible,
+      turn.command
+    )
     now.turn = turn
+    now.salt++
     now.replaced = undefined
+    now.added = 0
     const before = phase
     phase = next(phase, packet._tag)
     if (stage === "mail") now.message = { final: undefined, refused: undefined }
@@ -405,13 +255,16 @@ const play = Effect.fnUntraced(function*(plan: typeof Plan.Type) {
     if (turn.macros && stage !== undefined) yield* mta.write(Mta.macros("CHMRTLNBEU"[turn.command % 10]!, { x: "y" }))
     yield* mta.write(packet)
     yield* Mta.settle
-    if (stage === undefined || (mta.agreed.steps & replySteps[stage]) !== 0) {
-      // Hooks that only watch may go on behind it: a builder and one for the stage.
-      ahead += 2
+    if (stage === undefined || (mta.agreed.steps & RandomFilter.replySteps[stage]) !== 0) {
+      // Hooks that only watch may go on behind it: of each filter a builder and one for the stage.
+      ahead += 2 * plan.filters.length
+      // What comes behind a refused DATA, but for a recipient, has the same answer.
+      const { message } = now
+      if (message !== undefined && isContent(stage)) message.final ??= message.refused
       assert.deepStrictEqual(yield* mta.replies, [], packet._tag)
       continue
     }
-    const meanwhile = pick(meanwhiles, turn.meanwhile)
+    const meanwhile = RandomFilter.pick(meanwhiles, turn.meanwhile)
     if (meanwhile === "wait") {
       yield* verdict(stage)
     } else if (meanwhile === "abort") {
@@ -419,6 +272,13 @@ const play = Effect.fnUntraced(function*(plan: typeof Plan.Type) {
       phase = next(phase, "Abort")
       yield* verdict(stage)
       now.message = undefined
+    } else if (meanwhile === "stop") {
+      const replies = (yield* mta.packets).filter(isVerdict)
+      if (replies[0] !== undefined) told(stage, replies[0])
+      stopping = yield* Effect.forkChild(server.stop)
+      replies.push(...(yield* mta.packets).filter(isVerdict))
+      assert.lengthOf(replies, 1, `${stage}: the server stops`)
+      how = meanwhile
     } else {
       // The answer may be out already, or be lost.
       yield* meanwhile === "quit" ? mta.write(Mta.quit) : mta[meanwhile]
@@ -440,7 +300,7 @@ const play = Effect.fnUntraced(function*(plan: typeof Plan.Type) {
   }
   now.turn = undefined
   now.message = undefined
-  const stopping = how === "stop" ? yield* Effect.forkChild(server.stop) : undefined
+  if (how === "stop") stopping ??= yield* Effect.forkChild(server.stop)
   const atEase = () =>
     ledger.entries().every(({ open, running, session }) =>
       (open.length === 0 || serial(session) === first) && running === 0
@@ -489,7 +349,7 @@ const play = Effect.fnUntraced(function*(plan: typeof Plan.Type) {
   for (const { level, text } of server.logs) {
     assert.match(
       `${level} ${text}`,
-      /^(Error test failed at|Error a finalizer of test failed|Warn (Command|Finalizer)Timeout|Warn test interrupts)/
+      /^(Error (filter\d failed at|a finalizer of filter\d failed|the content of a message could not be kept)|Warn (Command|Finalizer)Timeout|Warn .* interrupts)/
     )
   }
 }, Effect.scoped)
@@ -501,10 +361,19 @@ const next = (phase: Phase, command: Command): Phase => transition(phase, comman
 const seed = process.env["EFFECT_MILTER_SEED"] ?? "effect-milter"
 
 describe("any conversation", () => {
+  const promise =
+    "has one verdict for each command that expects one, in time, and none for others; scopes close in order"
   it.effect.prop(
-    "has one verdict for each command that expects one, in time, and none for others; scopes close in order",
-    [Plan],
+    `with a filter ${promise}`,
+    [planOf(1, 1)],
     ([plan]) => play(plan),
     { arbitrary: { runs: 2000, size: 30, seed }, timeout: 240_000 }
+  )
+
+  it.effect.prop(
+    `with a sequence of filters ${promise}`,
+    [planOf(2, 3)],
+    ([plan]) => play(plan),
+    { arbitrary: { runs: 700, size: 60, seed }, timeout: 240_000 }
   )
 })

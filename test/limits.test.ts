@@ -69,28 +69,32 @@ describe("limits", () => {
       ["bytes of the body", { maxBodyBytes: 5 }]
     ] as const
   ) {
-    it.effect(`on ${what}: 552, or on without the filter`, () =>
-      Effect.gen(function*() {
-        const send = Effect.fnUntraced(function*(options: MilterServer.Options) {
-          const server = yield* Mta.serve(answering({}), options)
-          const mta = yield* server.open()
-          const replies = yield* mta.each(
-            Mta.connect(),
-            Mta.mail(),
-            Mta.rcpt(),
-            ...large,
-            Mta.body("123"),
-            Mta.body("456"),
-            Mta.endOfMessage()
-          )
-          const first = replies.findIndex((reply) => reply !== "Continue")
-          return { at: first, reply: replies[first]! }
+    const several = Milter.sequence([answering({}, "one"), answering({}, "two")])
+    it.effect.each([["one", answering({})], ["several", several]] as const)(
+      `on ${what}: 552, or on without the filter (%s)`,
+      ([, filter]) =>
+        Effect.gen(function*() {
+          const send = Effect.fnUntraced(function*(options: MilterServer.Options) {
+            const server = yield* Mta.serve(filter, options)
+            const mta = yield* server.open()
+            const replies = yield* mta.each(
+              Mta.connect(),
+              Mta.mail(),
+              Mta.rcpt(),
+              ...large,
+              Mta.body("123"),
+              Mta.body("456"),
+              Mta.endOfMessage()
+            )
+            const first = replies.findIndex((reply) => reply !== "Continue")
+            return { at: first, reply: replies[first]! }
+          })
+          const rejected = yield* send(options)
+          assert.match(rejected.reply, tooLarge)
+          assert.strictEqual(rejected.at, what === "bytes of the body" ? 7 : 5)
+          assert.deepStrictEqual(yield* send({ ...options, tooLarge: "pass" }), { at: rejected.at, reply: "Accept" })
         })
-        const rejected = yield* send(options)
-        assert.match(rejected.reply, tooLarge)
-        assert.strictEqual(rejected.at, what === "bytes of the body" ? 7 : 5)
-        assert.deepStrictEqual(yield* send({ ...options, tooLarge: "pass" }), { at: rejected.at, reply: "Accept" })
-      }))
+    )
   }
 
   it.effect("are answered at the next stage that is, if the filter only watches", () =>

@@ -362,6 +362,20 @@ describe("a condition at mail", () => {
       assert.strictEqual(asked, 1)
       assert.deepStrictEqual(yield* mta.each(Mta.mail()), ["Accept"])
     }))
+
+  it.effect("is asked once for a session, too, if the filters see different macros", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const count = () => (asked++, true)
+      const choosy = Milter.make("choosy", { macros: { mail: ["client_ptr"] } }).on({ rcpt: () => goOn })
+      for (const condition of [{ connect: count }, { helo: count }]) {
+        asked = 0
+        const both = Milter.when(Milter.sequence([choosy, answering({}, "other")]), condition)
+        const mta = yield* (yield* Mta.serve(both)).open()
+        yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+        assert.strictEqual(asked, 1)
+      }
+    }))
 })
 
 describe("a condition that fails", () => {

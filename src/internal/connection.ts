@@ -14,7 +14,7 @@ import * as Packet from "../Packet.ts"
 import type { Stage } from "../Stage.ts"
 import { PacketError, type PacketWarning } from "../Wire.ts"
 import { Conversation } from "./conversation.ts"
-import type { Cut, Done, Fork, Host } from "./host.ts"
+import type { Cut, Done, Fork, Host, Work } from "./host.ts"
 import type { Program, Swept } from "./program.ts"
 import * as replies from "./replies.ts"
 import { type Command, type Phase, ProtocolError, type Transition, transition } from "./session.ts"
@@ -24,13 +24,18 @@ interface Running {
   readonly fiber: Fiber.Fiber<unknown, unknown>
   /** The stage of a hook. */
   readonly stage: Stage | undefined
-  readonly interruptible: boolean
+  readonly work: Work | "hook"
   readonly done: Done
-  readonly started: number
   readonly deadline: number
   cut: Cut | undefined
   /** When it was interrupted. */
   cutAt: number
+}
+
+interface Waiting {
+  readonly command: Command
+  /** When it arrived. */
+  readonly arrived: number
 }
 
 const interrupted = Exit.interrupt()
@@ -274,21 +279,17 @@ class Connection implements Host, Swept {
     const fiber = fork(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return done(exit, undefined)
-    const { awaited } = this.conversation
-    const { clock, timeouts } = this.program
+    const { clock } = this.program
     const started = clock.currentTimeMillisUnsafe()
-    // What the MTA waits for counts from its arrival: several hooks may run for one command.
-    const deadline = awaited === undefined ? started + timeouts.command : this.arrived + timeouts[awaited]
     this.run({
       fiber,
       stage,
-      interruptible: true,
+      work: "hook",
       done: (exit, cut) => {
         this.conversation.timed(stage, clock.currentTimeMillisUnsafe() - started)
         done(exit, cut)
       },
-      started,
-      deadline,
+      deadline: this.deadlineFrom(started),
       cut: undefined,
       cutAt: 0
     })
@@ -296,20 +297,26 @@ class Connection implements Host, Swept {
     this.watch(this.head)
   }
 
-  startOther(effect: Effect.Effect<unknown>, interruptible: boolean, fork: Fork, done: Done): void {
+  startWork(work: Work, effect: Effect.Effect<unknown>, fork: Fork, done: Done): void {
     const fiber = fork(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return done(exit, undefined)
     this.run({
       fiber,
       stage: undefined,
-      interruptible,
+      work,
       done,
-      started: 0,
-      deadline: Infinity,
+      deadline: work === "content" ? this.deadlineFrom(this.program.clock.currentTimeMillisUnsafe()) : Infinity,
       cut: undefined,
       cutAt: 0
     })
+  }
+
+  /** What the MTA waits for counts from its arrival: several hooks may run for one command. */
+  private deadlineFrom(now: number): number {
+    const { awaited } = this.conversation
+    const { timeouts } = this.program
+    return awaited === undefined ? now + timeouts.command : this.arrived + timeouts[awaited]
   }
 
   private run(running: Running): void {
@@ -363,10 +370,13 @@ class Connection implements Host, Swept {
 
   private tickRunning(running: Running, now: number): void {
     const { timeouts } = this.program
-    if (running.stage === undefined) return running.interruptible ? undefined : this.tickFinalizers(now)
+    // An answer has the time that the MTA takes to read it.
+    if (running.work === "answer") return
+    if (running.work === "finalizers") return this.tickFinalizers(now)
     if (running.cut !== undefined) {
       if (now - running.cutAt >= timeouts.stop) {
-        this.timeUp("StopTimeout", `a hook at ${running.stage} does not stop after its interruption`, "close")
+        const what = running.stage === undefined ? "the disk" : `a hook at ${running.stage}`
+        this.timeUp("StopTimeout", `${what} does not stop after its interruption`, "close")
       }
     } else if (now >= running.deadline) {
       running.cut = "expired"
@@ -382,21 +392,15 @@ class Connection implements Host, Swept {
 
   /** Finalizers are not interrupted, but a command that waits behind them must not wait for ever. */
   private tickFinalizers(now: number): void {
-    let isLate = this.held !== undefined && this.isLate(this.held, this.arrived, now)
-    for (let index = this.head; index < this.queue.length && !isLate; index++) {
-      const command = Packet.mtaByCode(this.queue[index]!.code)?.name
-      isLate = command !== undefined && this.isLate(command, this.arrivals[index]!, now)
-    }
-    if (!isLate) return
+    const waiting = this.waiting()
+    if (!waiting.some((one) => this.isLate(one, now))) return
     // An MTA that has quit behind it waits for nothing.
-    if (this.queue.some(({ code }, index) => index >= this.head && code === quitCode)) {
-      return this.finish(Exit.void, "close")
-    }
+    if (waiting.some(({ command }) => command === "Quit")) return this.finish(Exit.void, "close")
     this.send(replies.tempFail)
     this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
   }
 
-  private isLate(command: Command, arrived: number, now: number): boolean {
+  private isLate({ arrived, command }: Waiting, now: number): boolean {
     const budget = this.conversation.budgetOf(command)
     return budget !== undefined && now - arrived >= this.program.timeouts[budget]
   }
@@ -427,7 +431,7 @@ class Connection implements Host, Swept {
     this.arrivals = []
     this.head = 0
     const { running } = this
-    if (running?.interruptible === true) running.fiber.interruptUnsafe()
+    if (running !== undefined && running.work !== "finalizers") running.fiber.interruptUnsafe()
     this.blocked = this.program.clock.currentTimeMillisUnsafe()
     if (how === "close") this.transport.close()
     else this.transport.destroy()
@@ -437,11 +441,11 @@ class Connection implements Host, Swept {
   }
 
   /** A hook that will not stop must not keep the scopes, the server and the process from closing. */
-  private awaitStop({ fiber, interruptible }: Running): Effect.Effect<void> {
+  private awaitStop({ fiber, work }: Running): Effect.Effect<void> {
     const stopped = Effect.callback<void>((resume) => {
       fiber.addObserver(() => resume(Effect.void))
     })
-    if (!interruptible) return stopped
+    if (work === "finalizers") return stopped
     if (fiber.pollUnsafe() !== undefined) return Effect.void
     // In a fiber of its own: this one may have been interrupted itself, and could not wait interruptibly.
     const waiting = Effect.forkDetach(Effect.timeoutOption(stopped, this.program.timeouts.stop), {
@@ -450,13 +454,29 @@ class Connection implements Host, Swept {
     return Effect.asVoid(Effect.flatMap(waiting, Fiber.await))
   }
 
-  /** The server closes: a command that is being worked on is refused for now. */
+  /** The server closes: a command that waits for its answer is refused for now. */
   readonly interrupt: Effect.Effect<void> = Effect.suspend(() => {
     if (this.finished) return Effect.void
-    const { running } = this
-    if (running?.stage !== undefined && running.cut !== "expired" && this.conversation.awaited !== undefined) {
-      this.send(replies.tempFail)
-    }
+    if (this.running !== undefined && this.isAwaited(this.running)) this.send(replies.tempFail)
     return this.finalize(interrupted, "close")
   })
+
+  /** Whether the MTA waits for an answer, to this command or to one behind it, and nothing of that is out. */
+  private isAwaited({ cut, work }: Running): boolean {
+    if (work === "answer") return false
+    const isUnanswered = work !== "finalizers" && cut !== "expired"
+    return (isUnanswered && this.conversation.awaited !== undefined) || this.waiting().some(this.isAnswered)
+  }
+
+  private readonly isAnswered = ({ command }: Waiting): boolean => this.conversation.budgetOf(command) !== undefined
+
+  /** The commands that are to come, with the times of their arrival. */
+  private waiting(): ReadonlyArray<Waiting> {
+    const waiting: Array<Waiting> = this.held === undefined ? [] : [{ command: this.held, arrived: this.arrived }]
+    for (let index = this.head; index < this.queue.length; index++) {
+      const command = Packet.mtaByCode(this.queue[index]!.code)?.name
+      if (command !== undefined) waiting.push({ command, arrived: this.arrivals[index]! })
+    }
+    return waiting
+  }
 }

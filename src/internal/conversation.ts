@@ -19,6 +19,7 @@ import type { Owner } from "./hooks.ts"
 import type { Host } from "./host.ts"
 import { inTurn } from "./inTurn.ts"
 import { sessionWith } from "./macroView.ts"
+import * as ownReplies from "./ownReplies.ts"
 import { Participant } from "./participant.ts"
 import { type Plan, planOf } from "./plan.ts"
 import type { Program, Unit } from "./program.ts"
@@ -199,14 +200,16 @@ export class Conversation implements Owner {
   }
 
   private connectionStage(stage: "connect" | "helo", event: unknown): void {
-    if (this.overloaded) return this.reply(stage, this.tooMany(), undefined)
+    if (this.overloaded) return this.reply(stage, ownReplies.tooManyConnections(this.session), undefined)
     const { participants } = this
     const allHad = participants.every(hasAccepted)
     inTurn(participants.length, (index, next) => {
       const participant = participants[index]!
       participant.connectionStage(stage, event, ({ expired, refusal }) => {
         // No time is left for the others, who may have something against this client.
-        if (expired) { for (const other of participants.slice(index + 1)) other.unasked(this.notNow(), stage) }
+        if (expired) {
+          for (const other of participants.slice(index + 1)) other.unasked(ownReplies.notNow(this.session), stage)
+        }
         if (refusal !== undefined) return this.reply(stage, refusal, participant.unit)
         if (expired) return this.reply(stage, Verdict.continue, undefined)
         next()
@@ -218,24 +221,10 @@ export class Conversation implements Owner {
     })
   }
 
-  private notNow(): Verdict.TempFail {
-    return Verdict.tempFail({
-      enhanced: "4.3.0",
-      text: this.session.worded("Temporary failure, please try again later")
-    })
-  }
-
-  private tooMany(): Verdict.TempFail {
-    return Verdict.tempFail({ code: "421", enhanced: "4.3.2", text: this.session.worded("Too many connections") })
-  }
-
   /** What a server with no room, or about to stop, has to say to each message. */
   private refusalOfAll(): Verdict.TempFail | undefined {
-    if (this.program.draining) {
-      const text = this.session.worded("Service is shutting down")
-      return Verdict.tempFail({ code: "421", enhanced: "4.3.2", text })
-    }
-    return this.overloaded ? this.tooMany() : undefined
+    if (this.program.draining) return ownReplies.shuttingDown(this.session)
+    return this.overloaded ? ownReplies.tooManyConnections(this.session) : undefined
   }
 
   private unknown({ line }: Packet.Unknown): void {

@@ -3,9 +3,10 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Stage } from "../Stage.ts"
-import * as Verdict from "../Verdict.ts"
+import type * as Verdict from "../Verdict.ts"
 import { type At, Failed, type Policy } from "./definition.ts"
 import type { Fork, Host } from "./host.ts"
+import * as ownReplies from "./ownReplies.ts"
 import type { Unit } from "./program.ts"
 import * as replies from "./replies.ts"
 import type { SmtpSession } from "./smtpSession.ts"
@@ -98,9 +99,6 @@ export class Hooks {
   }
 
   private onDefect(): Policy {
-    const { onDefect } = this.unit.definition
-    if (onDefect !== undefined) return onDefect
-    const text = this.owner.session.worded("Temporary failure, please try again later")
-    return Verdict.tempFail({ enhanced: "4.3.0", text })
+    return this.unit.definition.onDefect ?? ownReplies.notNow(this.owner.session)
   }
 }

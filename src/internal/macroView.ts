@@ -44,5 +44,12 @@ export const sessionWith = (
   if (visible.every((names) => names === undefined)) return session
   const macros = new MacroView(session.macros, visible)
   // All else of the session goes on changing.
-  return Object.create(session, { macros: { value: macros } })
+  const view: Session = Object.create(session, { macros: { value: macros } })
+  wholes.set(view, session)
+  return view
 }
+
+const wholes = new WeakMap<Session, Session>()
+
+/** The session itself, of whichever view: the same object for all filters. */
+export const wholeOf = (session: Session): Session => wholes.get(session) ?? session

@@ -8,6 +8,7 @@ import { type At, Failed } from "./definition.ts"
 import type { Edits } from "./editor.ts"
 import type { Fork } from "./host.ts"
 import type { MessageMonitor } from "./monitor.ts"
+import { exitOf } from "./outcome.ts"
 import type { Participant } from "./participant.ts"
 import { hasHook } from "./plan.ts"
 import type { Closing } from "./scopes.ts"
@@ -63,7 +64,3 @@ export class Part {
     }
   }
 }
-
-/** A failure is what counts for the filter that failed, if anything is known of it. */
-export const exitOf = (failure: Failed | undefined, exit: Exit.Exit<Outcome, unknown>): Exit.Exit<Outcome, unknown> =>
-  failure === undefined || failure.cause.reasons.length === 0 ? exit : Exit.failCause(failure.cause)

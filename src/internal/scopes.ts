@@ -31,7 +31,7 @@ export class Scopes {
         const { exit, filter, scope } = waiting.shift()! // one for each
         const finalizers = Scope.closeUnsafe(scope, exit)
         if (finalizers === undefined) return next()
-        this.host.startOther(finalizers, false, session.fork, (exit) => {
+        this.host.startWork("finalizers", finalizers, session.fork, (exit) => {
           if (Exit.isFailure(exit)) session.log(Effect.logError(`a finalizer of ${filter} failed`, exit.cause))
           next()
         })

@@ -13,16 +13,16 @@ export class Size {
   }
 
   /** What is too large now, if anything is. */
-  header({ name, value }: Packet.Header): string | undefined {
+  header({ name, value }: Packet.Header): "header" | undefined {
     this.headers++
     this.headerBytes += name.length + value.length
     const { headerBytes, headers } = this.limits
-    return this.headers > headers || this.headerBytes > headerBytes ? "The header is too large" : undefined
+    return this.headers > headers || this.headerBytes > headerBytes ? "header" : undefined
   }
 
   /** The same for a piece of the body. */
-  body(length: number): string | undefined {
+  body(length: number): "message" | undefined {
     this.bodyBytes += length
-    return this.bodyBytes > this.limits.bodyBytes ? "The message is too large" : undefined
+    return this.bodyBytes > this.limits.bodyBytes ? "message" : undefined
   }
 }

@@ -25,6 +25,7 @@ export class Spool {
   private readonly inMemory: number
   private chunks: Array<Uint8Array> = []
   private file: TemporaryFile | undefined
+  private isClosed = false
   length = 0
 
   /** Without files (tests in memory, an MTA's socket that is none of Node's) all stays in memory. */
@@ -47,7 +48,8 @@ export class Spool {
     return Effect.flatMap(
       Effect.uninterruptible(Effect.tap(openFile, (file) => {
         this.file = file
-        return Effect.void
+        // Nobody waits for ever.
+        return this.isClosed ? file.close : Effect.void
       })),
       (file) => {
         const { chunks } = this
@@ -80,6 +82,7 @@ export class Spool {
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.chunks = []
+      this.isClosed = true
       return this.file?.close ?? Effect.void
     })
   }

@@ -15,13 +15,15 @@ import * as editor from "./editor.ts"
 import type { Decision } from "./hooks.ts"
 import { inTurn } from "./inTurn.ts"
 import type { MessageMonitor } from "./monitor.ts"
-import { exitOf, Part } from "./part.ts"
+import { exitOf, outcomeOf } from "./outcome.ts"
+import * as ownReplies from "./ownReplies.ts"
+import { Part } from "./part.ts"
 import type { Participant } from "./participant.ts"
 import type { AnsweredStage } from "./replies.ts"
 import type { Closing } from "./scopes.ts"
 import { Size } from "./size.ts"
 
-export type MessageStage = Exclude<AnsweredStage, "connect" | "helo" | "unknown">
+type MessageStage = Exclude<AnsweredStage, "connect" | "helo" | "unknown">
 
 type Refusal = Verdict.Reject | Verdict.TempFail
 
@@ -112,9 +114,7 @@ export class Transaction {
     }
     this.recipients.push(rcpt)
     if (this.recipients.length > owner.program.limits.recipients && this.decided === undefined) {
-      // The sender gives the rest in another message.
-      const text = owner.session.worded("Too many recipients")
-      return this.refuseRecipient(Verdict.tempFail({ code: "452", enhanced: "4.5.3", text }), undefined, undefined)
+      return this.refuseRecipient(ownReplies.tooManyRecipients(owner.session), undefined, undefined)
     }
     this.arrive("rcpt", rcpt)
   }
@@ -144,7 +144,7 @@ export class Transaction {
 
   header(packet: Packet.Header): void {
     this.pending ??= this.tooLarge(this.size.header(packet))
-    if (this.owner.plan.keepsHeaders && this.decided === undefined) this.content!.header(packet.name, packet.value)
+    if (this.owner.plan.keepsHeaders && !this.isSettled) this.content!.header(packet.name, packet.value)
     this.arrive("header", new HeaderValue(packet.name, packet.value, this.owner.hasStep(Step.leadingSpace)))
   }
 
@@ -159,19 +159,23 @@ export class Transaction {
       return stage === "body" ? owner.reply("body", Verdict.continue, undefined) : this.endOfMessage()
     }
     this.pending ??= this.tooLarge(this.size.body(bytes.length))
-    const isSettled = (this.decided ?? this.refused ?? this.pending) !== undefined
-    this.keep(isSettled ? undefined : bytes, () => {
+    this.keep(this.isSettled ? undefined : bytes, () => {
       if (stage === "body") return this.arrive("body", { bytes })
-      if (isSettled) return this.endOfMessage()
+      if (this.isSettled) return this.endOfMessage()
       this.ask("body", { bytes }, () => this.endOfMessage())
     })
+  }
+
+  /** Whatever comes now, it changes nothing but by another DATA. */
+  private get isSettled(): boolean {
+    return (this.decided ?? this.refused ?? this.pending) !== undefined
   }
 
   /** Puts bytes of the body aside for later filters. */
   private keep(bytes: Uint8Array | undefined, next: () => void): void {
     const { host, plan, session } = this.owner
     if (bytes === undefined || !plan.keepsBody) return next()
-    host.startOther(this.content!.append(bytes), true, session.fork, (exit) => {
+    host.startWork("content", this.content!.append(bytes), session.fork, (exit) => {
       if (Exit.isFailure(exit)) this.contentLost(exit.cause)
       next()
     })
@@ -180,17 +184,13 @@ export class Transaction {
   private contentLost(cause: Cause.Cause<unknown>): void {
     const { session } = this.owner
     session.log(Effect.logError("the content of a message could not be kept", cause))
-    const text = session.worded("Temporary failure, please try again later")
-    this.pending ??= new Failed(Verdict.tempFail({ code: "452", enhanced: "4.3.1", text }), cause)
+    this.pending ??= new Failed(ownReplies.noSpace(session), cause)
   }
 
-  private tooLarge(text: string | undefined): Failed | undefined {
-    if (text === undefined) return undefined
+  private tooLarge(what: "header" | "message" | undefined): Failed | undefined {
+    if (what === undefined) return undefined
     const { program, session } = this.owner
-    const policy = program.limits.tooLarge === "pass"
-      ? "pass"
-      : Verdict.reject({ code: "552", enhanced: "5.3.4", text: session.worded(text) })
-    return new Failed(policy, Cause.empty)
+    return new Failed(program.limits.tooLarge === "pass" ? "pass" : ownReplies.tooLarge(session, what), Cause.empty)
   }
 
   endOfMessage(): void {
@@ -308,9 +308,7 @@ export class Transaction {
   }
 
   private firm({ cause, policy }: Failed): Failed {
-    if (policy !== "pass") return new Failed(policy, cause)
-    const text = this.owner.session.worded("Temporary failure, please try again later")
-    return new Failed(Verdict.tempFail({ enhanced: "4.3.0", text }), cause)
+    return new Failed(policy === "pass" ? ownReplies.notNow(this.owner.session) : policy, cause)
   }
 
   private refuseRecipient(verdict: Refusal, by: By, failure: Failed | undefined): void {
@@ -331,7 +329,7 @@ export class Transaction {
     if (parts.every(({ left }) => left)) return this.conclude(stage, Verdict.acceptMessage, undefined)
     if (
       stage === "body" && !this.skipped && !owner.plan.keepsBody &&
-      parts.every(({ isDoneWithBody, pass }) => isDoneWithBody || pass > 0)
+      parts.some(({ skipped }) => skipped) && parts.every(({ isDoneWithBody, pass }) => isDoneWithBody || pass > 0)
     ) {
       this.skipped = true
       if (owner.hasStep(Step.skip)) return owner.reply("body", Verdict.skipBody, undefined)
@@ -374,7 +372,7 @@ export class Transaction {
     const body = this.content!.body
     inTurn(body.pieces, (index, next) => {
       if (!isWanted()) return next()
-      host.startOther(body.piece(index), true, session.fork, (exit) => {
+      host.startWork("content", body.piece(index), session.fork, (exit) => {
         if (Exit.isFailure(exit)) {
           this.contentLost(exit.cause)
           return this.fail("endOfMessage", this.pending!)
@@ -409,7 +407,7 @@ export class Transaction {
     }
     const sent = editor.send(edits, verdict, owner.writer, owner.host)
     if (sent === undefined) return settle()
-    owner.host.startOther(sent, true, owner.session.fork, (exit) => {
+    owner.host.startWork("answer", sent, owner.session.fork, (exit) => {
       if (Exit.isSuccess(exit)) settle()
       else owner.broken(exit.cause)
     })
@@ -459,25 +457,11 @@ export class Transaction {
   closings(): ReadonlyArray<Closing> {
     this.isClosed = true
     const final = this.final ?? this.refused
-    const exit = final === undefined ? undefined : Exit.succeed(this.outcomeOf(final.verdict, final.by))
+    const by = final?.by?.participant.definition.name ?? this.owner.program.name
+    const exit = final === undefined ? undefined : Exit.succeed(outcomeOf(final.verdict, by))
     this.report(exit, final?.by)
     const parts = this.parts.map((part) => part.closing(exit))
     return this.content === undefined ? parts : [this.content.closing, ...parts]
-  }
-
-  private outcomeOf(verdict: Verdict.OfMessage, part: By): Outcome {
-    const by = part?.participant.definition.name ?? this.owner.program.name
-    switch (verdict._tag) {
-      case "Reject":
-        return { _tag: "Rejected", by }
-      case "TempFail":
-        return { _tag: "TempFailed", by }
-      case "DiscardMessage":
-        return { _tag: "Discarded", by }
-      case "AcceptMessage":
-      case "Continue":
-        return { _tag: "Accepted" }
-    }
   }
 
   /** Without an exit, the message was given up. */

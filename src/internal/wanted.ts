@@ -62,10 +62,9 @@ const answersHelo = ({ answers, observes, refuseConnection }: Definition): boole
 
 /**
  * What one filter asks for at a stage must not take away from another what the MTA sends by itself: where only some ask,
- * the MTAs' own selections are asked for too.
+ * the MTAs' own selections are asked for too. Nor from the library what it goes by.
  */
 const macrosOf = (definitions: Definitions): Wanted["macros"] => {
-  if (definitions.length === 1) return definitions[0]!.macros
   const wanted: { [K in MacroStage]?: ReadonlyArray<string> } = {}
   for (const stage of stages) {
     const lists = definitions.map(({ macros }) => macros[stage] ?? [])
@@ -73,7 +72,16 @@ const macrosOf = (definitions: Definitions): Wanted["macros"] => {
     if (asked.length === 0) continue
     const names = new Set(asked.flat())
     if (asked.length < lists.length) { for (const name of macroDefaults[stage]) names.add(name) }
+    for (const name of neededOf(definitions, stage)) names.add(name)
     wanted[stage] = Array.from(names)
   }
   return wanted
 }
+
+/** Recipients that the MTA has refused are told apart by their macros; edits are shown to others as the MTA does them. */
+const neededOf = (definitions: Definitions, stage: MacroStage): ReadonlyArray<string> =>
+  stage === "rcpt" && definitions.some(({ rejectedRecipients }) => rejectedRecipients)
+    ? ["rcpt_mailer", "rcpt_host", "rcpt_addr"]
+    : stage === "connect" && definitions.length > 1
+    ? ["v"]
+    : []

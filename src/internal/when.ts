@@ -7,6 +7,7 @@ import * as Verdict from "../Verdict.ts"
 import { ByteString } from "../Wire.ts"
 import { decide, type Decision, goesOn, inside, madeFrom, outside } from "./around.ts"
 import { type At, type Definition, Failed, type Hook } from "./definition.ts"
+import { wholeOf } from "./macroView.ts"
 
 /** The event is that of its stage. */
 type Test = (event: never, at: { readonly session: Session }) => Effect.Effect<boolean> | boolean
@@ -196,7 +197,7 @@ const atConnect = (ask: Ask) => (inner: Definition): Definition => {
     connection: (session) =>
       Effect.flatMap(newPart(inner), (part) =>
         Effect.flatMap(
-          ask(session, { hostname: session.hostname, client: session.client }, session),
+          ask(wholeOf(session), { hostname: session.hostname, client: session.client }, session),
           (takesPart) => {
             part.takesPart = takesPart
             if (!takesPart) return Effect.succeed(part)
@@ -219,7 +220,7 @@ const atHelo = (ask: Ask) => (inner: Definition): Definition => {
   const later = messages(inner, (part, _, session) =>
     part.takesPart === undefined
       // Nobody has to say HELO before MAIL.
-      ? decided(part, session, { name: "", raw: ByteString.fromText("") }, session)
+      ? decided(part, wholeOf(session), { name: "", raw: ByteString.fromText("") }, session)
       : Effect.succeed(part.takesPart))
   const helo: Hook = (event, at) => {
     const part = partOf(at)

@@ -268,10 +268,21 @@ describe("order", () => {
 
   it.effect("is checked when a server starts", () =>
     Effect.gen(function*() {
-      const refused = (filter: Milter.Filter<never, Auth.Keys>, reason: RegExp) =>
+      const refused = <R>(filter: Milter.Filter<never, R>, reason: RegExp) =>
         Effect.map(Effect.exit(MilterTest.message(filter, message)), (exit) => assert.match(String(exit), reason))
       yield* refused(Milter.sequence([Auth.sign(), edit]), /expected edit in front of auth-sign/)
       yield* refused(Milter.sequence([seal, Auth.sign()]), /expected auth-sign in front of auth-seal/)
+      const wrapped = Auth.sign().pipe(
+        Milter.when({ connect: () => true }),
+        Milter.circuitBreaker({ failures: 3, openFor: "1 minute", whileOpen: "pass" }),
+        Milter.delayReject({ at: "rcpt" })
+      )
+      yield* refused(Milter.sequence([Milter.sequence([wrapped]), edit]), /expected edit in front of auth-sign/)
+      class Signer extends Milter.Service<Signer>()("test/Signer") {}
+      yield* refused(
+        Milter.sequence([Signer, edit]),
+        /expected edit in front of auth-sign/
+      ).pipe(Effect.provide(Milter.layer(Signer, Auth.sign())))
       MilterTest.assertAccepted(yield* MilterTest.message(Milter.sequence([edit, Auth.sign(), seal]), message))
     }).pipe(withKeys))
 

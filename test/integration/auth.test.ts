@@ -1,10 +1,13 @@
 /** Signatures and results on the mail that real MTAs deliver, and relay once more. Judged by mailauth, used by itself. */
 import { assert, layer } from "@effect/vitest"
 import * as Auth from "effect-milter/auth"
+import * as Message from "effect-milter/Message"
 import * as Milter from "effect-milter/Milter"
+import * as Verdict from "effect-milter/Verdict"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import { chain, verdicts } from "../auth/support/independent.ts"
 import { input, recordsOf } from "../auth/support/mail.ts"
 import * as FilterServer from "./support/filterServer.ts"
@@ -62,8 +65,37 @@ const eightBit = message.replace("us-ascii", "utf-8\r\nContent-Transfer-Encoding
 
 const serve = (options: Auth.SignOptions = {}) => FilterServer.serve(Auth.sign({ when: loopback, ...options }))
 
+/** Edits the whole message, and signs what comes of that. */
+const editAndSign = FilterServer.serve(Milter.sequence([
+  Message.make("edit", { modify: ["headers", "body"] }).on({
+    document: Effect.fnUntraced(function*(document) {
+      yield* document.headers.set(
+        "Subject",
+        "Grüße, and a subject that is long enough to be folded by whoever puts it in"
+      )
+      yield* document.headers.remove("X-First")
+      yield* document.headers.prepend("X-Top", "1")
+      yield* document.replaceBody(
+        Stream.concat(document.body.stream, Stream.make(new TextEncoder().encode("\n--\nus")))
+      )
+      return Verdict.continue
+    })
+  }),
+  Auth.sign({ when: loopback })
+]))
+
+const checkEdited = Effect.fnUntraced(function*(mail: Postfix.Delivered) {
+  assert.deepStrictEqual(
+    mail.headers.slice(0, 4).map(([name]) => name),
+    ["Received", "DKIM-Signature", "DKIM-Signature", "X-Top"]
+  )
+  assert.match(Postfix.headerValues(mail, "Subject")[0]!, /^=\?UTF-8\?/)
+  assert.isTrue(mail.body.endsWith("\n--\nus\n"))
+  assert.deepStrictEqual(yield* verdicts(mail.raw, records), ["pass", "pass"])
+})
+
 class Hops extends Context.Service<Hops, {
-  readonly first: Postfix.Instance<never>
+  readonly first: Postfix.Instance
   readonly second: Postfix.Instance
 }>()("test/Hops") {
   /** The first one signs, and hands mail for relay.example on to the second one, which checks and seals it. */
@@ -87,8 +119,9 @@ class Hops extends Context.Service<Hops, {
         },
         mainCf: { myhostname: "mx2.test.example" }
       })
-      const first = yield* Postfix.make({
+      const first = yield* Postfix.make<string>({
         milters: sign,
+        listeners: { edited: { milters: FilterServer.forPostfix(yield* editAndSign) } },
         nonSmtpdMilters: sign,
         mainCf: {
           transport_maps: `inline:{ {relay.example = smtp:[127.0.0.1]:${second.port}}, ` +
@@ -124,6 +157,13 @@ Postfix.describePostfix("authentication with Postfix", () => {
           ["Received", "DKIM-Signature", "DKIM-Signature", "X-First"]
         )
         assert.deepStrictEqual(yield* verdicts(mail.raw, records), ["pass", "pass"])
+      }))
+
+    it.effect("signs what a filter in front has made of the message", () =>
+      Effect.gen(function*() {
+        const { first } = yield* Hops
+        const queueId = yield* send(first.portOf("edited"), "bob@test.example", message)
+        yield* checkEdited(yield* first.takeOne({ queueId }))
       }))
 
     it.effect("signs what is handed in without SMTP", () =>
@@ -227,6 +267,7 @@ Sendmail.describeSendmail("authentication with Sendmail", () => {
         filters: [{ address: yield* serve() }],
         listeners: {
           fewer: [{ address: yield* serve(fewer) }],
+          edited: [{ address: yield* editAndSign }],
           check: [{ address: yield* FilterServer.serve(Auth.verify({ authservId })) }]
         }
       })
@@ -249,6 +290,9 @@ Sendmail.describeSendmail("authentication with Sendmail", () => {
         )
         assert.deepStrictEqual(yield* verdicts(mail.raw, records), ["pass", "pass"])
       }))
+
+    it.effect("signs what a filter in front has made of the message", () =>
+      Effect.flatMap(signed(message, "edited"), checkEdited))
 
     it.effect("takes out forged results, and puts its own below Received", () =>
       Effect.gen(function*() {

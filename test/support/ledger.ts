@@ -7,8 +7,9 @@ import type { TemporaryFile } from "../../src/internal/spool.ts"
 
 export type Kind = "connection" | "message"
 
-/** One scope, of a connection or of a message. */
+/** One scope of one filter, of a connection or of a message. */
 export interface Entry<Owner> {
+  readonly filter: number
   readonly kind: Kind
   readonly session: string
   /** Whatever it was opened for. */
@@ -33,40 +34,47 @@ export const make = <Owner>(owner: () => Owner) => {
   /** Milliseconds that finalizers of scopes have taken. */
   const time = { finalizers: 0 }
 
-  const entryOf = (kind: Kind, session: string) =>
+  const entryOf = (filter: number, kind: Kind, session: string) =>
     Effect.map(Effect.scope, (scope) => {
       let entry = entries.get(scope)
       if (entry === undefined) {
-        entry = { kind, session, owner: owner(), open: [], running: 0, exit: undefined, failures: [], cut: false }
+        entry = {
+          filter,
+          kind,
+          session,
+          owner: owner(),
+          open: [],
+          running: 0,
+          exit: undefined,
+          failures: [],
+          cut: false
+        }
         entries.set(scope, entry)
       }
-      if (entry.kind !== kind || entry.session !== session) wrong.push(`the scope of another ${kind}`)
+      if (entry.filter !== filter || entry.kind !== kind || entry.session !== session) {
+        wrong.push(`the scope of another ${kind}`)
+      }
       return entry
     })
 
   const closing = (entry: Entry<Owner>, id: number, exit: Exit.Exit<unknown, unknown>): void => {
-    const { kind, session } = entry
+    const { filter, kind, session } = entry
     counts.closed++
     if (entry.open.pop() !== id) wrong.push(`a ${kind} closes twice, or not in reverse order`)
     if (entry.exit !== undefined && entry.exit !== exit) wrong.push(`a ${kind} has two exits`)
     entry.exit = exit
     if (entry.running > 0) wrong.push(`a ${kind} closes while its hook runs`)
-    if (kind === "message") return
     for (const other of entries.values()) {
-      if (other.session === session && other.kind === "message" && (other.open.length > 0 || other.running > 0)) {
-        wrong.push("a connection closes before its message")
-      }
+      if (other.session !== session || (other.open.length === 0 && other.running === 0)) continue
+      if (other.kind === kind && other.filter > filter) wrong.push(`a ${kind} closes before that of a later filter`)
+      if (other.kind === "message" && kind === "connection") wrong.push("a connection closes before its message")
     }
   }
 
-  return {
-    entries: (): ReadonlyArray<Entry<Owner>> => Array.from(entries.values()),
-    wrong,
-    counts,
-    time,
+  const of = (filter: number) => ({
     /** Opens something in the scope of the hook; `finalizer` belongs to its closing. */
     resource: (kind: Kind, session: string, finalizer: Effect.Effect<void>, milliseconds: number) =>
-      Effect.flatMap(entryOf(kind, session), (entry) =>
+      Effect.flatMap(entryOf(filter, kind, session), (entry) =>
         Effect.acquireRelease(
           Effect.sync(() => {
             const id = ++counts.opened
@@ -87,8 +95,11 @@ export const make = <Owner>(owner: () => Owner) => {
         )),
     /** Runs a hook or a builder, whose own finalizers are in `effect`. */
     inside: <A, E, R>(kind: Kind, session: string, at: string, effect: Effect.Effect<A, E, R>) =>
-      Effect.flatMap(entryOf(kind, session), (entry) => {
+      Effect.flatMap(entryOf(filter, kind, session), (entry) => {
         counts.hooks++
+        for (const other of entries.values()) {
+          if (other.session === session && other.running > 0) wrong.push(`two hooks run at once, the second at ${at}`)
+        }
         entry.running++
         return Effect.onExit(effect, (exit) =>
           Effect.sync(() => {
@@ -98,7 +109,16 @@ export const make = <Owner>(owner: () => Owner) => {
             if (Cause.hasInterrupts(exit.cause)) entry.cut = true
             else entry.failures.push({ at, error: Cause.squash(exit.cause) })
           }))
-      }),
+      })
+  })
+
+  return {
+    entries: (): ReadonlyArray<Entry<Owner>> => Array.from(entries.values()),
+    wrong,
+    counts,
+    time,
+    /** What one of the filters does. */
+    of,
     /** A file in memory. */
     openFile: Effect.sync((): TemporaryFile => {
       counts.filesOpened++

@@ -184,15 +184,16 @@ export const filterOf = ({ edits, name, sees, verdicts }: Script, log: Array<str
 
 // --- as they stand one behind the other
 
-const packetOf = (edit: Edit): ModificationPacket => {
+const packetOf = (edit: Edit, leadingSpace: boolean): ModificationPacket => {
   const text = ByteString.fromText
+  const value = (value: string) => text(leadingSpace ? ` ${value}` : value)
   switch (edit.do) {
     case "add":
-      return { _tag: "AddHeader", name: text(edit.name), value: text(` ${edit.value}`) }
+      return { _tag: "AddHeader", name: text(edit.name), value: value(edit.value) }
     case "insert":
-      return { _tag: "InsertHeader", index: edit.at, name: text(edit.name), value: text(` ${edit.value}`) }
+      return { _tag: "InsertHeader", index: edit.at, name: text(edit.name), value: value(edit.value) }
     case "change":
-      return { _tag: "ChangeHeader", index: edit.occurrence, name: text(edit.name), value: text(` ${edit.value}`) }
+      return { _tag: "ChangeHeader", index: edit.occurrence, name: text(edit.name), value: value(edit.value) }
     case "delete":
       return { _tag: "ChangeHeader", index: edit.occurrence, name: text(edit.name), value: text("") }
     case "body":
@@ -203,8 +204,8 @@ const packetOf = (edit: Edit): ModificationPacket => {
 }
 
 /** The body packets of one filter come together, and the last body it gave counts. */
-const packetsOf = (edits: ReadonlyArray<Edit>): ReadonlyArray<ModificationPacket> => {
-  const packets = edits.map(packetOf)
+const packetsOf = (edits: ReadonlyArray<Edit>, leadingSpace: boolean): ReadonlyArray<ModificationPacket> => {
+  const packets = edits.map((edit) => packetOf(edit, leadingSpace))
   const bodies = packets.filter(({ _tag }) => _tag === "ReplaceBody")
   return [...packets.filter(({ _tag }) => _tag !== "ReplaceBody"), ...bodies.slice(-1)]
 }
@@ -212,11 +213,10 @@ const packetsOf = (edits: ReadonlyArray<Edit>): ReadonlyArray<ModificationPacket
 export const delivered = (
   mta: "postfix" | "sendmail",
   message: Delivery.Message,
-  packets: ReadonlyArray<ModificationPacket>
+  packets: ReadonlyArray<ModificationPacket>,
+  leadingSpace: boolean
 ): Delivery.Delivered =>
-  Result.getOrThrow(
-    (mta === "postfix" ? Delivery.postfix : Delivery.sendmail)(message, packets, { leadingSpace: true })
-  )
+  Result.getOrThrow((mta === "postfix" ? Delivery.postfix : Delivery.sendmail)(message, packets, { leadingSpace }))
 
 export const asMessage = ({ headers, pieces, sender }: Sent, recipients: ReadonlyArray<string>): Delivery.Message => ({
   sender: ByteString.fromText(sender),
@@ -242,11 +242,13 @@ interface Actor extends Script {
 
 export class Model {
   private readonly mta: "postfix" | "sendmail"
+  private readonly leadingSpace: boolean
   private readonly actors: ReadonlyArray<Actor>
   private log: Array<string> = []
 
-  constructor(mta: "postfix" | "sendmail", scripts: ReadonlyArray<Script>) {
+  constructor(mta: "postfix" | "sendmail", scripts: ReadonlyArray<Script>, leadingSpace: boolean) {
     this.mta = mta
+    this.leadingSpace = leadingSpace
     this.actors = scripts.map((script) => ({ ...script, out: false, counts: new Map() }))
   }
 
@@ -380,7 +382,8 @@ export class Model {
             break
           }
         }
-        const isSkipped = isFirst && !isKept && group.every((actor) => left.has(actor) || skipped.has(actor) || !actor.sees.has("body"))
+        const isSkipped = isFirst && !isKept && skipped.size > 0 &&
+          group.every((actor) => left.has(actor) || skipped.has(actor) || !actor.sees.has("body"))
         const ended = say(verdict, isSkipped ? "Skip" : "Continue")
         if (ended !== undefined) return ended
         if (isSkipped) break
@@ -390,7 +393,7 @@ export class Model {
         const verdict = this.turn(actor, "endOfMessage")
         if (wire[verdict] !== undefined) return after(verdict)!
         if (verdict === "AcceptMessage") left.add(actor)
-        file.apply(packetsOf(actor.edits ?? []), true)
+        file.apply(packetsOf(actor.edits ?? [], this.leadingSpace), this.leadingSpace)
         message = file.shown()
       }
     }

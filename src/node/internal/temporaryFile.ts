@@ -7,23 +7,28 @@ import type { OpenFile, TemporaryFile } from "../../internal/spool.ts"
 /** A file in the system's temporary directory that has no name any more: it goes with its last user. */
 export const open: OpenFile = Effect.promise(async (): Promise<TemporaryFile> => {
   const directory = await Fs.mkdtemp(Path.join(Os.tmpdir(), "effect-milter-"))
-  const file = await Fs.open(Path.join(directory, "body"), "wx+", 0o600)
-  await Fs.rm(directory, { recursive: true })
-  return {
-    append: (bytes) => Effect.promise(() => file.appendFile(bytes)),
-    read: (position, length) =>
-      Effect.promise(async () => {
-        const bytes = new Uint8Array(length)
-        for (let filled = 0; filled < length;) {
-          const { bytesRead } = await file.read(bytes, filled, length - filled, position + filled)
-          // What is missing would go out as zeros.
-          if (bytesRead === 0) {
-            throw new Error(`a temporary file ends at ${position + filled}, before ${position + length}`)
-          }
-          filled += bytesRead
-        }
-        return bytes
-      }),
-    close: Effect.promise(() => file.close())
+  try {
+    return opened(await Fs.open(Path.join(directory, "body"), "wx+", 0o600))
+  } finally {
+    // Also where it could not be opened, for want of descriptors say.
+    await Fs.rm(directory, { recursive: true })
   }
+})
+
+const opened = (file: Fs.FileHandle): TemporaryFile => ({
+  append: (bytes) => Effect.promise(() => file.appendFile(bytes)),
+  read: (position, length) =>
+    Effect.promise(async () => {
+      const bytes = new Uint8Array(length)
+      for (let filled = 0; filled < length;) {
+        const { bytesRead } = await file.read(bytes, filled, length - filled, position + filled)
+        // What is missing would go out as zeros.
+        if (bytesRead === 0) {
+          throw new Error(`a temporary file ends at ${position + filled}, before ${position + length}`)
+        }
+        filled += bytesRead
+      }
+      return bytes
+    }),
+  close: Effect.promise(() => file.close())
 })
