@@ -174,6 +174,8 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
   let stopping: Fiber.Fiber<void> | undefined
   /** How many hooks may run before that of the command which is to be answered. */
   let ahead = 0
+  /** A command whose answer may still come. */
+  let late: { readonly stage: Answered; readonly message: Told | undefined } | undefined
   /** SMTP sessions before this one. */
   let sessions = 0
 
@@ -285,6 +287,8 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
       const replies = (yield* mta.packets).filter(isVerdict)
       assert.isAtMost(replies.length, 1)
       if (replies[0] !== undefined) told(stage, replies[0])
+      // A command behind finalizers is still worked on before the QUIT behind it.
+      else if (meanwhile === "quit") late = { stage, message: now.message }
       how = meanwhile
     }
     if (how !== undefined) break
@@ -299,13 +303,18 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
     if (how !== "stop") yield* how === "quit" ? mta.write(Mta.quit) : mta[how]
   }
   now.turn = undefined
-  now.message = undefined
+  now.message = late?.message
   if (how === "stop") stopping ??= yield* Effect.forkChild(server.stop)
   const atEase = () =>
     ledger.entries().every(({ open, running, session }) =>
       (open.length === 0 || serial(session) === first) && running === 0
     )
   for (let seconds = 0; seconds < 300 && !atEase(); seconds += 5) yield* TestClock.adjust("5 seconds")
+  if (late !== undefined) {
+    const replies = (yield* mta.packets).filter(isVerdict)
+    assert.isAtMost(replies.length, 1)
+    if (replies[0] !== undefined) told(late.stage, replies[0])
+  }
   assert.isTrue(yield* mta.closed)
   if (stopping === undefined) {
     assert.isFalse(yield* bystander.closed)
