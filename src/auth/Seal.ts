@@ -12,7 +12,7 @@ import * as Result from "effect/Result"
 import { signing as marked } from "../internal/signer.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
-import { checkId, idOf, resultOf } from "./internal/authserv.ts"
+import { checkId, idOf, normalId, resultOf } from "./internal/authserv.ts"
 import { Feed, fieldOf, HeaderBlock } from "./internal/content.ts"
 import { makeSeal, type SealField } from "./internal/mailauth.ts"
 import { KeyError, Keys, type SigningKey } from "./Keys.ts"
@@ -101,7 +101,7 @@ export const seal = <E = never, R = never, R2 = never>(
   // Not inferred: in a list of filters their type would be taken for this one's.
 ): Milter.Made<NoInfer<E>, NoInfer<R | R2> | Keys> => {
   const { domain, onUnsealed = passUnsealed, when } = options
-  const authservId = Result.getOrThrow(checkId(options.authservId)).toLowerCase()
+  const authservId = normalId(Result.getOrThrow(checkId(options.authservId)))
   const findKey = Effect.gen(function*() {
     const keys = yield* (yield* Keys).find(domain.toLowerCase())
     const key = keys.find(({ algorithm }) => algorithm === "rsa-sha256") ?? keys[0]
@@ -158,8 +158,9 @@ export const seal = <E = never, R = never, R2 = never>(
     }, {
       header: (field, { message, session }) =>
         Effect.sync(() => {
-          message.block.add(fieldOf(field, session))
-          if (field.name.toLowerCase() === "authentication-results" && idOf(field.value) === authservId) {
+          const added = fieldOf(field, session)
+          message.block.add(added)
+          if (added.name === "authentication-results" && idOf(field.value) === authservId) {
             message.results ??= field.value
           }
         }),

@@ -254,7 +254,7 @@ export const sign = <E = never, R = never, R2 = never>(
     }, {
       header: (field, { message, session }) =>
         Effect.sync(() => {
-          const name = field.name.toLowerCase()
+          const name = field.name.trimEnd().toLowerCase()
           if (wantedFields.has(name)) message.fields.push(fieldOf(field, session))
           if (name !== "from") return
           message.from++

@@ -12,7 +12,7 @@ import { sanitizeReason } from "../Envelope.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
 import type { Dns } from "./Dns.ts"
-import { checkId } from "./internal/authserv.ts"
+import { checkId, normalId } from "./internal/authserv.ts"
 import { makeVerification, type Settings, type Verification } from "./internal/verification.ts"
 import type { Results } from "./Results.ts"
 import { type Selection, type Submission, submitted } from "./Submission.ts"
@@ -57,7 +57,7 @@ export const quarantine = (reason: string): Quarantine => ({ _tag: "Quarantine",
  *   {@link submitted}): they send from anywhere, so their SPF fails
  * - `onResult`: what to make of the message. Without it every message passes
  * - `timeout`: for all queries of a message together, 20 seconds by default (RFC 7208 4.6.4 asks for that much); what is
- *   not known then is `temperror`
+ *   not known then is `temperror`. Keys of signatures have half of it and SPF three quarters, the rest is for DMARC
  * - `strict`: the checks as the RFCs have them, which is the default; `false` accepts what is harmless and common, such as
  *   signatures with rsa-sha1
  * - `leastRsaBits`: weaker keys give `policy`; 1024 by default
@@ -77,9 +77,11 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
 }
 
 /**
- * Does what the author's domain asks for where DMARC fails: refuses the message (550 5.7.1) or puts it on hold. For
- * `onResult`. Mail that came through a mailing list or a forwarder may fail without anybody's fault; consider
- * {@link Results.arc} of those you trust first.
+ * Does what the author's domain asks for where DMARC fails: refuses the message (550 5.7.1) or puts it on hold. Where
+ * that is not known for now (`temperror`) mail is put off (451 4.7.5): who sends it may have a part in that.
+ * `permerror` passes, so that a sender can have it by two From fields or a header too large to check; refuse it in
+ * `onResult` if that is too little. For `onResult`. Mail that came through a mailing list or a forwarder may fail
+ * without anybody's fault; consider {@link Results.arc} of those you trust first.
  *
  * **Example** (Spare the mail of a list server)
  *
@@ -102,6 +104,13 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
  */
 export const enforceDmarc = ({ dmarc }: Results): Effect.Effect<Decision> =>
   Effect.sync(() => {
+    if (dmarc.result === "temperror") {
+      return Verdict.tempFail({
+        code: "451",
+        enhanced: "4.7.5",
+        text: "cannot check the DMARC policy now, please try again later"
+      })
+    }
     if (dmarc.result !== "fail") return Verdict.continue
     // A domain that has passed as one of mail, in A-labels.
     const text = `DMARC policy of ${dmarc.policyDomain ?? dmarc.domain ?? "its author"}`
@@ -117,7 +126,7 @@ export const enforceDmarc = ({ dmarc }: Results): Effect.Effect<Decision> =>
 
 const settings = <E, R, R2>(options: VerifyOptions<E, R, R2>): Settings => ({
   authservId: Result.getOrThrow(checkId(options.authservId)),
-  ownIds: new Set([options.authservId, ...options.otherIds ?? []].map((id) => id.toLowerCase())),
+  ownIds: new Set([options.authservId, ...options.otherIds ?? []].map(normalId)),
   timeout: Duration.toMillis(options.timeout ?? "20 seconds"),
   strict: options.strict ?? true,
   leastRsaBits: options.leastRsaBits ?? 1024

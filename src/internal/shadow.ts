@@ -18,6 +18,9 @@ import { RehearsedMessage } from "./rehearsedMessage.ts"
 /** What waits for the hooks of one connection, in bytes. */
 const maxQueued = 1_048_576
 
+/** The same for all connections of a server, those included whose client has left. */
+const maxQueuedInAll = 64 * maxQueued
+
 /** What an event takes up beside its text. */
 const overhead = 256
 
@@ -37,11 +40,15 @@ interface Job {
 }
 
 /** All connections of a server, so that what still runs ends with it. */
-export type Shadows = Set<Shadow>
+export interface Shadows {
+  readonly all: Set<Shadow>
+  /** Bytes that wait in all of them. */
+  queued: number
+}
 
 export const makeShadows: Effect.Effect<Shadows, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(() => new Set<Shadow>()),
-  (shadows) => Effect.forEach(Array.from(shadows), (shadow) => shadow.stop, { discard: true })
+  Effect.sync((): Shadows => ({ all: new Set(), queued: 0 })),
+  ({ all }) => Effect.forEach(Array.from(all), (shadow) => shadow.stop, { discard: true })
 )
 
 /** A shadow in one SMTP session. */
@@ -63,7 +70,7 @@ class Shadow {
     this.shadows = shadows
     this.context = context
     this.rehearsal = new Rehearsal(inner)
-    shadows.add(this)
+    shadows.all.add(this)
   }
 
   /** An event outside of messages. */
@@ -73,6 +80,7 @@ class Shadow {
 
   begin(mail: Mail, session: Session, context: Context.Context<never>): RehearsedMessage {
     const message = new RehearsedMessage(this.rehearsal, mail, snapshot(session), context)
+    if (!this.isLost && !this.hasRoom(overhead)) this.lose()
     if (this.isLost) message.isOver = true
     else this.messages.add(message)
     this.push(message, overhead, message.begin())
@@ -113,7 +121,7 @@ class Shadow {
       Effect.andThen(
         this.rehearsal.close(exit),
         Effect.sync(() => {
-          this.shadows.delete(this)
+          this.shadows.all.delete(this)
         })
       )
     )
@@ -125,16 +133,27 @@ class Shadow {
 
   private push(message: RehearsedMessage | undefined, bytes: number, effect: Effect.Effect<void>): void {
     if (this.isStopped || message?.isOver === true || (this.isLost && bytes > 0)) return
-    if (bytes > 0 && this.queued + bytes > maxQueued) {
-      if (message !== undefined) return this.drop(message, message.giveUp)
-      this.isLost = true
-      this.log(`the shadow of ${this.rehearsal.inner.name} is too far behind and gives up on this session`)
-      for (const message of this.messages) this.drop(message, message.giveUp)
-      return
+    if (bytes > 0 && !this.hasRoom(bytes)) {
+      return message === undefined ? this.lose() : this.drop(message, message.giveUp)
     }
-    this.queued += bytes
+    this.count(bytes)
     this.jobs.push({ message, bytes, effect })
     this.schedule()
+  }
+
+  private hasRoom(bytes: number): boolean {
+    return this.queued + bytes <= maxQueued && this.shadows.queued + bytes <= maxQueuedInAll
+  }
+
+  private count(bytes: number): void {
+    this.queued += bytes
+    this.shadows.queued += bytes
+  }
+
+  private lose(): void {
+    this.isLost = true
+    this.log(`the shadow of ${this.rehearsal.inner.name} is too far behind and gives up on this session`)
+    for (const message of this.messages) this.drop(message, message.giveUp)
   }
 
   /** Forgets what waits for a message, stops what runs for it, and ends it another way. */
@@ -143,8 +162,10 @@ class Shadow {
     message.isOver = true
     const dropped = this.jobs.filter((job) => job.message === message)
     this.jobs = this.jobs.filter((job) => job.message !== message)
-    for (const { bytes } of dropped) this.queued -= bytes
-    this.jobs.unshift({ message, bytes: 0, effect: last })
+    for (const { bytes } of dropped) this.count(-bytes)
+    // It counts: a client can give up messages without end while a hook hangs.
+    this.count(overhead)
+    this.jobs.unshift({ message, bytes: overhead, effect: last })
     if (this.running?.message === message) this.running.fiber.interruptUnsafe()
     this.schedule()
   }
@@ -183,7 +204,7 @@ class Shadow {
   }
 
   private done({ bytes, message }: Job): void {
-    this.queued -= bytes
+    this.count(-bytes)
     if (message?.isClosed === true) this.messages.delete(message)
   }
 
@@ -202,7 +223,7 @@ class Shadow {
     return Effect.suspend(() => {
       this.isStopped = true
       // It has ended by itself.
-      if (!this.shadows.has(this)) return Effect.void
+      if (!this.shadows.all.has(this)) return Effect.void
       const fiber = this.running?.fiber
       fiber?.interruptUnsafe()
       return Effect.andThen(

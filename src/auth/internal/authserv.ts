@@ -1,6 +1,7 @@
 /** Reading Authentication-Results (RFC 8601): whose they are, and what one of our own says. */
 import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
+import { asciiDomain } from "./privateKey.ts"
 
 /** A host name, or any other token of RFC 2045. */
 export const checkId = (id: string): Result.Result<string, InvalidValue> =>
@@ -37,10 +38,28 @@ export const withoutComments = (text: string): string => {
   return result
 }
 
-/** The authserv-id at the beginning of a value, in lower case; what follows it (a version, the results) does not matter. */
+/** In lower case and A-labels, which are one name with U-labels (RFC 8601 5), without a final dot. */
+export const normalId = (id: string): string => asciiDomain(id) ?? id.toLowerCase()
+
+/**
+ * The authserv-id at the beginning of a value, normal; what follows it (a version, the results) does not matter. Nothing if
+ * there is none to be read.
+ */
 export const idOf = (value: string): string => {
-  const [, quoted, token] = /^\s*(?:"((?:[^"\\]|\\[^])*)"|([^\s;]*))/.exec(withoutComments(value)) ?? []
-  return (quoted?.replace(/\\([^])/g, "$1") ?? token ?? "").toLowerCase()
+  // A token of RFC 2045 ends at any of these.
+  const [, quoted, token] = /^\s*(?:"((?:[^"\\]|\\[^])*)"|([^\s()<>@,;:\\"/[\]?=]*))/.exec(withoutComments(value)) ?? []
+  return normalId(quoted?.replace(/\\([^])/g, "$1") ?? token ?? "")
+}
+
+/**
+ * Whether a value may be taken for one of these names. Readers differ in what they make of a comment or a quote without end,
+ * and some decode encoded words, in which a name could hide; nobody honest writes either.
+ */
+export const claims = (value: string, ids: ReadonlySet<string>): boolean => {
+  const id = idOf(value)
+  if (id !== "") return ids.has(id)
+  const text = value.toLowerCase()
+  return text.includes("=?") || Array.from(ids).some((each) => text.includes(each))
 }
 
 /** What a value says of a method, such as `arc`. */

@@ -6,14 +6,14 @@ import type { Header, Session } from "../../Stage.ts"
 
 /** A header field as it stands in the message, one character a byte: folds are CR LF, and a CR LF ends it. */
 export interface Field {
-  /** In lower case. */
+  /** In lower case, without space in front of the colon. */
   readonly name: string
   readonly line: string
 }
 
 /** Where the space behind the colon was not left to the filter, one is taken for granted: almost all fields have it. */
 export const fieldOf = ({ name, raw }: Header, { agreed }: Session): Field => ({
-  name: name.toLowerCase(),
+  name: name.trimEnd().toLowerCase(),
   line: `${name}:${(agreed.steps & Step.leadingSpace) === 0 ? " " : ""}${raw.replace(/\r?\n/g, "\r\n")}\r\n`
 })
 

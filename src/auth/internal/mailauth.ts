@@ -84,8 +84,19 @@ const arcResult = ({ arc }: AuthenticateResult): ArcResult =>
       comment: arc.status.comment
     }
 
+/**
+ * What strangers have written stays where mailauth has put it: text outside ASCII would be encoded on its way into the
+ * message, quotes and all, and then a quoted string (tag `i` of a signature) would end elsewhere; and not all readers know
+ * that a quote in a comment is none.
+ */
+const harmless = (row: string): string =>
+  row.replace(/[^\0-\x7f]/g, "_").replace(
+    /"(?:[^"\\]|\\[^])*"|\((?:[^()\\]|\\[^])*\)/g,
+    (part) => part.startsWith("(") ? part.replace(/"/g, "'") : part
+  )
+
 const textOf = (authservId: string, rows: ReadonlyArray<string>): string =>
-  `${authservId};\n ${rows.length === 0 ? "none" : rows.map((row) => fold(row, 1)).join(";\n ")}`
+  `${authservId};\n ${rows.length === 0 ? "none" : rows.map((row) => fold(harmless(row), 1)).join(";\n ")}`
 
 const spfRow = (found: SPFResult | undefined): ReadonlyArray<string> => found === undefined ? [] : [found.info]
 

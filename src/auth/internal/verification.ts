@@ -5,7 +5,7 @@ import type * as Scope from "effect/Scope"
 import type { Envelope, Header, Session } from "../../Stage.ts"
 import { Dns } from "../Dns.ts"
 import type { Results } from "../Results.ts"
-import { idOf } from "./authserv.ts"
+import { claims } from "./authserv.ts"
 import { resolver } from "./bridge.ts"
 import { Feed, fieldOf, HeaderBlock } from "./content.ts"
 import * as mailauth from "./mailauth.ts"
@@ -41,9 +41,10 @@ export class Verification {
   }
 
   header(header: Header, session: Session): void {
-    if (header.name.toLowerCase() === "authentication-results") {
+    // MTAs count fields with a space in front of the colon among those without.
+    if (header.name.trimEnd().toLowerCase() === "authentication-results") {
       this.occurrences++
-      if (this.settings.ownIds.has(idOf(header.value))) this.forged.push(this.occurrences)
+      if (claims(header.value, this.settings.ownIds)) this.forged.push(this.occurrences)
     }
     if (this.wanted) this.block.add(fieldOf(header, session))
   }
