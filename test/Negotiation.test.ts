@@ -12,6 +12,7 @@ import { actionOf, type Capability } from "../src/Modification.ts"
 import { Action, negotiate, type NegotiationError, type Offer, Step, type Wanted } from "../src/Negotiation.ts"
 import * as Packet from "../src/Packet.ts"
 import * as Verdict from "../src/Verdict.ts"
+import * as names from "./support/names.ts"
 
 const modern: Offer = { version: 6, actions: 0x1ff, steps: 0x1fffff }
 const nothing: Wanted = { actions: 0, optionalActions: 0, steps: 0, macros: {} }
@@ -141,23 +142,10 @@ describe("macro lists", () => {
 // --- what a filter wants
 
 const capabilities = Object.keys(actionOf) as ReadonlyArray<Capability> // its keys are the capabilities
-const answered = [
-  "connect",
-  "helo",
-  "mail",
-  "rcpt",
-  "data",
-  "header",
-  "endOfHeaders",
-  "body",
-  "endOfMessage",
-  "unknown"
-] as const
-
 const FilterPlan = Schema.Struct({
   stages: Schema.Struct(
-    Object.fromEntries(answered.map((stage) => [stage, Schema.Literals(["absent", "answers", "observes"])])) as {
-      readonly [K in (typeof answered)[number]]: Schema.Literals<["absent", "answers", "observes"]>
+    Object.fromEntries(names.stages.map((stage) => [stage, Schema.Literals(["absent", "answers", "observes"])])) as {
+      readonly [K in (typeof names.stages)[number]]: Schema.Literals<["absent", "answers", "observes"]>
     }
   ),
   modify: Schema.Array(Schema.Literals(capabilities)),
@@ -186,7 +174,7 @@ const wantedBy = (definitions: Definitions) => wantedOf(definitions, planOf(defi
 const definitionsOf = (plan: FilterPlan): Definitions => {
   const { connection, message, stages, ...options } = plan
   const pick = (what: string, hook: () => Effect.Effect<unknown>) =>
-    Object.fromEntries(answered.filter((stage) => stages[stage] === what).map((stage) => [stage, hook]))
+    Object.fromEntries(names.stages.filter((stage) => stages[stage] === what).map((stage) => [stage, hook]))
   const filter = Milter.make("test", {
     ...options,
     ...connection ? { connection: () => Effect.void } : {},
@@ -283,7 +271,7 @@ describe("what a filter wants", () => {
     for (const capability of plan.modifyIfOffered) {
       assert.strictEqual(actions & actionOf[capability], offered.actions & actionOf[capability])
     }
-    for (const stage of answered) {
+    for (const stage of names.stages) {
       if (plan.stages[stage] !== "absent") assert.strictEqual(steps & no[stage]!, 0, `${stage} is received`)
       if (plan.stages[stage] === "answers") assert.strictEqual(steps & noReply[stage]!, 0, `${stage} is answered`)
     }

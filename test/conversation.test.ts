@@ -5,7 +5,8 @@ import * as Verdict from "effect-milter/Verdict"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type Answered, answering, before, commands, Failure, goOn, order, recorder } from "./support/filters.ts"
+import { type Answered, answering, before, commands, Failure, goOn, recorder } from "./support/filters.ts"
+import { order, stages } from "./support/names.ts"
 import * as Mta from "./support/rawMta.ts"
 
 const basic: ReadonlyArray<readonly [Verdict.Verdict, string]> = [
@@ -39,7 +40,7 @@ const label = (verdict: Verdict.Verdict): string =>
   "wire" in verdict && verdict.wire !== undefined ? `${verdict._tag} ${verdict.wire.slice(0, 5)}` : verdict._tag
 
 describe("verdicts", () => {
-  for (const stage of [...order, "unknown"] as const) {
+  for (const stage of stages) {
     for (const [verdict, expected] of legal[stage]) {
       it.effect(`${label(verdict)} at ${stage}`, () =>
         Effect.gen(function*() {
@@ -202,10 +203,10 @@ describe("replies that are left out", () => {
       ] as const
       for (const [stage, step] of steps) {
         const mta = yield* server.open({ steps: step })
-        const stages = [...order.slice(0, -1), "unknown", "endOfMessage"] as const
+        const every = [...order.slice(0, -1), "unknown", "endOfMessage"] as const
         assert.deepStrictEqual(
-          yield* mta.each(...stages.map((stage) => commands[stage])),
-          stages.map((other) => other === stage ? "" : "Continue"),
+          yield* mta.each(...every.map((stage) => commands[stage])),
+          every.map((other) => other === stage ? "" : "Continue"),
           stage
         )
       }

@@ -5,7 +5,8 @@ import type { Stage } from "effect-milter/Stage"
 import * as Verdict from "effect-milter/Verdict"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { type Answered, before, commands, Failure, goOn, isSent, order, recorder } from "./support/filters.ts"
+import { type Answered, before, commands, Failure, goOn, isSent, recorder } from "./support/filters.ts"
+import { order, stages } from "./support/names.ts"
 import * as Mta from "./support/rawMta.ts"
 
 const policies = [
@@ -18,7 +19,7 @@ const policies = [
 const answers = (stage: Answered, hook: () => Effect.Effect<never, Failure>) => {
   // Whatever hooks it holds, this is what they need and how they fail.
   const hooks: { readonly mail?: () => Effect.Effect<Verdict.Continue, Failure> } = {
-    ...Object.fromEntries([...order, "unknown"].map((stage) => [stage, () => goOn])),
+    ...Object.fromEntries(stages.map((stage) => [stage, () => goOn])),
     [stage]: hook
   }
   return Milter.make("test").on(hooks)

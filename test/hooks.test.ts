@@ -8,7 +8,8 @@ import * as Verdict from "effect-milter/Verdict"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import { commands, goOn, order, recorder } from "./support/filters.ts"
+import { commands, goOn, recorder } from "./support/filters.ts"
+import { capabilities, order } from "./support/names.ts"
 import * as Mta from "./support/rawMta.ts"
 
 describe("macros", () => {
@@ -183,20 +184,7 @@ describe("macros", () => {
 describe("modifications", () => {
   it.effect("go out as they were made, the body last, then the verdict", () =>
     Effect.gen(function*() {
-      const filter = Milter.make("test", {
-        modify: [
-          "addHeader",
-          "insertHeader",
-          "changeHeader",
-          "deleteHeader",
-          "replaceBody",
-          "addRecipient",
-          "addRecipientWithParameters",
-          "deleteRecipient",
-          "changeSender",
-          "quarantine"
-        ]
-      }).on({
+      const filter = Milter.make("test", { modify: capabilities }).on({
         endOfMessage: Effect.fnUntraced(function*(_, { edit, envelope }) {
           yield* edit.quarantine("looks odd")
           yield* edit.replaceBody(new TextEncoder().encode("new\r\n"))

@@ -13,7 +13,8 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { TestClock } from "effect/testing"
 import { signing } from "../src/internal/signer.ts"
-import { answering, describeExit, Failure, goOn, order, recorder } from "./support/filters.ts"
+import { answering, describeExit, Failure, goOn, recorder } from "./support/filters.ts"
+import { order } from "./support/names.ts"
 import * as Mta from "./support/rawMta.ts"
 
 /** The lines of the shadow, without what all of them have. */

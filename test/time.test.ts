@@ -5,13 +5,14 @@ import * as Verdict from "effect-milter/Verdict"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/testing/TestClock"
-import { type Answered, answering, commands, order } from "./support/filters.ts"
+import { answering, commands } from "./support/filters.ts"
+import { order } from "./support/names.ts"
 import * as Mta from "./support/rawMta.ts"
 
 const never = Effect.never as Effect.Effect<Verdict.Verdict>
 
 /** Packets up to the command of a stage. */
-const upTo = (stage: Answered) => order.slice(0, order.indexOf(stage)).map((earlier) => commands[earlier])
+const upTo = (stage: typeof order[number]) => order.slice(0, order.indexOf(stage)).map((earlier) => commands[earlier])
 
 describe("the budget of an answer", () => {
   for (const stage of order.filter((stage) => stage !== "endOfMessage")) {

@@ -1,6 +1,5 @@
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
-import * as Header from "effect-milter/Header"
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -11,22 +10,16 @@ import * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Result from "effect/Result"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import * as command from "../support/command.ts"
+import * as flags from "../support/flags.ts"
 import { accountHeader, defaultName } from "./filter.ts"
 import { read } from "./reading.ts"
 import { Sealing } from "./sealing.ts"
 
 const options = {
-  headername: Flag.String("headername").pipe(
-    Flag.withDefault(defaultName),
-    Flag.filter(
-      (name) => Result.isSuccess(Header.checkName(name)),
-      () => "printable ASCII characters without space and colon"
-    ),
-    Flag.withMetavar("NAME"),
+  headername: flags.fieldName("headername", defaultName).pipe(
     Flag.withDescription(`The name of the field (${defaultName})`)
   ),
   keys: Flag.String("keys").pipe(

@@ -1,8 +1,7 @@
-import * as ClientAddress from "effect-milter/ClientAddress"
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
-import * as Result from "effect/Result"
 import * as command from "../support/command.ts"
+import * as flags from "../support/flags.ts"
 import { alignment } from "./filter.ts"
 
 command.run({
@@ -17,13 +16,7 @@ command.run({
       Flag.withDefault("all"),
       Flag.withDescription("Whose mail is checked: that of all clients, or of those who have authenticated (all)")
     ),
-    networks: Flag.String("networks").pipe(
-      Flag.withDefault(""),
-      Flag.filterMap(
-        (list) => Result.getSuccess(ClientAddress.network(list.split(/[\s,]+/).filter((cidr) => cidr !== ""))),
-        () => "networks such as 192.0.2.0/24,2001:db8::/32"
-      ),
-      Flag.withMetavar("CIDR,CIDR"),
+    networks: flags.networks("networks").pipe(
       Flag.withDescription("With --only authenticated: clients whose mail is checked as well, such as 10.0.0.0/8")
     )
   },

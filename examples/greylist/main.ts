@@ -1,12 +1,11 @@
-import * as ClientAddress from "effect-milter/ClientAddress"
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import * as command from "../support/command.ts"
+import * as flags from "../support/flags.ts"
 import * as postgres from "../support/postgres.ts"
 import { greylist } from "./filter.ts"
 import { migrations, Triplets } from "./triplets.ts"
@@ -45,13 +44,7 @@ command.run({
     keepFor: time("keep-for", "36 days").pipe(
       Flag.withDescription("When to forget who has sent nothing more (36 days)")
     ),
-    networks: Flag.String("networks").pipe(
-      Flag.withDefault(""),
-      Flag.filterMap(
-        (list) => Result.getSuccess(ClientAddress.network(list.split(/[\s,]+/).filter((cidr) => cidr !== ""))),
-        () => "networks such as 192.0.2.0/24,2001:db8::/32"
-      ),
-      Flag.withMetavar("CIDR,CIDR"),
+    networks: flags.networks("networks").pipe(
       Flag.withDescription("Clients that need not wait, such as your own networks and your backup MX")
     ),
     whenDown: Flag.Literals("when-down", ["tempfail", "pass"]).pipe(

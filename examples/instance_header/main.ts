@@ -1,21 +1,14 @@
-import * as Header from "effect-milter/Header"
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
-import * as Result from "effect/Result"
 import * as command from "../support/command.ts"
+import * as flags from "../support/flags.ts"
 import { defaultName, instanceHeader } from "./filter.ts"
 
 command.run({
   name: "instance_header",
   description: "Adds a header field that says which smtpd has received the message",
   options: {
-    headername: Flag.String("headername").pipe(
-      Flag.withDefault(defaultName),
-      Flag.filter(
-        (name) => Result.isSuccess(Header.checkName(name)),
-        () => "printable ASCII characters without space and colon"
-      ),
-      Flag.withMetavar("NAME"),
+    headername: flags.fieldName("headername", defaultName).pipe(
       Flag.withDescription(`The name of the field (${defaultName})`)
     )
   },

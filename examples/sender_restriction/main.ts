@@ -1,12 +1,11 @@
-import * as Header from "effect-milter/Header"
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Result from "effect/Result"
 import * as command from "../support/command.ts"
+import * as flags from "../support/flags.ts"
 import { senderRestriction } from "./filter.ts"
 import { SenderApi } from "./senderApi.ts"
 
@@ -62,13 +61,7 @@ command.run({
       Flag.withDefault("tempfail" as const),
       Flag.withDescription("What to do with mail while there is no answer (tempfail)")
     ),
-    campaignHeader: Flag.String("campaign-header").pipe(
-      Flag.withDefault("X-Campaign-Id"),
-      Flag.filter(
-        (name) => Result.isSuccess(Header.checkName(name)),
-        () => "printable ASCII characters without space and colon"
-      ),
-      Flag.withMetavar("NAME"),
+    campaignHeader: flags.fieldName("campaign-header", "X-Campaign-Id").pipe(
       Flag.withDescription("Messages with this header are asked about with its value, too (X-Campaign-Id)")
     )
   },

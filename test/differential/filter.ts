@@ -20,6 +20,7 @@ import * as Verdict from "effect-milter/Verdict"
 import { ByteString } from "effect-milter/Wire"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { capabilities } from "../support/names.ts"
 
 // --- what has been seen
 
@@ -129,20 +130,7 @@ const answer = <V extends Verdict.Verdict>(
 
 // --- modifications
 
-const capabilities = [
-  "addHeader",
-  "insertHeader",
-  "changeHeader",
-  "deleteHeader",
-  "replaceBody",
-  "addRecipient",
-  "addRecipientWithParameters",
-  "deleteRecipient",
-  "changeSender",
-  "quarantine"
-] as const satisfies ReadonlyArray<Modification.Capability>
-
-type Capability = (typeof capabilities)[number]
+type Capability = Modification.Capability
 type Edit = Modification.EditorOf<never, Capability>
 
 const cut = (text: string): readonly [word: string, rest: string] => {

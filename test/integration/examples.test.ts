@@ -3,31 +3,16 @@ import { assert, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { fileURLToPath } from "node:url"
-import { type Child, spawn } from "../support/childProcess.ts"
+import type { Child } from "../support/childProcess.ts"
 import * as Listeners from "../support/listeners.ts"
+import * as Example from "./support/exampleProcess.ts"
+import { from, lf, messageOf, to } from "./support/messages.ts"
 import * as Postfix from "./support/postfix.ts"
 import { realTime } from "./support/realTime.ts"
 import * as SmtpClient from "./support/smtpClient.ts"
 
 const { crlf } = SmtpClient
-
-const run = fileURLToPath(new URL("../../examples/run.ts", import.meta.url))
-
-/** Starts an example on a free port, or as the flags say, and gives its address as Postfix writes it. */
-const example = Effect.fnUntraced(function*(
-  name: string,
-  flags: ReadonlyArray<string> = [],
-  env: { readonly [name: string]: string } = {}
-) {
-  const child = yield* spawn(process.execPath, ["-C", "effect-milter-source", run, name, ...flags], {
-    env: { MILTER_LISTEN: "inet:0", ...env }
-  })
-  const [, address] = yield* child.shows(/ listens on (\S+)/)
-  return { child, milter: address!.replace(/^inet:(\d+)@(.*)$/, "inet:$2:$1") }
-}, realTime)
 
 class Examples extends Context.Service<Examples, {
   readonly children: ReadonlyArray<Child>
@@ -42,16 +27,16 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
   const directory = yield* Listeners.directory
   const log = Path.join(directory, "messages.log")
   const [address, body, debug, aligned, authenticated, instance, json, modules] = yield* Effect.all([
-    example("append_header_ip"),
-    example("change_body", ["--listen", `unix:${directory}/body.sock`, "--mode", "666"], {
+    Example.serveByName("append_header_ip"),
+    Example.serveByName("change_body", ["--listen", `unix:${directory}/body.sock`, "--mode", "666"], {
       MILTER_NEWBODY: "This is new.\nAll of it."
     }),
-    example("debug_log_all"),
-    example("alignment", ["--alignment=strict"]),
-    example("alignment", ["--only", "authenticated", "--networks", "192.0.2.0/24"]),
-    example("instance_header"),
-    example("json_log", ["--file", log, "--headers", "Subject"]),
-    example("modules", ["--accounts", "Bob@test.example, carol@test.example"])
+    Example.serveByName("debug_log_all"),
+    Example.serveByName("alignment", ["--alignment=strict"]),
+    Example.serveByName("alignment", ["--only", "authenticated", "--networks", "192.0.2.0/24"]),
+    Example.serveByName("instance_header"),
+    Example.serveByName("json_log", ["--file", log, "--headers", "Subject"]),
+    Example.serveByName("modules", ["--accounts", "Bob@test.example, carol@test.example"])
   ], { concurrency: 2 })
   const postfix = yield* Postfix.make<string>({
     milters: address.milter,
@@ -76,19 +61,6 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
   return Context.make(Examples, { children, debug: debug.child, log }).pipe(Context.add(Postfix.Postfix, postfix))
 }))
 
-const messageOf = (subject: string, more = "") =>
-  crlf(`From: Alice <alice@example.org>
-To: bob@test.example
-Subject: ${subject}
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <${subject}@example.org>
-${more}
-Hello, Bob.
-`)
-
-const from = "alice@example.org"
-const to = "bob@test.example"
-
 /** Says who the client stands for. */
 const standFor = (client: SmtpClient.SmtpClient, attributes: string) =>
   Effect.gen(function*() {
@@ -111,9 +83,6 @@ Postfix.describePostfix("examples with Postfix", () => {
       assert.strictEqual(result.last.code, 250, result.last.text)
       return yield* (yield* Postfix.Postfix).takeOne({ queueId: result.queueId })
     })
-
-    /** As in a queue file. */
-    const lf = (message: string) => message.replaceAll("\r\n", "\n")
 
     it.effect("append_header_ip adds the client's address to each message of a session", () =>
       Effect.gen(function*() {
@@ -162,9 +131,7 @@ Postfix.describePostfix("examples with Postfix", () => {
         assert.deepStrictEqual(mails.map(Postfix.withoutReceived), [lf(messageOf("one")), lf(messageOf("two"))])
         yield* client.quit
         yield* realTime(debug.shows(/ disconnect \{/))
-        const events = [...debug.output.matchAll(/: (\w+) (\{.*\}) macros (\{.*\}) \{/g)].map(
-          ([, name, details, macros]) => ({ name, details: JSON.parse(details!), macros: JSON.parse(macros!) })
-        )
+        const events = Example.eventsIn(debug.output)
         const message = [
           "mail",
           "rcpt",
@@ -282,14 +249,7 @@ Postfix.describePostfix("examples with Postfix", () => {
           [one, two].map(Postfix.withoutReceived),
           [lf(messageOf("one")), lf(messageOf("two"))]
         )
-        const lines = yield* realTime(Effect.gen(function*() {
-          for (let turn = 0; turn < 500; turn++) {
-            const found = Fs.readFileSync(log, "utf8").split("\n").slice(0, -1)
-            if (found.length >= 4) return found.map((line) => JSON.parse(line))
-            yield* Effect.sleep(10)
-          }
-          return []
-        }))
+        const lines = yield* Example.linesOf(log, 4)
         assert.deepStrictEqual(
           lines.map(({ outcome, queueId, recipients, refused, sender, stage }) =>
             [outcome, stage, queueId, sender, recipients, refused.length] as const

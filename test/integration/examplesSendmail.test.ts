@@ -3,16 +3,14 @@ import { assert, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { Child } from "../support/childProcess.ts"
 import * as Listeners from "../support/listeners.ts"
-import * as ExampleProcess from "./support/exampleProcess.ts"
+import * as Example from "./support/exampleProcess.ts"
+import { from, lf, messageOf, to } from "./support/messages.ts"
 import { realTime } from "./support/realTime.ts"
 import * as Sendmail from "./support/sendmail.ts"
 import * as SmtpClient from "./support/smtpClient.ts"
-
-const { crlf } = SmtpClient
 
 class Fixture extends Context.Service<Fixture, {
   readonly sendmail: Sendmail.Instance
@@ -25,38 +23,22 @@ const fixture = Layer.effect(
   Effect.gen(function*() {
     const log = Path.join(yield* Listeners.directory, "messages.log")
     const names = ["append_header_ip", "change_body", "debug_log_all", "alignment", "instance_header"]
-    const served = yield* Effect.forEach(names, (name) => ExampleProcess.serve(name, []), { concurrency: 2 })
-    const json = yield* ExampleProcess.serve("json_log", ["--file", log])
-    const filterOf = ({ milter }: { readonly milter: string }) => [
-      { address: milter.replace(/^inet:(.*):(\d+)$/, "inet:$2@$1") }
-    ]
+    const served = yield* Effect.forEach(names, (name) => Example.serve(name, []), { concurrency: 2 })
+    const json = yield* Example.serve("json_log", ["--file", log])
     const [address, body, debug, aligned, instance] = served
     const sendmail = yield* Sendmail.make<string>({
-      filters: filterOf(address!),
+      filters: [address!],
       listeners: {
-        body: filterOf(body!),
-        debug: filterOf(debug!),
-        aligned: filterOf(aligned!),
-        instance: filterOf(instance!),
-        json: filterOf(json)
+        body: [body!],
+        debug: [debug!],
+        aligned: [aligned!],
+        instance: [instance!],
+        json: [json]
       }
     })
     return { sendmail, debug: debug!.child, log }
   })
 )
-
-const messageOf = (subject: string, more = "") =>
-  crlf(`From: Alice <alice@example.org>
-To: bob@test.example
-Subject: ${subject}
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <${subject}@example.org>
-${more}
-Hello, Bob.
-`)
-
-const from = "alice@example.org"
-const to = "bob@test.example"
 
 Sendmail.describeSendmail("examples with Sendmail", () => {
   layer(fixture)((it) => {
@@ -71,8 +53,6 @@ Sendmail.describeSendmail("examples with Sendmail", () => {
       assert.strictEqual(result.last.code, 250, result.last.text)
       return yield* (yield* Fixture).sendmail.takeOne({ queueId: result.queueId })
     })
-
-    const lf = (message: string) => message.replaceAll("\r\n", "\n")
 
     it.effect("append_header_ip adds the client's address to each message of a session", () =>
       Effect.gen(function*() {
@@ -110,9 +90,7 @@ Sendmail.describeSendmail("examples with Sendmail", () => {
         assert.strictEqual(Sendmail.withoutReceived(mail), lf(messageOf("one")))
         yield* client.quit
         yield* realTime(debug.shows(/ disconnect \{/))
-        const events = [...debug.output.matchAll(/: (\w+) \{.*\} macros (\{.*\}) \{/g)].map(
-          ([, name, macros]) => ({ name, macros: JSON.parse(macros!) })
-        )
+        const events = Example.eventsIn(debug.output)
         assert.deepStrictEqual(events.map(({ name }) => name), [
           "connect",
           "helo",
@@ -172,14 +150,7 @@ Sendmail.describeSendmail("examples with Sendmail", () => {
         yield* client.command("RSET")
         const two = yield* delivered(client, messageOf("two"))
         assert.deepStrictEqual([one, two].map(Sendmail.withoutReceived), [lf(messageOf("one")), lf(messageOf("two"))])
-        const lines = yield* realTime(Effect.gen(function*() {
-          for (let turn = 0; turn < 500; turn++) {
-            const found = Fs.readFileSync(log, "utf8").split("\n").slice(0, -1)
-            if (found.length >= 3) return found.map((line) => JSON.parse(line))
-            yield* Effect.sleep(10)
-          }
-          return []
-        }))
+        const lines = yield* Example.linesOf(log, 3)
         assert.deepStrictEqual(
           lines.map(({ outcome, queueId, recipients, refused, sender }) =>
             [outcome, queueId, sender, recipients, refused.length] as const

@@ -35,14 +35,11 @@ const fixture = Layer.effect(
     )
     const { address } = Context.get(api, HttpServer.HttpServer)
     const url = `http://127.0.0.1:${"port" in address ? address.port : 0}/check`
-    const filters = ({ milter }: { readonly milter: string }) => [
-      { address: milter.replace(/^inet:(.*):(\d+)$/, "inet:$2@$1") }
-    ]
     return yield* Sendmail.make({
-      filters: filters(yield* Example.serve("account_header", [], keys)),
+      filters: [yield* Example.serve("account_header", [], keys)],
       listeners: {
-        restricted: filters(yield* Example.serve("sender_restriction", ["--api-url", url])),
-        limited: filters(yield* Example.serve("rate_limit", ["--tiers", file]))
+        restricted: [yield* Example.serve("sender_restriction", ["--api-url", url])],
+        limited: [yield* Example.serve("rate_limit", ["--tiers", file])]
       },
       // As if everybody had logged in: a real login would take a password server.
       mc: ["LOCAL_CONFIG", "D{auth_authen}alice", "D{auth_type}PLAIN"]

@@ -1,63 +1,30 @@
 /** What filters see of real sessions and what their modifications do to the delivered mail, with a real Postfix. */
 import { assert, layer } from "@effect/vitest"
-import * as Milter from "effect-milter/Milter"
-import type * as Modification from "effect-milter/Modification"
-import * as Verdict from "effect-milter/Verdict"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
+import * as Editing from "./support/editing.ts"
 import * as FilterServer from "./support/filterServer.ts"
+import { withNotes as message } from "./support/messages.ts"
 import * as Postfix from "./support/postfix.ts"
 import * as SmtpClient from "./support/smtpClient.ts"
 import * as Watching from "./support/watching.ts"
 
-const { crlf } = SmtpClient
-
-const message = crlf(`From: Alice <alice@example.org>
-To: bob@test.example
-Subject: first
-X-Note: one
-X-Note: two
-X-Note: three
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <1@example.org>
-
-Hello, Bob.
-`)
-
-const capabilities = [
-  "addHeader",
-  "insertHeader",
-  "changeHeader",
-  "deleteHeader",
-  "replaceBody",
-  "addRecipient",
-  "addRecipientWithParameters",
-  "deleteRecipient",
-  "changeSender",
-  "quarantine"
-] as const
-
-type Edit = (edit: Modification.EditorOf<typeof capabilities[number], never>) => Effect.Effect<unknown>
+const { ended, small } = Watching
 
 class Fixture
-  extends Context.Service<Fixture, { readonly edit: Ref.Ref<Edit>; readonly events: Watching.Events }>()("test/Fixture")
+  extends Context.Service<Fixture, { readonly edit: Ref.Ref<Editing.Edit>; readonly events: Watching.Events }>()(
+    "test/Fixture"
+  )
 {}
 
-const nothing: Edit = () => Effect.void
-
-const editing = (edit: Ref.Ref<Edit>) =>
-  Milter.make("editing", { modify: capabilities }).on({
-    endOfMessage: (_, at) => Effect.flatMap(Ref.get(edit), (f) => Effect.as(f(at.edit), Verdict.continue))
-  })
-
 const fixture = Layer.effectContext(Effect.gen(function*() {
-  const edit = yield* Ref.make(nothing)
+  const edit = yield* Ref.make(Editing.nothing)
   const events = yield* Ref.make<ReadonlyArray<string>>([])
-  const editor = FilterServer.forPostfix(yield* FilterServer.serve(editing(edit)))
+  const editor = FilterServer.forPostfix(yield* FilterServer.serve(Editing.make(edit)))
   const watcher = FilterServer.forPostfix(yield* FilterServer.serve(Watching.make(events)))
   const postfix = yield* Postfix.make<string>({
     milters: editor,
@@ -79,7 +46,7 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
 Postfix.describePostfix("filters with Postfix", () => {
   layer(fixture)((it) => {
     /** Sends the message through the editing filter and gives what arrived. */
-    const edited = Effect.fnUntraced(function*(edit: Edit, to: ReadonlyArray<string> = ["bob@test.example"]) {
+    const edited = Effect.fnUntraced(function*(edit: Editing.Edit, to: ReadonlyArray<string> = ["bob@test.example"]) {
       const postfix = yield* Postfix.Postfix
       yield* Ref.set((yield* Fixture).edit, edit)
       const client = yield* SmtpClient.connect(postfix.port)
@@ -224,26 +191,12 @@ Postfix.describePostfix("filters with Postfix", () => {
       return yield* Watching.notes(events, count)
     }, Effect.scoped)
 
-    const small = crlf("Subject: hi\n\nbody\n")
     // Postfix completes what a message lacks.
     const isAdded = (line: string) => /^header (From|Date|Message-Id|To):/.test(line)
-    const ended = (to: string) => `body 6 ${Watching.sha256("body\r\n")} to ${to}, queue id known`
 
     it.effect("keeps two messages and a RSET between them apart", () =>
       Effect.gen(function*() {
-        const lines = yield* watched(19, (client) =>
-          Effect.gen(function*() {
-            yield* client.command("EHLO client.example.org")
-            yield* client.sendMail({ from: "one@example.org", to: "bob@test.example", message: small })
-            yield* client.command("MAIL FROM:<two@example.org>")
-            yield* client.command("RCPT TO:<carol@test.example>")
-            yield* client.command("RSET")
-            yield* client.sendMail({
-              from: "three@example.org",
-              to: ["dave@test.example", "refused@test.example"],
-              message: small
-            })
-          }))
+        const lines = yield* watched(19, Watching.twoMessages)
         assert.deepStrictEqual(lines.filter((line) => !isAdded(line)), [
           "connect IPv4 smtp",
           "helo client.example.org",
@@ -337,19 +290,7 @@ Postfix.describePostfix("filters with Postfix", () => {
 
     it.effect("answers a pipelining client", () =>
       Effect.gen(function*() {
-        const lines = yield* watched(8, (client) =>
-          Effect.gen(function*() {
-            yield* client.command("EHLO client.example.org")
-            const replies = yield* client.pipeline([
-              "MAIL FROM:<a@example.org>",
-              "RCPT TO:<bob@test.example>",
-              "RCPT TO:<refused@test.example>",
-              "RSET",
-              "MAIL FROM:<b@example.org>",
-              "QUIT"
-            ])
-            assert.deepStrictEqual(replies.map(({ code }) => code), [250, 250, 550, 250, 250, 221])
-          }))
+        const lines = yield* watched(8, Watching.pipelined)
         assert.deepStrictEqual(lines, [
           "connect IPv4 smtp",
           "helo client.example.org",
@@ -390,7 +331,7 @@ Postfix.describePostfix("filters with Postfix", () => {
         const path = Path.join(postfix.directory, "filter.sock")
         yield* Ref.set(edit, (edit) => edit.addHeader("X-Socket", "unix"))
         assert.strictEqual(
-          yield* FilterServer.serve(editing(edit), { listen: `unix:${path}`, mode: 0o666 }),
+          yield* FilterServer.serve(Editing.make(edit), { listen: `unix:${path}`, mode: 0o666 }),
           `unix:${path}`
         )
         yield* postfix.reconfigure({ smtpd_milters: `unix:${path}` })

@@ -10,6 +10,7 @@ import * as Stream from "effect/Stream"
 import { describeWith } from "../support/prerequisite.ts"
 import * as Random from "../support/random.ts"
 import * as Delivering from "./support/delivering.ts"
+import { withNotes as message } from "./support/messages.ts"
 import * as Postfix from "./support/postfix.ts"
 import * as RandomMail from "./support/randomMail.ts"
 import * as Sendmail from "./support/sendmail.ts"
@@ -24,18 +25,6 @@ const mtas = Layer.effect(
   Mtas,
   Effect.all({ postfix: Delivering.makePostfix, sendmail: Delivering.makeSendmail }, { concurrency: "unbounded" })
 )
-
-const message = crlf(`From: Alice <alice@example.org>
-To: bob@test.example
-Subject: first
-X-Note: one
-X-Note: two
-X-Note: three
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <1@example.org>
-
-Hello, Bob.
-`)
 
 const mail = { from: "alice@example.org", to: ["bob@test.example", "dan@test.example"], message }
 

@@ -3,7 +3,6 @@ import { assert, layer } from "@effect/vitest"
 import * as Frame from "effect-milter/Frame"
 import * as Milter from "effect-milter/Milter"
 import type * as MilterServer from "effect-milter/MilterServer"
-import type * as Modification from "effect-milter/Modification"
 import * as Packet from "effect-milter/Packet"
 import * as Verdict from "effect-milter/Verdict"
 import { ByteString } from "effect-milter/Wire"
@@ -13,34 +12,19 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
 import * as Net from "node:net"
+import * as Editing from "./support/editing.ts"
 import * as FilterServer from "./support/filterServer.ts"
 import { socketDirectory } from "./support/mta.ts"
 import * as Sendmail from "./support/sendmail.ts"
 import * as SmtpClient from "./support/smtpClient.ts"
 import * as Watching from "./support/watching.ts"
 
-const { crlf } = SmtpClient
-
-const capabilities = [
-  "addHeader",
-  "addRecipient",
-  "addRecipientWithParameters",
-  "deleteRecipient",
-  "changeSender",
-  "quarantine"
-] as const
-
-type Edit = (edit: Modification.EditorOf<typeof capabilities[number], never>) => Effect.Effect<unknown>
+const { ended, small } = Watching
 
 class Fixture extends Context.Service<Fixture, {
-  readonly edit: Ref.Ref<Edit>
+  readonly edit: Ref.Ref<Editing.Edit>
   readonly events: Watching.Events
 }>()("test/Fixture") {}
-
-const editing = (edit: Ref.Ref<Edit>) =>
-  Milter.make("editing", { modify: capabilities }).on({
-    endOfMessage: (_, at) => Effect.flatMap(Ref.get(edit), (f) => Effect.as(f(at.edit), Verdict.continue))
-  })
 
 /** Writes down macros and commands, some of which Sendmail sends to those who ask. */
 const listening = (events: Watching.Events) => {
@@ -102,9 +86,9 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
   const directory = yield* socketDirectory
   const serve = <R>(name: string, filter: Milter.Filter<never, R>, options?: MilterServer.Options) =>
     FilterServer.serve(filter, { listen: `unix:${directory}/${name}` }, options)
-  const edit = yield* Ref.make<Edit>(() => Effect.void)
+  const edit = yield* Ref.make(Editing.nothing)
   const events = yield* Ref.make<ReadonlyArray<string>>([])
-  const editor = yield* serve("editor", editing(edit))
+  const editor = yield* serve("editor", Editing.make(edit))
   const watcher = yield* serve("watcher", Watching.make(events))
   const listener = yield* serve("listener", listening(events))
   const alive = yield* serve("alive", slow, { progressInterval: "300 millis" })
@@ -122,10 +106,6 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
   })
   return Context.make(Fixture, { edit, events }).pipe(Context.add(Sendmail.Sendmail, sendmail))
 }))
-
-const small = crlf("Subject: hi\n\nbody\n")
-
-const ended = (to: string) => `body 6 ${Watching.sha256("body\r\n")} to ${to}, queue id known`
 
 Sendmail.describeSendmail("filters with Sendmail", () => {
   // By the real clock, which Sendmail's timeouts go by.
@@ -156,19 +136,7 @@ Sendmail.describeSendmail("filters with Sendmail", () => {
 
     it.effect("keeps two messages and a RSET between them apart", () =>
       Effect.gen(function*() {
-        const lines = yield* watched(16, (client) =>
-          Effect.gen(function*() {
-            yield* client.command("EHLO client.example.org")
-            yield* client.sendMail({ from: "one@example.org", to: "bob@test.example", message: small })
-            yield* client.command("MAIL FROM:<two@example.org>")
-            yield* client.command("RCPT TO:<carol@test.example>")
-            yield* client.command("RSET")
-            yield* client.sendMail({
-              from: "three@example.org",
-              to: ["dave@test.example", "refused@test.example"],
-              message: small
-            })
-          }))
+        const lines = yield* watched(16, Watching.twoMessages)
         // Unlike Postfix, it shows no fields that it adds, and knows the queue id from the beginning.
         assert.deepStrictEqual(lines, [
           "connect IPv4 smtp",
@@ -226,19 +194,7 @@ Sendmail.describeSendmail("filters with Sendmail", () => {
 
     it.effect("answers a pipelining client", () =>
       Effect.gen(function*() {
-        const lines = yield* watched(8, (client) =>
-          Effect.gen(function*() {
-            yield* client.command("EHLO client.example.org")
-            const replies = yield* client.pipeline([
-              "MAIL FROM:<a@example.org>",
-              "RCPT TO:<bob@test.example>",
-              "RCPT TO:<refused@test.example>",
-              "RSET",
-              "MAIL FROM:<b@example.org>",
-              "QUIT"
-            ])
-            assert.deepStrictEqual(replies.map(({ code }) => code), [250, 250, 550, 250, 250, 221])
-          }))
+        const lines = yield* watched(8, Watching.pipelined)
         assert.deepStrictEqual(lines.slice(2), [
           "mail a@example.org",
           "rcpt bob@test.example queue id known",
@@ -360,7 +316,7 @@ Sendmail.describeSendmail("filters with Sendmail", () => {
       }))
 
     /** Sends a message through the editing filter. */
-    const edited = Effect.fnUntraced(function*(edit: Edit, mail: Partial<SmtpClient.Mail> = {}) {
+    const edited = Effect.fnUntraced(function*(edit: Editing.Edit, mail: Partial<SmtpClient.Mail> = {}) {
       const sendmail = yield* Sendmail.Sendmail
       yield* Ref.set((yield* Fixture).edit, edit)
       const client = yield* SmtpClient.connect(sendmail.port)
@@ -370,7 +326,7 @@ Sendmail.describeSendmail("filters with Sendmail", () => {
     it.effect("keeps or forgets the parameters of MAIL when the sender changes", () =>
       Effect.gen(function*() {
         const sendmail = yield* Sendmail.Sendmail
-        const envelopeId = Effect.fnUntraced(function*(edit: Edit) {
+        const envelopeId = Effect.fnUntraced(function*(edit: Editing.Edit) {
           yield* edited((all) => Effect.andThen(edit(all), all.quarantine("to look at it")), {
             mailParameters: "ENVID=given"
           })

@@ -8,21 +8,10 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
 import * as FilterServer from "./support/filterServer.ts"
+import { withNotes as message } from "./support/messages.ts"
 import * as Postfix from "./support/postfix.ts"
 import * as Sendmail from "./support/sendmail.ts"
 import * as SmtpClient from "./support/smtpClient.ts"
-
-const message = SmtpClient.crlf(`From: Alice <alice@example.org>
-To: bob@test.example
-Subject: first
-X-Note: one
-X-Note: two
-X-Note: three
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <1@example.org>
-
-Hello, Bob.
-`)
 
 const lines = (...texts: ReadonlyArray<string>) => Stream.make(...texts.map((text) => new TextEncoder().encode(text)))
 

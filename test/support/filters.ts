@@ -8,6 +8,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import { order } from "./names.ts"
 import * as Mta from "./rawMta.ts"
 
 export type Answered = keyof Verdict.ByStage
@@ -50,18 +51,6 @@ export const commands: { readonly [K in Answered]: Packet.MtaPacket } = {
   endOfMessage: Mta.endOfMessage(),
   unknown: Mta.unknown()
 }
-
-export const order: ReadonlyArray<Answered> = [
-  "connect",
-  "helo",
-  "mail",
-  "rcpt",
-  "data",
-  "header",
-  "endOfHeaders",
-  "body",
-  "endOfMessage"
-]
 
 /** The commands that lead to a stage. */
 export const before = (stage: Answered): ReadonlyArray<Packet.MtaPacket> =>

@@ -10,6 +10,7 @@ import * as Recording from "../../src/Recording.ts"
 import * as Reply from "../../src/Reply.ts"
 import * as Verdict from "../../src/Verdict.ts"
 import { ByteString } from "../../src/Wire.ts"
+import { capabilities } from "./names.ts"
 import { concat } from "./wire.ts"
 
 type Stage = keyof Verdict.ByStage
@@ -224,18 +225,7 @@ const filter = (answers: ReadonlyMap<Stage, Array<Answer>>): Milter.Filter<never
   // Which verdict is legal where has been looked at above.
   const at = <K extends Stage>(stage: K) => () => Effect.sync(() => next(stage).verdict as Verdict.ByStage[K])
   return Milter.make("mirror", {
-    modify: [
-      "addHeader",
-      "insertHeader",
-      "changeHeader",
-      "deleteHeader",
-      "replaceBody",
-      "addRecipient",
-      "addRecipientWithParameters",
-      "deleteRecipient",
-      "changeSender",
-      "quarantine"
-    ],
+    modify: capabilities,
     rejectedRecipients: true
   }).on({
     connect: at("connect"),

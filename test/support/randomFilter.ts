@@ -12,19 +12,7 @@ import * as Stream from "effect/Stream"
 import type { TemporaryFile } from "../../src/internal/spool.ts"
 import { type Answered, Failure } from "./filters.ts"
 import * as Ledger from "./ledger.ts"
-
-export const stages = [
-  "connect",
-  "helo",
-  "mail",
-  "rcpt",
-  "data",
-  "header",
-  "endOfHeaders",
-  "body",
-  "endOfMessage",
-  "unknown"
-] as const satisfies ReadonlyArray<Answered>
+import { stages } from "./names.ts"
 
 export const replySteps: { readonly [K in Answered]: number } = {
   connect: Step.noReplyConnect,

@@ -13,11 +13,10 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as postfixQueue from "../../src/internal/postfixQueue.ts"
 import * as sendmailQueue from "../../src/internal/sendmailQueue.ts"
+import { order } from "./names.ts"
 import type { Random } from "./random.ts"
 
-const stages = ["connect", "helo", "mail", "rcpt", "data", "header", "endOfHeaders", "body", "endOfMessage"] as const
-
-type Stage = typeof stages[number]
+type Stage = typeof order[number]
 
 export type Edit =
   | { readonly do: "add"; readonly name: string; readonly value: string }
@@ -83,10 +82,10 @@ const edit = (random: Random, mta: "postfix" | "sendmail"): Edit => {
 export const script = (random: Random, name: string, mta: "postfix" | "sendmail"): Script => {
   const verdicts = new Map<Stage, { readonly tag: Verdict.Verdict["_tag"]; readonly when: number }>()
   if (random.chance(0.4)) {
-    const stage = random.pick(stages)
+    const stage = random.pick(order)
     verdicts.set(stage, { tag: random.pick(legal[stage]), when: random.between(0, 2) })
   }
-  const sees = new Set(stages.filter((stage) => verdicts.has(stage) || random.chance(0.5)))
+  const sees = new Set(order.filter((stage) => verdicts.has(stage) || random.chance(0.5)))
   const edits = random.chance(0.6) ? Array.from({ length: random.between(0, 3) }, () => edit(random, mta)) : undefined
   if (edits !== undefined) sees.add("endOfMessage")
   return { name, sees, verdicts, edits }

@@ -5,7 +5,6 @@
 import * as Delivery from "effect-milter/Delivery"
 import * as Milter from "effect-milter/Milter"
 import type { ModificationPacket } from "effect-milter/MilterClient"
-import type * as Modification from "effect-milter/Modification"
 import { Step } from "effect-milter/Negotiation"
 import type * as Packet from "effect-milter/Packet"
 import * as Verdict from "effect-milter/Verdict"
@@ -13,27 +12,16 @@ import { ByteString } from "effect-milter/Wire"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
+import { capabilities } from "../../support/names.ts"
+import * as Editing from "./editing.ts"
 import * as FilterServer from "./filterServer.ts"
 import { type Delivered, MtaError, socketDirectory } from "./mta.ts"
 import * as Postfix from "./postfix.ts"
 import * as Sendmail from "./sendmail.ts"
 import * as SmtpClient from "./smtpClient.ts"
 
-const capabilities = [
-  "addHeader",
-  "insertHeader",
-  "changeHeader",
-  "deleteHeader",
-  "replaceBody",
-  "addRecipient",
-  "addRecipientWithParameters",
-  "deleteRecipient",
-  "changeSender",
-  "quarantine"
-] as const
-
 /** What the filter does at end of message. */
-export type Edit = (edit: Modification.EditorOf<typeof capabilities[number], never>) => Effect.Effect<unknown>
+export type Edit = Editing.Edit
 
 /** A message as text in the way of the queue: LF, without the Received field of the MTA's own; and its envelope. */
 export interface Letter {
@@ -106,7 +94,7 @@ const modelledBy = (model: typeof Delivery.postfix, packets: Seen): Letter => {
 /** The filter, on a UNIX socket behind a tap. */
 const editingFilter = Effect.fnUntraced(function*(mode: number) {
   const directory = yield* socketDirectory
-  const edit = yield* Ref.make<Edit>(() => Effect.void)
+  const edit = yield* Ref.make(Editing.nothing)
   // Takes every stage, so that the tap sees the message.
   const filter = Milter.make("editing", { modify: capabilities }).on({
     endOfMessage: (_, at) => Effect.flatMap(Ref.get(edit), (f) => Effect.as(f(at.edit), Verdict.continue))

@@ -167,6 +167,24 @@ export const freePort = (hosts: ReadonlyArray<string>): Effect.Effect<number, Mt
   )
 }
 
+/** Of the main listener, and by name of the further ones. */
+export interface Ports {
+  readonly main: number
+  readonly further: ReadonlyMap<string, number>
+}
+
+/** A port for each listener, on 127.0.0.1 and ::1. */
+export const freePorts = Effect.fnUntraced(function*(
+  ipv6: boolean,
+  names: ReadonlyArray<string>
+): Effect.fn.Return<Ports, MtaError> {
+  const next = freePort(ipv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"])
+  const main = yield* next
+  const further = new Map<string, number>()
+  for (const name of names) further.set(name, yield* next)
+  return { main, further }
+})
+
 export const hasIpv6Loopback = (): boolean =>
   Object.values(Os.networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === "::1"))
 
@@ -181,6 +199,13 @@ export const makeDirectory = (prefix: string): Effect.Effect<string, MtaError> =
     const directory = Fs.mkdtempSync(Path.join(parent, prefix))
     Fs.chmodSync(directory, 0o755)
     return directory
+  })
+
+/** Removes what {@link makeDirectory} made, unless a variable of this name is set: to look at queue and log after the test. */
+export const removeDirectory = (directory: string, keepVariable: string): Effect.Effect<void> =>
+  Effect.sync(() => {
+    if (process.env[keepVariable] === undefined) Fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+    else process.stderr.write(`kept: ${directory}\n`)
   })
 
 /** A place for UNIX sockets, removed with the scope. */
@@ -247,15 +272,50 @@ export interface Mailbox {
   readonly forget: Effect.Effect<void, MtaError>
 }
 
+/**
+ * A running MTA. Everything fails with `MtaError`. `Name` are the names of its further listeners; `Held` is a message that it
+ * has not delivered but put aside, in Postfix's hold queue or Sendmail's quarantine queue.
+ */
+export interface Instance<Name extends string, Held extends Delivered> extends Omit<Mailbox, "forget"> {
+  /** Main port, on 127.0.0.1 and, if `ipv6`, on ::1. */
+  readonly port: number
+  /** The port of one of the further listeners. Throws for a name that was not given. */
+  readonly portOf: (name: Name) => number
+  /** Whether this machine has ::1. */
+  readonly ipv6: boolean
+  /** What greets, and is in Received. */
+  readonly hostname: string
+  readonly version: string
+  /** Everything is under here, and every user can get into it: a place for UNIX sockets. */
+  readonly directory: string
+
+  /** The mail log so far. */
+  readonly log: Effect.Effect<string, MtaError>
+  /** Waits for a line that matches, and returns it. Lines are written asynchronously: never look just once. */
+  readonly awaitLog: (pattern: RegExp, timeout?: number) => Effect.Effect<string, MtaError>
+
+  /** What is held. */
+  readonly held: Effect.Effect<ReadonlyArray<Held>, MtaError>
+  /** Waits until `count` are held, returns the first `count` and deletes them from the queue. */
+  readonly takeHeld: (count: number, options?: TakeOptions) => Effect.Effect<ReadonlyArray<Held>, MtaError>
+
+  /** Whether nothing is on its way. Held messages do not count; one that a client is just sending does. */
+  readonly queueEmpty: Effect.Effect<boolean, MtaError>
+  /** Waits for that, then returns what was delivered: the way to find out that something was *not*. */
+  readonly awaitIdle: (timeout?: number) => Effect.Effect<ReadonlyArray<Delivered>, MtaError>
+  /** Forgets what was delivered, and deletes what is in any queue. */
+  readonly clear: Effect.Effect<void, MtaError>
+}
+
 /** Waits for something; an empty-handed end is a failure with the end of the MTA's log. */
-export type AwaitSome = <A>(
+type AwaitSome = <A>(
   what: string,
   timeout: number,
   probe: Effect.Effect<A | undefined, MtaError>
 ) => Effect.Effect<A, MtaError>
 
 /** {@link AwaitSome} for an MTA whose log this is. */
-export const awaitSomeOf = (log: () => string): AwaitSome =>
+const awaitSomeOf = (log: () => string): AwaitSome =>
   Effect.fnUntraced(function*(what, timeout, probe) {
     const found = yield* poll(timeout, probe)
     if (found !== undefined) return found
@@ -265,11 +325,11 @@ export const awaitSomeOf = (log: () => string): AwaitSome =>
 /** The end of a log. */
 export const tail = (log: string): string => log.split("\n").slice(-30).join("\n")
 
-export const isWanted = (options: TakeOptions | undefined) => (message: Delivered): boolean =>
+const isWanted = (options: TakeOptions | undefined) => (message: Delivered): boolean =>
   (options?.queueId === undefined || message.queueId === options.queueId) && (options?.where?.(message) ?? true)
 
 /** The mailbox in a directory; `order` gives what to sort queue ids by, looked up once for all messages that are there. */
-export const makeMailbox = (
+const makeMailbox = (
   directory: string,
   awaitSome: AwaitSome,
   order: () => (queueId: string) => number | string
@@ -326,5 +386,74 @@ export const makeMailbox = (
     takeDelivered,
     takeOne: (options) => Effect.map(takeDelivered(1, options), ([message]) => message as Delivered),
     forget: Effect.flatMap(scan, (found) => forget(found.map(({ key }) => key)))
+  }
+}
+
+/** What each MTA has of its own, for {@link makeInstance}. */
+export interface Work<Held extends Delivered> {
+  readonly ports: Ports
+  readonly ipv6: boolean
+  readonly hostname: string
+  readonly version: string
+  /** Made by {@link makeDirectory}; what is delivered goes to `mail` in it, by {@link captureScript}. */
+  readonly directory: string
+  readonly readLog: () => string
+  /** For {@link makeMailbox}. */
+  readonly order: () => (queueId: string) => number | string
+  readonly held: Effect.Effect<ReadonlyArray<Held>, MtaError>
+  readonly removeHeld: (queueIds: ReadonlyArray<string>) => Effect.Effect<void, MtaError>
+  readonly queueEmpty: Effect.Effect<boolean, MtaError>
+  /** Deletes what is in any queue. */
+  readonly removeAll: Effect.Effect<unknown, MtaError>
+}
+
+export const makeInstance = <Name extends string, Held extends Delivered>(
+  { directory, held, hostname, ipv6, order, ports, queueEmpty, readLog, removeAll, removeHeld, version }: Work<Held>
+): Instance<Name, Held> => {
+  const awaitSome = awaitSomeOf(readLog)
+  const mailbox = makeMailbox(Path.join(directory, "mail"), awaitSome, order)
+  const log = attempt("log", readLog)
+  return {
+    port: ports.main,
+    portOf: (name) => {
+      const port = ports.further.get(name)
+      if (port === undefined) throw new Error(`there is no listener ${name}`)
+      return port
+    },
+    ipv6,
+    hostname,
+    version,
+    directory,
+    log,
+    awaitLog: (pattern, timeout = 10_000) =>
+      awaitSome(
+        `log line ${String(pattern)}`,
+        timeout,
+        Effect.map(log, (text) => text.split("\n").find((line) => pattern.test(line)))
+      ),
+    delivered: mailbox.delivered,
+    awaitDelivered: mailbox.awaitDelivered,
+    takeDelivered: mailbox.takeDelivered,
+    takeOne: mailbox.takeOne,
+    held,
+    takeHeld: Effect.fnUntraced(function*(count, options) {
+      const found = yield* awaitSome(
+        `${count} held`,
+        options?.timeout ?? 10_000,
+        Effect.map(held, (all) => {
+          const wanted = all.filter(isWanted(options))
+          return wanted.length >= count ? wanted.slice(0, count) : undefined
+        })
+      )
+      yield* removeHeld(found.map(({ queueId }) => queueId))
+      return found
+    }),
+    queueEmpty,
+    awaitIdle: (timeout = 10_000) =>
+      Effect.andThen(
+        awaitSome("empty queue", timeout, Effect.map(queueEmpty, (empty) => empty ? true : undefined)),
+        mailbox.delivered
+      ),
+    clear: Effect.andThen(removeAll, mailbox.forget)
   }
 }

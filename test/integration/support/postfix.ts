@@ -23,24 +23,23 @@ import * as Path from "node:path"
 import { describeWith } from "../../support/prerequisite.ts"
 import {
   attempt,
-  awaitSomeOf,
   captureScript,
   type Content,
   type Delivered,
   findProgram,
-  freePort,
+  freePorts,
   hasIpv6Loopback,
-  isWanted,
-  type Mailbox,
+  type Instance as MtaInstance,
   makeDirectory,
-  makeMailbox,
+  makeInstance,
   MtaError,
   parseContent,
   poll,
+  type Ports,
   processes,
+  removeDirectory,
   run,
-  tail,
-  type TakeOptions
+  tail
 } from "./mta.ts"
 
 export { type Content, type Delivered, headerValues, type TakeOptions } from "./mta.ts"
@@ -98,38 +97,9 @@ export interface Held extends Delivered {
 }
 
 /** A running Postfix. Everything fails with `MtaError`. */
-export interface Instance<Name extends string = string> extends Omit<Mailbox, "forget"> {
-  /** Main port, on 127.0.0.1 and, if `ipv6`, on ::1. */
-  readonly port: number
-  /** The port of one of the further listeners. Throws for a name that was not given. */
-  readonly portOf: (name: Name) => number
-  /** Whether this machine has ::1. */
-  readonly ipv6: boolean
-  /** `myhostname`: what greets, and is in Received. */
-  readonly hostname: string
-  readonly version: string
-  /** Everything is under here, and it is searchable by user postfix: a place for UNIX sockets. */
-  readonly directory: string
-
-  /** The mail log so far. */
-  readonly log: Effect.Effect<string, MtaError>
-  /** Waits for a line that matches, and returns it. Lines are written asynchronously: never look just once. */
-  readonly awaitLog: (pattern: RegExp, timeout?: number) => Effect.Effect<string, MtaError>
-
-  /** What is in the hold queue, in order of arrival. */
-  readonly held: Effect.Effect<ReadonlyArray<Held>, MtaError>
-  /** Waits until `count` are on hold, returns the first `count` and deletes them from the queue. */
-  readonly takeHeld: (count: number, options?: TakeOptions) => Effect.Effect<ReadonlyArray<Held>, MtaError>
+export interface Instance<Name extends string = string> extends MtaInstance<Name, Held> {
   /** Lets a held message go on to delivery. */
   readonly release: (queueId: string) => Effect.Effect<void, MtaError>
-
-  /** Whether nothing is on its way. Messages on hold do not count; one that a client is just sending does. */
-  readonly queueEmpty: Effect.Effect<boolean, MtaError>
-  /** Waits for that, then returns what was delivered: the way to find out that something was *not*. */
-  readonly awaitIdle: (timeout?: number) => Effect.Effect<ReadonlyArray<Delivered>, MtaError>
-  /** Forgets what was delivered, and deletes what is in any queue. */
-  readonly clear: Effect.Effect<void, MtaError>
-
   /**
    * `sendmail ARGS` with the message (LF line ends) on its standard input. By default `sendmail -t -i`: recipients from
    * the header, and a line with a single dot does not end the message.
@@ -236,11 +206,6 @@ const mainCf = (directory: string, ipv6: boolean, options: Options): Map<string,
 
 const dashO = (settings: Settings): string =>
   Object.entries(settings).map(([name, value]) => `\n  -o { ${name} = ${value} }`).join("")
-
-interface Ports {
-  readonly main: number
-  readonly further: ReadonlyMap<string, number>
-}
 
 const masterCf = (directory: string, ipv6: boolean, ports: Ports, options: Options): string => {
   const smtpd = (port: number, settings: Settings) =>
@@ -443,11 +408,7 @@ const acquire = Effect.fnUntraced(function*(options: Options) {
   const ipv6 = hasIpv6Loopback()
   const settings = mainCf(directory, ipv6, options)
   const startOnFreePorts = Effect.gen(function*() {
-    const next = freePort(ipv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"])
-    const main = yield* next
-    const further = new Map<string, number>()
-    for (const name of Object.keys(options.listeners ?? {})) further.set(name, yield* next)
-    const ports: Ports = { main, further }
+    const ports = yield* freePorts(ipv6, Object.keys(options.listeners ?? {}))
     yield* attempt("configuration", () => {
       Fs.rmSync(Path.join(directory, "postfix.log"), { force: true })
       writeMainCf(directory, settings)
@@ -458,16 +419,10 @@ const acquire = Effect.fnUntraced(function*(options: Options) {
   const running = yield* prepare(installation, directory).pipe(
     // A port may be taken by another between looking and starting.
     Effect.andThen(Effect.retry(startOnFreePorts, { times: 3, while: ({ message }) => message.includes(portTaken) })),
-    Effect.onError(() => removeDirectory(directory))
+    Effect.onError(() => removeDirectory(directory, keepVariable))
   )
   return { ...running, installation, directory, ipv6, settings }
 })
-
-const removeDirectory = (directory: string): Effect.Effect<void> =>
-  Effect.sync(() => {
-    if (process.env[keepVariable] === undefined) Fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
-    else process.stderr.write(`kept: ${directory}\n`)
-  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Work
@@ -480,21 +435,13 @@ interface QueueEntry {
   readonly recipients: ReadonlyArray<{ readonly address: string }>
 }
 
-const makeInstance = <Name extends string>(
+const instanceOf = <Name extends string>(
   { directory, installation, ipv6, master, ports, settings }: Effect.Success<ReturnType<typeof acquire>>
 ): Instance<Name> => {
   const etc = Path.join(directory, "etc")
-  const mail = Path.join(directory, "mail")
   const queue = Path.join(directory, "queue")
   const command = (name: string, args: ReadonlyArray<string>) =>
     run(Path.join(installation.commandDirectory, name), ["-c", etc, ...args])
-
-  const awaitSome = awaitSomeOf(() => readLog(directory))
-
-  const log = attempt("log", () => readLog(directory))
-
-  // Long queue ids are in the order of time.
-  const mailbox = makeMailbox(mail, awaitSome, () => (queueId) => queueId)
 
   const readHeld = Effect.fnUntraced(function*(entry: QueueEntry): Effect.fn.Return<Held, MtaError> {
     const content = yield* command("postcat", ["-bh", "-q", entry.queue_id])
@@ -543,52 +490,23 @@ const makeInstance = <Name extends string>(
   })
 
   return {
-    port: ports.main,
-    portOf: (name) => {
-      const port = ports.further.get(name)
-      if (port === undefined) throw new Error(`there is no listener ${name}`)
-      return port
-    },
-    ipv6,
-    hostname,
-    version: installation.version,
-    directory,
-    log,
-    awaitLog: (pattern, timeout = 10_000) =>
-      awaitSome(
-        `log line ${String(pattern)}`,
-        timeout,
-        Effect.map(log, (text) => text.split("\n").find((line) => pattern.test(line)))
-      ),
-    delivered: mailbox.delivered,
-    awaitDelivered: mailbox.awaitDelivered,
-    takeDelivered: mailbox.takeDelivered,
-    takeOne: mailbox.takeOne,
-    held,
-    takeHeld: Effect.fnUntraced(function*(count, options) {
-      const found = yield* awaitSome(
-        `${count} on hold`,
-        options?.timeout ?? 10_000,
-        Effect.map(held, (all) => {
-          const wanted = all.filter(isWanted(options))
-          return wanted.length >= count ? wanted.slice(0, count) : undefined
-        })
-      )
-      for (const { queueId } of found) yield* command("postsuper", ["-d", queueId])
-      return found
+    ...makeInstance<Name, Held>({
+      ports,
+      ipv6,
+      hostname,
+      version: installation.version,
+      directory,
+      readLog: () => readLog(directory),
+      // Long queue ids are in the order of time.
+      order: () => (queueId) => queueId,
+      held,
+      removeHeld: (queueIds) =>
+        Effect.forEach(queueIds, (queueId) => command("postsuper", ["-d", queueId]), { discard: true }),
+      queueEmpty,
+      removeAll: command("postsuper", ["-d", "ALL"])
     }),
     // Released mail goes to the deferred queue, which is looked at in minutes unless told so.
     release: (queueId) => Effect.andThen(command("postsuper", ["-H", queueId]), command("postqueue", ["-f"])),
-    queueEmpty,
-    awaitIdle: (timeout = 10_000) =>
-      Effect.andThen(
-        awaitSome("empty queue", timeout, Effect.map(queueEmpty, (empty) => empty ? true : undefined)),
-        mailbox.delivered
-      ),
-    clear: Effect.gen(function*() {
-      yield* command("postsuper", ["-d", "ALL"])
-      yield* mailbox.forget
-    }),
     submitLocal: (message, args = ["-t", "-i"]) =>
       run(installation.sendmail, ["-C", etc, ...args], { input: message, environment: { MAIL_CONFIG: etc } }),
     reconfigure
@@ -601,9 +519,9 @@ export const make = Effect.fnUntraced(function*<Name extends string = never>(
 ): Effect.fn.Return<Instance<Name>, MtaError, Scope.Scope> {
   const running = yield* Effect.acquireRelease(
     acquire(options),
-    ({ directory, master }) => Effect.andThen(stopMaster(master), removeDirectory(directory))
+    ({ directory, master }) => Effect.andThen(stopMaster(master), removeDirectory(directory, keepVariable))
   )
-  return makeInstance<Name>(running)
+  return instanceOf<Name>(running)
 })
 
 /** One Postfix for all tests of a suite. */

@@ -18,24 +18,23 @@ import { fileURLToPath } from "node:url"
 import { describeWith } from "../../support/prerequisite.ts"
 import {
   attempt,
-  awaitSomeOf,
   captureScript,
   type Content,
   type Delivered,
   findProgram,
-  freePort,
+  freePorts,
   hasIpv6Loopback,
-  isWanted,
-  type Mailbox,
+  type Instance as MtaInstance,
   makeDirectory,
-  makeMailbox,
+  makeInstance,
   MtaError,
   parseContent,
   poll,
+  type Ports,
   processes,
+  removeDirectory,
   run,
-  tail,
-  type TakeOptions
+  tail
 } from "./mta.ts"
 
 export { type Delivered, headerValues, type TakeOptions } from "./mta.ts"
@@ -80,36 +79,7 @@ export interface Held extends Delivered {
 }
 
 /** A running Sendmail. Everything fails with `MtaError`. */
-export interface Instance<Name extends string = string> extends Omit<Mailbox, "forget"> {
-  /** Main port, on 127.0.0.1 and, if `ipv6`, on ::1. */
-  readonly port: number
-  /** The port of one of the further listeners. Throws for a name that was not given. */
-  readonly portOf: (name: Name) => number
-  /** Whether this machine has ::1. */
-  readonly ipv6: boolean
-  /** What greets, and is in Received. */
-  readonly hostname: string
-  readonly version: string
-  /** Everything is under here: a place for UNIX sockets. */
-  readonly directory: string
-
-  /** The mail log so far. */
-  readonly log: Effect.Effect<string, MtaError>
-  /** Waits for a line that matches, and returns it. Lines are written asynchronously: never look just once. */
-  readonly awaitLog: (pattern: RegExp, timeout?: number) => Effect.Effect<string, MtaError>
-
-  /** What is in the quarantine queue. */
-  readonly held: Effect.Effect<ReadonlyArray<Held>, MtaError>
-  /** Waits until `count` are in quarantine, returns the first `count` and deletes them from the queue. */
-  readonly takeHeld: (count: number, options?: TakeOptions) => Effect.Effect<ReadonlyArray<Held>, MtaError>
-
-  /** Whether nothing is on its way. Messages in quarantine do not count; one that a client is just sending does. */
-  readonly queueEmpty: Effect.Effect<boolean, MtaError>
-  /** Waits for that, then returns what was delivered: the way to find out that something was *not*. */
-  readonly awaitIdle: (timeout?: number) => Effect.Effect<ReadonlyArray<Delivered>, MtaError>
-  /** Forgets what was delivered, and deletes what is in any queue. */
-  readonly clear: Effect.Effect<void, MtaError>
-}
+export type Instance<Name extends string = string> = MtaInstance<Name, Held>
 
 /** {@link Instance} as a service. */
 export class Sendmail extends Context.Service<Sendmail, Instance>()("effect-milter/test/Sendmail") {}
@@ -155,11 +125,6 @@ export const describeSendmail = (name: string, suite: () => void): void =>
 // Configuration
 
 const hostname = "mx.test.example"
-
-interface Ports {
-  readonly main: number
-  readonly further: ReadonlyMap<string, number>
-}
 
 const definitions = (directory: string): Readonly<Record<string, string>> => ({
   confDOMAIN_NAME: hostname,
@@ -356,13 +321,32 @@ const stop = Effect.fnUntraced(function*(daemon: Daemon, directory: string) {
 
 const portTaken = "is one of its ports in use?"
 
-/** Starts it and waits until its ports are open, which is when it writes its pid file. No connection is made to find out. */
-const start = Effect.fnUntraced(function*(program: string, library: string, directory: string) {
+/** The TCP ports on which anybody listens: their number is hexadecimal in the second column, and 0A in the fourth says so. */
+const listening = (table: "tcp" | "tcp6"): ReadonlyArray<number> =>
+  Fs.readFileSync(`/proc/net/${table}`, "latin1").split("\n").map((line) => line.trim().split(/\s+/))
+    .filter(([, , , state]) => state === "0A").map(([, local = ""]) => Number.parseInt(local.replace(/^.*:/, ""), 16))
+
+/**
+ * Starts it and waits until its ports are open, which is shortly after it has written its pid file. No connection is made to
+ * find out.
+ */
+const start = Effect.fnUntraced(function*(
+  program: string,
+  library: string,
+  directory: string,
+  ports: Ports,
+  ipv6: boolean
+) {
+  const areOpen = () =>
+    (ipv6 ? ["tcp", "tcp6"] as const : ["tcp"] as const).every((table) => {
+      const open = listening(table)
+      return [ports.main, ...ports.further.values()].every((port) => open.includes(port))
+    })
   const daemon = yield* spawnDaemon(program, library, directory)
   const started = yield* poll(
     20_000,
     Effect.sync(() => {
-      if (Fs.existsSync(Path.join(directory, "sendmail.pid"))) return "started"
+      if (Fs.existsSync(Path.join(directory, "sendmail.pid")) && areOpen()) return "started"
       return daemon.hasEnded() || /problem creating SMTP socket/.test(readLog(directory)) ? "ended" : undefined
     })
   )
@@ -379,11 +363,7 @@ const acquire = Effect.fnUntraced(function*(options: Options) {
   const ipv6 = hasIpv6Loopback()
   const startOnFreePorts = Effect.fnUntraced(
     function*({ library, m4, sendmail }: Effect.Success<ReturnType<typeof prepare>>) {
-      const next = freePort(ipv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"])
-      const main = yield* next
-      const further = new Map<string, number>()
-      for (const name of Object.keys(options.listeners ?? {})) further.set(name, yield* next)
-      const ports: Ports = { main, further }
+      const ports = yield* freePorts(ipv6, Object.keys(options.listeners ?? {}))
       const mc = sendmailMc(installation().configuration, directory, ipv6, ports, options)
       const path = Path.join(directory, "etc", "sendmail.mc")
       yield* attempt("configuration", () => {
@@ -392,7 +372,7 @@ const acquire = Effect.fnUntraced(function*(options: Options) {
       })
       const { stdout } = yield* run(m4, [path], { environment: libraryPath() })
       yield* attempt("configuration", () => Fs.writeFileSync(path.replace(/mc$/, "cf"), stdout))
-      return { ports, daemon: yield* start(sendmail, library, directory) }
+      return { ports, daemon: yield* start(sendmail, library, directory, ports, ipv6) }
     }
   )
   const running = yield* prepare(directory).pipe(
@@ -400,16 +380,10 @@ const acquire = Effect.fnUntraced(function*(options: Options) {
       // A port may be taken by another between looking and starting.
       Effect.retry(startOnFreePorts(programs), { times: 3, while: ({ message }) => message.includes(portTaken) })
     ),
-    Effect.onError(() => removeDirectory(directory))
+    Effect.onError(() => removeDirectory(directory, keepVariable))
   )
   return { ...running, directory, ipv6 }
 })
-
-const removeDirectory = (directory: string): Effect.Effect<void> =>
-  Effect.sync(() => {
-    if (process.env[keepVariable] === undefined) Fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
-    else process.stderr.write(`kept: ${directory}\n`)
-  })
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Work
@@ -439,18 +413,10 @@ const readControlFile = (queueId: string, control: string, body: string): Held =
   }
 }
 
-const makeInstance = <Name extends string>(
+const instanceOf = <Name extends string>(
   { directory, ipv6, ports }: Effect.Success<ReturnType<typeof acquire>>
 ): Instance<Name> => {
   const queue = Path.join(directory, "queue")
-  const awaitSome = awaitSomeOf(() => readLog(directory))
-  const log = attempt("log", () => readLog(directory))
-
-  // Messages of a connection are logged when they have come in; their ids do not tell.
-  const mailbox = makeMailbox(Path.join(directory, "mail"), awaitSome, () => {
-    const log = readLog(directory)
-    return (queueId) => log.indexOf(` ${queueId}: from=`)
-  })
 
   const readQueueFile = (name: string): string => {
     const path = Path.join(queue, name)
@@ -473,52 +439,23 @@ const makeInstance = <Name extends string>(
     return Fs.readdirSync(queue).every((name) => ids.includes(name.slice(2)))
   })
 
-  return {
-    port: ports.main,
-    portOf: (name) => {
-      const port = ports.further.get(name)
-      if (port === undefined) throw new Error(`there is no listener ${name}`)
-      return port
-    },
+  return makeInstance<Name, Held>({
+    ports,
     ipv6,
     hostname,
     version: /starting daemon \(([^)]*)\)/.exec(readLog(directory))?.[1] ?? "",
     directory,
-    log,
-    awaitLog: (pattern, timeout = 10_000) =>
-      awaitSome(
-        `log line ${String(pattern)}`,
-        timeout,
-        Effect.map(log, (text) => text.split("\n").find((line) => pattern.test(line)))
-      ),
-    delivered: mailbox.delivered,
-    awaitDelivered: mailbox.awaitDelivered,
-    takeDelivered: mailbox.takeDelivered,
-    takeOne: mailbox.takeOne,
+    readLog: () => readLog(directory),
+    // Messages of a connection are logged when they have come in; their ids do not tell.
+    order: () => {
+      const log = readLog(directory)
+      return (queueId) => log.indexOf(` ${queueId}: from=`)
+    },
     held,
-    takeHeld: Effect.fnUntraced(function*(count, options) {
-      const found = yield* awaitSome(
-        `${count} in quarantine`,
-        options?.timeout ?? 10_000,
-        Effect.map(held, (all) => {
-          const wanted = all.filter(isWanted(options))
-          return wanted.length >= count ? wanted.slice(0, count) : undefined
-        })
-      )
-      yield* remove(found.map(({ queueId }) => queueId))
-      return found
-    }),
+    removeHeld: remove,
     queueEmpty,
-    awaitIdle: (timeout = 10_000) =>
-      Effect.andThen(
-        awaitSome("empty queue", timeout, Effect.map(queueEmpty, (empty) => empty ? true : undefined)),
-        mailbox.delivered
-      ),
-    clear: Effect.gen(function*() {
-      yield* remove(yield* attempt("queue", () => Fs.readdirSync(queue).map((name) => name.slice(2))))
-      yield* mailbox.forget
-    })
-  }
+    removeAll: Effect.flatMap(attempt("queue", () => Fs.readdirSync(queue).map((name) => name.slice(2))), remove)
+  })
 }
 
 /** Starts a Sendmail that lives as long as the scope. */
@@ -527,9 +464,9 @@ export const make = Effect.fnUntraced(function*<Name extends string = never>(
 ): Effect.fn.Return<Instance<Name>, MtaError, Scope.Scope> {
   const running = yield* Effect.acquireRelease(
     acquire(options),
-    ({ daemon, directory }) => Effect.andThen(stop(daemon, directory), removeDirectory(directory))
+    ({ daemon, directory }) => Effect.andThen(stop(daemon, directory), removeDirectory(directory, keepVariable))
   )
-  return makeInstance<Name>(running)
+  return instanceOf<Name>(running)
 })
 
 /** One Sendmail for all tests of a suite. */

@@ -1,4 +1,5 @@
-/** A filter that writes down all it sees, and refuses the recipient `refused@test.example`. */
+/** A filter that writes down all it sees, and refuses the recipient `refused@test.example`; and sessions to show it. */
+import { assert } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as Verdict from "effect-milter/Verdict"
 import * as Effect from "effect/Effect"
@@ -6,6 +7,7 @@ import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import { createHash } from "node:crypto"
 import { realTime } from "./realTime.ts"
+import * as SmtpClient from "./smtpClient.ts"
 
 /** One line an event, in the order of arrival. */
 export type Events = Ref.Ref<ReadonlyArray<string>>
@@ -62,4 +64,36 @@ export const notes = Effect.fnUntraced(function*(events: Events, count: number) 
     yield* realTime(Effect.sleep(10))
   }
   return yield* Ref.get(events)
+})
+
+/** A small message, and how its end is noted. */
+export const small = SmtpClient.crlf("Subject: hi\n\nbody\n")
+export const ended = (to: string): string => `body 6 ${sha256("body\r\n")} to ${to}, queue id known`
+
+/** Two small messages, and between them one that RSET gives up; the second has a recipient that is refused. */
+export const twoMessages = Effect.fnUntraced(function*(client: SmtpClient.SmtpClient) {
+  yield* client.command("EHLO client.example.org")
+  yield* client.sendMail({ from: "one@example.org", to: "bob@test.example", message: small })
+  yield* client.command("MAIL FROM:<two@example.org>")
+  yield* client.command("RCPT TO:<carol@test.example>")
+  yield* client.command("RSET")
+  yield* client.sendMail({
+    from: "three@example.org",
+    to: ["dave@test.example", "refused@test.example"],
+    message: small
+  })
+})
+
+/** Two messages without content, all in one packet. */
+export const pipelined = Effect.fnUntraced(function*(client: SmtpClient.SmtpClient) {
+  yield* client.command("EHLO client.example.org")
+  const replies = yield* client.pipeline([
+    "MAIL FROM:<a@example.org>",
+    "RCPT TO:<bob@test.example>",
+    "RCPT TO:<refused@test.example>",
+    "RSET",
+    "MAIL FROM:<b@example.org>",
+    "QUIT"
+  ])
+  assert.deepStrictEqual(replies.map(({ code }) => code), [250, 250, 550, 250, 250, 221])
 })
