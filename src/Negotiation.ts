@@ -6,6 +6,7 @@
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
+import { macroDefaults } from "./internal/macroDefaults.ts"
 import type { MacroStage } from "./Macros.ts"
 import * as Macros from "./Macros.ts"
 import * as Wire from "./Wire.ts"
@@ -175,15 +176,15 @@ export const negotiate = (wanted: Wanted, offered: Offer): Result.Result<Agreeme
   })
 }
 
-// What both MTAs send at these stages when nobody asks: the companion list must not take it away.
-const companions = { endOfHeaders: ["i"], endOfMessage: ["i", "msg_id"] } as const
-
 const macroLists = (wanted: Wanted["macros"]): Agreement["macros"] => {
   const lists: Array<{ readonly stage: number; readonly names: Wire.ByteString }> = []
   const both = (wanted.endOfHeaders?.length ?? 0) + (wanted.endOfMessage?.length ?? 0) > 0
   for (const stage of Macros.stages) {
     let names: ReadonlyArray<string> = wanted[stage] ?? []
-    if (names.length === 0 && both && (stage === "endOfHeaders" || stage === "endOfMessage")) names = companions[stage]
+    // The companion list must not take away what the MTA sends by itself.
+    if (names.length === 0 && both && (stage === "endOfHeaders" || stage === "endOfMessage")) {
+      names = macroDefaults[stage]
+    }
     if (names.length === 0) continue
     lists.push({
       stage: Macros.stageNumber[stage],

@@ -595,7 +595,15 @@ describe("a filter that fails", () => {
       let tries = 0
       const broken = Milter.make("broken").on({ mail: () => Effect.suspend(() => (tries++, Effect.fail("down"))) })
       const breaker = Milter.circuitBreaker({ failures: 2, openFor: "1 hour", whileOpen: "pass" })
-      for (const filter of [broken.pipe(breaker, Milter.shadow), broken.pipe(Milter.shadow, breaker)]) {
+      const handled = Milter.onFailure(broken, () => Effect.succeed(Verdict.reject()))
+      for (
+        const filter of [
+          broken.pipe(breaker, Milter.shadow),
+          broken.pipe(Milter.shadow, breaker),
+          // What handles a failure must not hide it from the breaker.
+          handled.pipe(breaker, Milter.shadow)
+        ]
+      ) {
         tries = 0
         const server = yield* Mta.serve(filter)
         const mta = yield* server.open()

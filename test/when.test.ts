@@ -369,11 +369,13 @@ describe("a condition at mail", () => {
       const count = () => (asked++, true)
       const choosy = Milter.make("choosy", { macros: { mail: ["client_ptr"] } }).on({ rcpt: () => goOn })
       for (const condition of [{ connect: count }, { helo: count }]) {
-        asked = 0
         const both = Milter.when(Milter.sequence([choosy, answering({}, "other")]), condition)
-        const mta = yield* (yield* Mta.serve(both)).open()
-        yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
-        assert.strictEqual(asked, 1)
+        for (const filter of [both, Milter.shadow(both)]) {
+          asked = 0
+          const mta = yield* (yield* Mta.serve(filter)).open()
+          yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+          assert.strictEqual(asked, 1)
+        }
       }
     }))
 })

@@ -3,6 +3,7 @@
  * What is done to it later, by `onFailure` or `circuitBreaker`, is meant for what its author wrote and is done there: a
  * circuit breaker must not count what a filter does when it takes no part.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -47,6 +48,17 @@ export const inside = (
   const guarded = inner.guard === undefined ? make() : inner.guard(Effect.suspend(make))
   return inner.services === undefined ? guarded : withServices(inner.services, guarded)
 }
+
+/** Handles the failures of an effect as the filter says; not under its guard, which has to see them. */
+export const handled = (
+  { onFailure }: Pick<Definition, "onFailure">,
+  stage: Stage,
+  effect: Effect.Effect<unknown, unknown>
+): Effect.Effect<unknown, unknown> =>
+  onFailure === undefined ? effect : Effect.catch(
+    effect,
+    (error) => Effect.map(onFailure(error, { stage }), (policy) => new Failed(policy, Cause.fail(error)))
+  )
 
 export type Decision = Verdict.Verdict | Failed
 

@@ -10,14 +10,12 @@ import type { ModificationPacket } from "./answer.ts"
 import { diffHeaders, type HeaderPacket } from "./diffHeaders.ts"
 import type { Edits } from "./editor.ts"
 import { LineEnds } from "./lineEnds.ts"
+import { maxPayload } from "./payload.ts"
 import * as postfixQueue from "./postfixQueue.ts"
-import type { QueueFile } from "./queueFile.ts"
+import { type QueueFile, spaced } from "./queueFile.ts"
 import type { Closing } from "./scopes.ts"
 import * as sendmailQueue from "./sendmailQueue.ts"
 import { type OpenFile, Spool } from "./spool.ts"
-
-/** Most body bytes in one packet. */
-const maxPiece = 65535
 
 const isHeader = (packet: Packet.FilterPacket): packet is HeaderPacket =>
   packet._tag === "AddHeader" || packet._tag === "InsertHeader" || packet._tag === "ChangeHeader"
@@ -47,8 +45,7 @@ export class Content {
   }
 
   header(name: ByteString, value: ByteString): void {
-    // A space in front of bytes are bytes.
-    this.original.push({ name, value: this.leadingSpace ? value : ` ${value}` as ByteString })
+    this.original.push({ name, value: spaced(value, this.leadingSpace) })
   }
 
   append(bytes: Uint8Array): Effect.Effect<void> {
@@ -82,13 +79,13 @@ export class Content {
     const { replaced, spool } = this
     if (replaced === undefined) {
       return {
-        pieces: Math.ceil(spool.length / maxPiece),
-        piece: (index) => spool.read(index * maxPiece, maxPiece)
+        pieces: Math.ceil(spool.length / maxPayload),
+        piece: (index) => spool.read(index * maxPayload, maxPayload)
       }
     }
     const lines = new LineEnds()
     // Line ends may make a piece twice as long.
-    const size = maxPiece >> 1
+    const size = maxPayload >> 1
     const pieces = Math.ceil(replaced.length / size)
     return {
       // Postfix completes the last line.

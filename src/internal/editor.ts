@@ -9,10 +9,8 @@ import type * as Verdict from "../Verdict.ts"
 import type { Writer } from "../Wire.ts"
 import type { Definition } from "./definition.ts"
 import type { Host } from "./host.ts"
+import { maxPayload } from "./payload.ts"
 import { type OpenFile, Spool } from "./spool.ts"
-
-/** Most body bytes in one packet; what libmilter and Sendmail take without a special agreement. */
-const maxBodyPiece = 65535
 
 export interface Edits {
   readonly openFile: OpenFile | undefined
@@ -107,7 +105,7 @@ export const send = (
       return body.length > oneWrite ? flush : Effect.void
     })
   return Effect.andThen(
-    body.pieces(maxBodyPiece, piece),
+    body.pieces(maxPayload, piece),
     Effect.suspend(() => {
       Packet.write(writer, last)
       return flush

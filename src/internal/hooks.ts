@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Stage } from "../Stage.ts"
 import type * as Verdict from "../Verdict.ts"
+import { handled } from "./around.ts"
 import { type At, Failed, type Policy } from "./definition.ts"
 import type { Fork, Host } from "./host.ts"
 import * as ownReplies from "./ownReplies.ts"
@@ -67,20 +68,11 @@ export class Hooks {
     if (guard !== undefined) effect = guard(effect)
     else if (Exit.isExit(effect) && Exit.isSuccess(effect)) return done(effect.value)
     this.owner.running = this.unit
-    this.owner.host.start(stage, this.handled(stage, effect), fork, (exit, cut) => {
+    this.owner.host.start(stage, handled(this.unit.definition, stage, effect), fork, (exit, cut) => {
       if (cut === "aborted") return this.owner.aborted()
       if (cut === "expired") return done(this.expired(stage))
       done(Exit.isSuccess(exit) ? exit.value : this.defect(stage, exit.cause))
     })
-  }
-
-  private handled(stage: Stage, effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> {
-    const { onFailure } = this.unit.definition
-    if (onFailure === undefined) return effect
-    return Effect.catch(
-      effect,
-      (error) => Effect.map(onFailure(error, { stage }), (policy) => new Failed(policy, Cause.fail(error)))
-    )
   }
 
   private defect(stage: Stage, cause: Cause.Cause<unknown>): Failed {

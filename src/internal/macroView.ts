@@ -43,13 +43,17 @@ export const sessionWith = (
   })
   if (visible.every((names) => names === undefined)) return session
   const macros = new MacroView(session.macros, visible)
-  // All else of the session goes on changing.
-  const view: Session = Object.create(session, { macros: { value: macros } })
-  wholes.set(view, session)
-  return view
+  return viewOf(session, { macros: { value: macros } })
 }
 
 const wholes = new WeakMap<Session, Session>()
+
+/** A session with some of it settled; all else goes on changing. */
+export const viewOf = (session: Session, own: PropertyDescriptorMap): Session => {
+  const view: Session = Object.create(session, own)
+  wholes.set(view, wholeOf(session))
+  return view
+}
 
 /** The session itself, of whichever view: the same object for all filters. */
 export const wholeOf = (session: Session): Session => wholes.get(session) ?? session

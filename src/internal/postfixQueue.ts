@@ -3,7 +3,6 @@ import type { Delivered, HeaderField, Message, Recipient } from "../Delivery.ts"
 import { ByteString } from "../Wire.ts"
 import type { ModificationPacket } from "./answer.ts"
 import { DeliveryError } from "./deliveryError.ts"
-import { concat } from "./payload.ts"
 import * as queueFile from "./queueFile.ts"
 
 const longestReason = 100
@@ -64,20 +63,12 @@ class PostfixQueueFile implements queueFile.QueueFile {
   apply(modifications: ReadonlyArray<ModificationPacket>, leadingSpace: boolean): DeliveryError | undefined {
     const error = check(modifications)
     if (error !== undefined) return error
-    const pieces: Array<Uint8Array> = []
-    for (const modification of modifications) {
-      if (modification._tag === "ReplaceBody") pieces.push(modification.bytes)
-      else this.one(modification, leadingSpace)
-    }
-    // One empty piece is an empty body.
-    if (pieces.length > 0) this.draft.body = concat(pieces)
+    const body = queueFile.carryOut(modifications, (modification) => this.one(modification, leadingSpace))
+    if (body !== undefined) this.draft.body = body
     return undefined
   }
 
-  private one(
-    modification: Exclude<ModificationPacket, { readonly _tag: "ReplaceBody" }>,
-    leadingSpace: boolean
-  ): void {
+  private one(modification: queueFile.Single, leadingSpace: boolean): void {
     const { draft } = this
     const field = (name: ByteString, value: ByteString): HeaderField => ({
       name,

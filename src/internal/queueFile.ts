@@ -23,6 +23,22 @@ export interface QueueFile {
   ) => DeliveryError | undefined
 }
 
+/** A modification that is carried out by itself; pieces of a new body are not. */
+export type Single = Exclude<ModificationPacket, { readonly _tag: "ReplaceBody" }>
+
+/** Carries out the single ones in their order, and gives the new body, if there is one. One empty piece is an empty body. */
+export const carryOut = (
+  modifications: ReadonlyArray<ModificationPacket>,
+  one: (modification: Single) => void
+): Uint8Array | undefined => {
+  const pieces: Array<Uint8Array> = []
+  for (const modification of modifications) {
+    if (modification._tag === "ReplaceBody") pieces.push(modification.bytes)
+    else one(modification)
+  }
+  return pieces.length > 0 ? concat(pieces) : undefined
+}
+
 export const bare = (address: ByteString): ByteString =>
   // Cut off a byte string, a byte string remains.
   (address.startsWith("<") && address.endsWith(">") ? address.slice(1, -1) : address) as ByteString

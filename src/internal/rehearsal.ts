@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import type { Session, Stage } from "../Stage.ts"
 import * as Verdict from "../Verdict.ts"
-import { inside } from "./around.ts"
+import { handled, inside, outside } from "./around.ts"
 import { type At, type Definition, Failed, type Policy } from "./definition.ts"
 import * as replies from "./replies.ts"
 
@@ -97,15 +97,7 @@ export class Rehearsal {
     scope: Scope.Scope
   ) {
     const { inner } = this
-    const { onFailure } = inner
-    const handled = onFailure === undefined
-      ? inside(inner, () => Effect.suspend(make))
-      : Effect.catch(inside(inner, () => Effect.suspend(make)), (error) =>
-        Effect.map(
-          inside(inner, () => onFailure(error, { stage })) as Effect.Effect<Policy>, // which is what it gives
-          (policy) => new Failed(policy, Cause.fail(error))
-        ))
-    const exit = yield* handled.pipe(
+    const exit = yield* handled(outside(inner), stage, inside(inner, () => Effect.suspend(make))).pipe(
       Effect.timeoutOrElse({ duration: maxHook, orElse: () => Effect.die(`no answer within ${maxHook}`) }),
       Effect.provideService(Scope.Scope, scope),
       Effect.exit

@@ -6,7 +6,6 @@ import type { Delivered, HeaderField, Message, Recipient } from "../Delivery.ts"
 import { ByteString } from "../Wire.ts"
 import type { ModificationPacket } from "./answer.ts"
 import type { DeliveryError } from "./deliveryError.ts"
-import { concat } from "./payload.ts"
 import * as queueFile from "./queueFile.ts"
 
 /** An entry of Sendmail's list of header fields. */
@@ -81,20 +80,13 @@ class SendmailQueueFile implements queueFile.QueueFile {
     for (const entry of this.entries) {
       if (entry.value === undefined) entry.given = false
     }
-    const pieces: Array<Uint8Array> = []
-    for (const modification of modifications) {
-      // Other packets may stand between the pieces.
-      if (modification._tag === "ReplaceBody") pieces.push(modification.bytes)
-      else this.one(modification, leadingSpace)
-    }
-    if (pieces.length > 0) this.draft.body = concat(pieces)
+    // Other packets may stand between the pieces of the body.
+    const body = queueFile.carryOut(modifications, (modification) => this.one(modification, leadingSpace))
+    if (body !== undefined) this.draft.body = body
     return undefined
   }
 
-  private one(
-    modification: Exclude<ModificationPacket, { readonly _tag: "ReplaceBody" }>,
-    leadingSpace: boolean
-  ): void {
+  private one(modification: queueFile.Single, leadingSpace: boolean): void {
     const { draft } = this
     const entry = (name: ByteString, value: ByteString): Entry => ({
       name,

@@ -12,6 +12,7 @@ import type { Macros } from "../Macros.ts"
 import type { Body, Envelope, Header, Mail, Rcpt, Session, Stage } from "../Stage.ts"
 import { madeFrom, outside } from "./around.ts"
 import type { At, Definition, Hook } from "./definition.ts"
+import { viewOf } from "./macroView.ts"
 import { Rehearsal } from "./rehearsal.ts"
 import { RehearsedMessage } from "./rehearsedMessage.ts"
 
@@ -242,7 +243,7 @@ class Shadow {
 const snapshot = (session: Session): Session => {
   const { heloName, macros } = session
   // All else of it is settled with connect.
-  return Object.create(session, { heloName: { value: heloName }, macros: { value: frozen(macros) } })
+  return viewOf(session, { heloName: { value: heloName }, macros: { value: frozen(macros) } })
 }
 
 const frozen = (macros: Macros): Macros =>

@@ -371,7 +371,7 @@ export class Transaction {
     if (!plan.keepsBody || !isWanted()) return end()
     const body = this.content!.body
     inTurn(body.pieces, (index, next) => {
-      if (!isWanted()) return next()
+      if (!isWanted()) return end()
       host.startWork("content", body.piece(index), session.fork, (exit) => {
         if (Exit.isFailure(exit)) {
           this.contentLost(exit.cause)
