@@ -143,11 +143,16 @@ describe("recorded", () => {
 
   it("every session says whose it is by the end of its first message", () => {
     const files = Fs.readdirSync(new URL("fixtures/recordings/", import.meta.url))
+    let messages = 0
     for (const file of files.filter((name) => name.endsWith(".jsonl") && !name.includes("symlist"))) {
-      const found = new Set(at(file.replace(".jsonl", ""), "E", ({ mta }) => mta))
+      // Some end before the end of a message.
+      const said = at(file.replace(".jsonl", ""), "E", ({ mta }) => mta)
+      messages += said.length
+      const found = new Set(said)
       found.delete(file.startsWith("postfix") ? "postfix" : "sendmail")
       assert.deepStrictEqual([...found], [], file)
     }
+    assert.isAbove(messages, 100)
   })
 })
 

@@ -22,12 +22,14 @@ const inherited = Object.fromEntries(
 )
 
 interface Options {
+  /** Runs once it listens, before it is stopped. */
+  readonly look?: () => void
   readonly env?: { readonly [name: string]: string }
   readonly user?: number
 }
 
 /** Runs it until it ends, or says that it listens. */
-const run = (args: string, { env, user }: Options = {}) =>
+const run = (args: string, { env, look, user }: Options = {}) =>
   Effect.callback<Ran>((resume) => {
     const child = ChildProcess.spawn(
       process.execPath,
@@ -45,7 +47,10 @@ const run = (args: string, { env, user }: Options = {}) =>
     })
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       stderr += text
-      if (stderr.includes("listens on") && !child.killed) child.kill("SIGTERM")
+      if (stderr.includes("listens on") && !child.killed) {
+        look?.()
+        child.kill("SIGTERM")
+      }
     })
     child.on("close", (code) => resume(Effect.succeed({ code, stdout, stderr })))
     return Effect.sync(() => void child.kill("SIGKILL"))
@@ -223,7 +228,12 @@ describe("the command of an example", { timeout: 180_000 }, () => {
   it.live("serves on a UNIX socket with a mode", () =>
     Effect.gen(function*() {
       const socket = Path.join(yield* Listeners.directory, "it.sock")
-      const { code, stderr } = yield* run(`append_header_ip --listen unix:${socket} --mode 0600`)
+      let mode = 0
+      const look = () => {
+        mode = Fs.statSync(socket).mode & 0o777
+      }
+      const { code, stderr } = yield* run(`append_header_ip --listen unix:${socket} --mode 0606`, { look })
+      assert.strictEqual(mode, 0o606)
       assert.include(stderr, `listens on unix:${socket}`)
       assert.strictEqual(code, 0)
       assert.isFalse(Fs.existsSync(socket))

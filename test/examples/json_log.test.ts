@@ -1,6 +1,6 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope } from "effect"
+import { Deferred, Effect, Exit, FileSystem, Layer, Logger, Scope } from "effect"
 import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterTest from "effect-milter/MilterTest"
 import { createHash } from "node:crypto"
@@ -150,13 +150,18 @@ describe("json_log", () => {
 })
 
 describe("the file", () => {
-  const opened = Effect.fnUntraced(function*(path: string) {
+  const opened = Effect.fnUntraced(function*(
+    path: string,
+    files: Layer.Layer<FileSystem.FileSystem> = NodeFileSystem.layer
+  ) {
     const scope = yield* Scope.make()
+    const warnings: Array<string> = []
+    const logger = Logger.make(({ message }) => void warnings.push(String(message)))
     const context = yield* Layer.buildWithScope(
-      Layer.provide(Sink.layerFile(path), [NodeFileSystem.layer, Listeners.quiet]),
+      Layer.provide(Sink.layerFile(path), [files, Logger.layer([logger])]),
       scope
     )
-    return { sink: yield* Effect.provideContext(Sink.Sink, context), close: Scope.close(scope, Exit.void) }
+    return { sink: yield* Effect.provideContext(Sink.Sink, context), close: Scope.close(scope, Exit.void), warnings }
   })
 
   it.live("has all lines when the program ends, and is begun anew when it was renamed", () =>
@@ -187,13 +192,41 @@ describe("the file", () => {
       const directory = yield* Listeners.directory
       const path = Path.join(directory, "logs", "log")
       Fs.mkdirSync(Path.dirname(path))
-      const { close, sink } = yield* opened(path)
+      const { close, sink, warnings } = yield* opened(path)
       Fs.rmSync(Path.dirname(path), { recursive: true })
       yield* sink.write("lost")
-      yield* Effect.sleep(50)
+      while (warnings.length === 0) yield* Effect.sleep(10)
       Fs.mkdirSync(Path.dirname(path))
       yield* sink.write("kept")
       yield* close
       assert.strictEqual(Fs.readFileSync(path, "utf8"), "kept\n")
+      assert.match(warnings[0]!, /^cannot write to .*ENOENT/)
+      assert.deepStrictEqual(warnings.slice(1), ["1 lines of the log are lost"])
+    }))
+
+  it.live("on a disk that hangs costs the lines beyond 10000, and says how many", () =>
+    Effect.gen(function*() {
+      const began = yield* Deferred.make<void>()
+      const gate = yield* Deferred.make<void>()
+      let written = ""
+      let writes = 0
+      const files = FileSystem.layerNoop({
+        writeFileString: (_, text) =>
+          Effect.andThen(
+            // The first one, of nothing, is at the start.
+            writes++ === 0 ? Effect.void : Effect.andThen(Deferred.succeed(began, undefined), Deferred.await(gate)),
+            Effect.sync(() => {
+              written += text
+            })
+          )
+      })
+      const { close, sink, warnings } = yield* opened("log", files)
+      yield* sink.write("first")
+      yield* Deferred.await(began)
+      yield* Effect.forEach(Array.from({ length: 10_101 }, (_, index) => `line ${index}`), sink.write)
+      yield* Deferred.succeed(gate, undefined)
+      yield* close
+      assert.lengthOf(written.trimEnd().split("\n"), 10_001)
+      assert.deepStrictEqual(warnings, ["101 lines of the log are lost"])
     }))
 })

@@ -221,10 +221,10 @@ body \xe9\x00\xff
         assert.strictEqual(refused.mail.text, "550 5.5.0 Service unavailable")
       }))
 
-    it.effect("listens on ::1 too, where there is one", () =>
+    it.effect("listens on ::1 too, where there is one", (context) =>
       Effect.gen(function*() {
         const postfix = yield* Postfix.Postfix
-        if (!postfix.ipv6) return
+        if (!postfix.ipv6) return context.skip("this machine has no ::1")
         for (const port of [postfix.port, postfix.portOf("named")]) {
           const client = yield* SmtpClient.connect(port, { host: "::1" })
           assert.strictEqual(client.greeting.code, 220)

@@ -116,10 +116,10 @@ Sendmail.describeSendmail("Sendmail harness", () => {
         yield* sendmail.takeDelivered(1)
       }))
 
-    it.effect("listens on ::1 too, where there is one", () =>
+    it.effect("listens on ::1 too, where there is one", (context) =>
       Effect.gen(function*() {
         const sendmail = yield* Sendmail.Sendmail
-        if (!sendmail.ipv6) return
+        if (!sendmail.ipv6) return context.skip("this machine has no ::1")
         for (const port of [sendmail.port, sendmail.portOf("passing")]) {
           const client = yield* SmtpClient.connect(port, { host: "::1" })
           assert.strictEqual(client.greeting.code, 220)
