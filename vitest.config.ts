@@ -17,7 +17,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/integration/**", "test/differential/**", "test/daemons/**"],
+          exclude: ["test/integration/**", "test/differential/**", "test/interop/**"],
           sequence: { groupOrder: 1 }
         }
       },
@@ -26,7 +26,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "integration",
-          include: ["test/{integration,differential,daemons}/**/*.test.ts"],
+          include: ["test/{integration,differential,interop}/**/*.test.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 2 },
           testTimeout: 120_000,

@@ -155,7 +155,7 @@ const folder = Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-milter-soak-"))
 const path = Path.join(folder, "filter.sock")
 const temporary = Path.join(folder, "temporary")
 Fs.mkdirSync(temporary)
-const server: ChildProcess = fork(new URL("servers/soak.ts", import.meta.url), [path], {
+const server: ChildProcess = fork(new URL("./servers/soak.ts", import.meta.url), [path], {
   execArgv: [...process.execArgv, "--expose-gc"],
   env: { ...process.env, TMPDIR: temporary },
   stdio: ["ignore", "ignore", "inherit", "ipc"]

@@ -3,8 +3,8 @@
  * not do what the page says; see docs/steps.ts. The package is not taken from npm but from a tarball, its peers and tools in
  * the versions that this repository has.
  *
- *     node scripts/followPage.ts TARBALL docs/guide.md
- *     node scripts/followPage.ts TARBALL docs/start-here.md --bare    with no Node but what the system has, or the page brings
+ *     node scripts/followPage.ts TARBALL docs/learn/guide.md
+ *     node scripts/followPage.ts TARBALL docs/learn/start-here.md --bare    with no Node but what the system has, or the page brings
  */
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"

@@ -1,4 +1,4 @@
-/** Writes docs/api from the comments of the sources, or with --check says whether it is up to date. */
+/** Writes docs/reference/api from the comments of the sources, or with --check says whether it is up to date. */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { current, pages } from "./docs/api.ts"
@@ -6,7 +6,7 @@ import { glob, report, root } from "./repository.ts"
 
 const made = pages()
 const known = new Set(made.map(({ file }) => file))
-const surplus = glob("docs/api/*.md").filter((file) => !known.has(file))
+const surplus = glob("docs/reference/api/*.md").filter((file) => !known.has(file))
 const outdated = made.filter(({ file, text }) => current(file) !== text)
 
 if (process.argv.includes("--check")) {
@@ -19,7 +19,7 @@ if (process.argv.includes("--check")) {
     `api: ${made.length} pages are up to date`
   )
 } else {
-  mkdirSync(path.join(root, "docs/api"), { recursive: true })
+  mkdirSync(path.join(root, "docs/reference/api"), { recursive: true })
   for (const file of surplus) rmSync(path.join(root, file))
   for (const { file, text } of outdated) writeFileSync(path.join(root, file), text)
   console.log(`api: ${outdated.length} of ${made.length} pages written`)

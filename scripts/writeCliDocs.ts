@@ -1,6 +1,6 @@
 /**
- * Writes what the program prints into docs/cli.md, for which it starts opendkim and rspamd. With --check it says whether the
- * flags of the commands are up to date there; what other people's filters print, test/daemons looks at.
+ * Writes what the program prints into docs/operate/cli.md, for which it starts opendkim and rspamd. With --check it says whether the
+ * flags of the commands are up to date there; what other people's filters print, test/interop looks at.
  */
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
@@ -10,7 +10,7 @@ const text = Fs.readFileSync(cli.page, "utf8")
 
 if (process.argv.includes("--check")) {
   if (cli.fill(text, cli.help()) !== text) {
-    console.error("docs/cli.md is out of date: run npm run docs:cli")
+    console.error("docs/operate/cli.md is out of date: run npm run docs:cli")
     process.exitCode = 1
   }
 } else {

@@ -7,16 +7,16 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import type { ModificationPacket } from "./internal/answer.ts"
-import type { DeliveryError } from "./internal/deliveryError.ts"
-import * as internal from "./internal/diff.ts"
-import { concat } from "./internal/payload.ts"
-import * as postfixQueue from "./internal/postfixQueue.ts"
-import type { QueueFile } from "./internal/queueFile.ts"
-import * as sendmailQueue from "./internal/sendmailQueue.ts"
+import type { DeliveryError } from "./internal/delivery/deliveryError.ts"
+import * as internal from "./internal/delivery/diffMessage.ts"
+import * as postfixQueue from "./internal/delivery/postfixQueue.ts"
+import type { QueueFile } from "./internal/delivery/queueFile.ts"
+import * as sendmailQueue from "./internal/delivery/sendmailQueue.ts"
+import type { ModificationPacket } from "./internal/mta/interpretReply.ts"
+import { concat } from "./internal/mta/packetValues.ts"
 import { ByteString } from "./Wire.ts"
 
-export { DeliveryError } from "./internal/deliveryError.ts"
+export { DeliveryError } from "./internal/delivery/deliveryError.ts"
 
 /**
  * A header field. `value` is everything behind the colon, the space included; folds are LF and white space.

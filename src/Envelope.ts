@@ -4,13 +4,13 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import { control, scan } from "./internal/mailbox.ts"
+import { control, scan } from "./internal/mail/mailbox.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 
-export { Mailbox, sameAddress } from "./internal/mailbox.ts"
-export { checkParameters, type Notify, type OriginalRecipient, Parameters } from "./internal/parameters.ts"
-export { encodeXtext } from "./internal/xtext.ts"
+export { Mailbox, sameAddress } from "./internal/mail/mailbox.ts"
+export { checkParameters, type Notify, type OriginalRecipient, Parameters } from "./internal/mail/parameters.ts"
+export { encodeXtext } from "./internal/mail/xtext.ts"
 
 const invalid = (what: string, value: string, reason: string): Result.Result<never, InvalidValue> =>
   Result.fail(new InvalidValue({ what, value, reason }))

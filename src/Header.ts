@@ -7,7 +7,7 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import * as encodedWord from "./internal/encodedWord.ts"
+import * as encodedWord from "./internal/mail/encodedWord.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 

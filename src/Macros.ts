@@ -5,12 +5,12 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import { normalize } from "./internal/macroNames.ts"
-import { Macros } from "./internal/macros.ts"
+import { normalize } from "./internal/protocol/macroNames.ts"
+import { Macros } from "./internal/protocol/macros.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 
-export { normalize } from "./internal/macroNames.ts"
+export { normalize } from "./internal/protocol/macroNames.ts"
 export {
   type Authentication,
   type Client,
@@ -19,8 +19,8 @@ export {
   Macros,
   type Mta,
   type Tls
-} from "./internal/macros.ts"
-export { type Defined, type MacroLimits, MacroStore } from "./internal/macroStore.ts"
+} from "./internal/protocol/macros.ts"
+export { type Defined, type MacroLimits, MacroStore } from "./internal/protocol/macroStore.ts"
 
 /**
  * The stages at which an MTA sends macros and for which a filter can ask for macros of its own choice.

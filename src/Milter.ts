@@ -16,16 +16,24 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import { mapInner } from "./internal/around.ts"
-import { guarded } from "./internal/circuitBreaker.ts"
-import { define, type Definitions, type FailureHandler, resolve } from "./internal/definition.ts"
-import { type Filter, fromDefinitions, fromResolve, type Made, mapped, TypeId, variance } from "./internal/made.ts"
+import { guarded } from "./internal/filter/circuitBreaker.ts"
+import { define, type Definitions, type FailureHandler, resolve } from "./internal/filter/definition.ts"
+import {
+  type Filter,
+  fromDefinitions,
+  fromResolve,
+  type Made,
+  mapped,
+  TypeId,
+  variance
+} from "./internal/filter/filterValue.ts"
+import { mapInner } from "./internal/filter/wrapping.ts"
 import type { MacroStage } from "./Macros.ts"
 import type { Capability, EditorOf } from "./Modification.ts"
 import type { Envelope, Events, Mail, Outcome, OutsideMessage, Session, Stage } from "./Stage.ts"
 import type * as Verdict from "./Verdict.ts"
 
-export { type Filter, type Made, TypeId } from "./internal/made.ts"
+export { type Filter, type Made, TypeId } from "./internal/filter/filterValue.ts"
 
 /**
  * A Context key that *is* a filter needing itself, so that servers and sequences take keys and values alike. Made by
@@ -414,7 +422,7 @@ export {
   sequence,
   shadow,
   when
-} from "./internal/combining.ts"
+} from "./internal/filter/combining.ts"
 
 /**
  * A key under which a layer provides a filter. A module exports its key and a layer (see {@link layer}); applications

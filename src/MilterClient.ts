@@ -12,23 +12,31 @@ import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { Delivered, DeliveryError } from "./Delivery.ts"
-import type { Answer, ModificationPacket } from "./internal/answer.ts"
-import type { Chain, ChainOptions, Failure, FilterOptions } from "./internal/chainTypes.ts"
-import type { ClientError } from "./internal/clientError.ts"
-import * as internal from "./internal/dial.ts"
-import type { Dialing } from "./internal/dialer.ts"
-import * as makeChain from "./internal/makeChain.ts"
-import type { Manners } from "./internal/mtas.ts"
-import { postfix } from "./internal/presets.ts"
+import * as makeChain from "./internal/mta/chain/makeChain.ts"
+import type { Chain, ChainOptions, Failure, FilterOptions } from "./internal/mta/chainTypes.ts"
+import type { ClientError } from "./internal/mta/clientError.ts"
+import * as internal from "./internal/mta/dial.ts"
+import type { Answer, ModificationPacket } from "./internal/mta/interpretReply.ts"
+import type { Manners } from "./internal/mta/manners/mtaManners.ts"
+import { postfix } from "./internal/mta/manners/presets.ts"
+import type { Dialing } from "./internal/net/dialer.ts"
 import type { Agreement, Offer } from "./Negotiation.ts"
 import type * as Packet from "./Packet.ts"
 import type { Reply } from "./Reply.ts"
 import type { ByStage } from "./Verdict.ts"
 
-export type { Answer, ModificationPacket, NotSentBecause, Replied } from "./internal/answer.ts"
-export type { Chain, ChainOptions, Decision, Failure, FilterOptions, Policy, Refused } from "./internal/chainTypes.ts"
-export { ClientError, type ClientErrorReason } from "./internal/clientError.ts"
-export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./internal/presets.ts"
+export type {
+  Chain,
+  ChainOptions,
+  Decision,
+  Failure,
+  FilterOptions,
+  Policy,
+  Refused
+} from "./internal/mta/chainTypes.ts"
+export { ClientError, type ClientErrorReason } from "./internal/mta/clientError.ts"
+export type { Answer, ModificationPacket, NotSentBecause, Replied } from "./internal/mta/interpretReply.ts"
+export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./internal/mta/manners/presets.ts"
 
 /**
  * What opens connections to milters.

@@ -9,10 +9,10 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { Client as ClientImpl } from "./internal/client.ts"
-import * as memoryNetwork from "./internal/memoryNetwork.ts"
-import * as internal from "./internal/replay.ts"
-import * as sessionScript from "./internal/sessionScript.ts"
+import type { Client as ClientImpl } from "./internal/mta/client.ts"
+import * as memoryNetwork from "./internal/net/memoryNetwork.ts"
+import * as internal from "./internal/testing/replay.ts"
+import * as sessionScript from "./internal/testing/sessionScript.ts"
 import { type Filter, isFilter } from "./Milter.ts"
 import * as MilterClient from "./MilterClient.ts"
 import * as MilterServer from "./MilterServer.ts"
@@ -28,8 +28,8 @@ export {
   type ExpectedRefusal,
   format,
   OutcomeMismatch
-} from "./internal/outcomeText.ts"
-export { MessageScript, type PlayedMessage, SessionScript } from "./internal/sessionScript.ts"
+} from "./internal/testing/assertions.ts"
+export { MessageScript, type PlayedMessage, SessionScript } from "./internal/testing/sessionScript.ts"
 export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./MilterClient.ts"
 
 /**

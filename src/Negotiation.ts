@@ -6,7 +6,7 @@
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
-import { macroDefaults } from "./internal/macroDefaults.ts"
+import { macroDefaults } from "./internal/protocol/macroDefaults.ts"
 import type { MacroStage } from "./Macros.ts"
 import * as Macros from "./Macros.ts"
 import * as Wire from "./Wire.ts"

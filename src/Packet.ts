@@ -14,16 +14,16 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Frame from "./Frame.ts"
-import * as filter from "./internal/filterPackets.ts"
-import * as mta from "./internal/mtaPackets.ts"
-import type * as Definition_ from "./internal/packetDefinition.ts"
-import { PacketError, type PacketWarning, Reader } from "./internal/reader.ts"
-import { Writer } from "./internal/writer.ts"
+import * as filter from "./internal/wire/filterPackets.ts"
+import * as mta from "./internal/wire/mtaPackets.ts"
+import type * as Definition_ from "./internal/wire/packetDefinition.ts"
+import { PacketError, type PacketWarning, Reader } from "./internal/wire/reader.ts"
+import { Writer } from "./internal/wire/writer.ts"
 import type * as Wire from "./Wire.ts"
 
-export * from "./internal/filterPackets.ts"
-export * from "./internal/mtaPackets.ts"
-export { PacketError, type PacketWarning } from "./internal/reader.ts"
+export * from "./internal/wire/filterPackets.ts"
+export * from "./internal/wire/mtaPackets.ts"
+export { PacketError, type PacketWarning } from "./internal/wire/reader.ts"
 
 /**
  * A packet as declared: its name, code, fields and schema, and the version that introduced it.

@@ -15,10 +15,10 @@ import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Frame from "./Frame.ts"
-import * as internal from "./internal/redact.ts"
+import * as internal from "./internal/testing/redact.ts"
 import * as Packet from "./Packet.ts"
 
-export type { Redaction } from "./internal/redact.ts"
+export type { Redaction } from "./internal/testing/redact.ts"
 
 const unsigned = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 

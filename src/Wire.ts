@@ -10,13 +10,13 @@
  */
 import type * as Brand from "effect/Brand"
 import * as Schema from "effect/Schema"
-import * as byteString from "./internal/byteString.ts"
-import { quote } from "./internal/quote.ts"
-import type { Reader } from "./internal/reader.ts"
-import type { Writer } from "./internal/writer.ts"
+import * as byteString from "./internal/bytes/byteString.ts"
+import { quote } from "./internal/bytes/quote.ts"
+import type { Reader } from "./internal/wire/reader.ts"
+import type { Writer } from "./internal/wire/writer.ts"
 
-export { PacketError, type PacketWarning, Reader } from "./internal/reader.ts"
-export { Writer } from "./internal/writer.ts"
+export { PacketError, type PacketWarning, Reader } from "./internal/wire/reader.ts"
+export { Writer } from "./internal/wire/writer.ts"
 
 /**
  * Bytes as a string: one character (U+0000 to U+00FF) for each byte.

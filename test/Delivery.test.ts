@@ -10,7 +10,7 @@ import { ByteString } from "../src/Wire.ts"
 import * as recordings from "./support/recordings.ts"
 import { concat } from "./support/wire.ts"
 
-const directory = new URL("fixtures/deliveries/", import.meta.url)
+const directory = new URL("./fixtures/deliveries/", import.meta.url)
 
 const bytes = ByteString.fromText
 

@@ -7,8 +7,8 @@ import * as MilterServer from "effect-milter/MilterServer"
 import * as MilterTest from "effect-milter/MilterTest"
 import * as Verdict from "effect-milter/Verdict"
 import { ByteString } from "effect-milter/Wire"
-import * as table from "./support/documentCases.ts"
 import * as Ledger from "./support/ledger.ts"
+import * as table from "./support/messageEdits.ts"
 
 const bytes = (text: string): Uint8Array => ByteString.toBytes(ByteString.make(text))
 

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import type * as Frame from "../src/Frame.ts"
-import { packet } from "../src/internal/packetDefinition.ts"
+import { packet } from "../src/internal/wire/packetDefinition.ts"
 import * as Packet from "../src/Packet.ts"
 import * as Wire from "../src/Wire.ts"
 import { ByteString } from "../src/Wire.ts"

@@ -9,7 +9,7 @@ import * as path from "node:path"
 import ts from "typescript-6"
 import { effectTsc, entries, manifest, read, root } from "../repository.ts"
 
-/** A page of docs/api. */
+/** A page of docs/reference/api. */
 export interface Page {
   readonly file: string
   readonly text: string
@@ -204,7 +204,7 @@ const pageOf = (here: Module, modules: ReadonlyArray<Module>): Page => {
     `## ${name}\n\n\`\`\`ts nocheck\n${declarations.join("\n\n")}\n\`\`\`\n\n${proseOf(comment, here, modules)}\n`
   )
   return {
-    file: `docs/api/${here.name}.md`,
+    file: `docs/reference/api/${here.name}.md`,
     text: `# ${here.name}\n\n\`${here.specifier}\`\n\n${proseOf(here.comment, here, modules)}\n\n${
       contents.join("\n")
     }\n\n${details.join("\n")}`
@@ -212,7 +212,7 @@ const pageOf = (here: Module, modules: ReadonlyArray<Module>): Page => {
 }
 
 const indexOf = (modules: ReadonlyArray<Module>): Page => ({
-  file: "docs/api/README.md",
+  file: "docs/reference/api/README.md",
   text: `# API
 
 Made by \`npm run docs:api\` from the comments of the sources. The package itself, \`${manifest.name}\`, exports the modules that

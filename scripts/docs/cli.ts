@@ -1,12 +1,12 @@
-/** The parts of docs/cli.md that the program itself writes. */
+/** The parts of docs/operate/cli.md that the program itself writes. */
 import * as Effect from "effect/Effect"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { directory } from "../../test/daemons/support/daemon.ts"
-import { rspamd } from "../../test/daemons/support/daemons.ts"
-import { opendkim } from "../../test/daemons/support/opendkim.ts"
+import { directory } from "../../test/interop/support/daemon.ts"
+import { rspamd } from "../../test/interop/support/daemons.ts"
+import { opendkim } from "../../test/interop/support/opendkim.ts"
 import { spawn } from "../../test/support/childProcess.ts"
 import { root } from "../repository.ts"
 
@@ -109,7 +109,7 @@ export const sent = Effect.gen(function*() {
 /** A filter served, looked at and played to again. */
 const watched = Effect.gen(function*() {
   const directory = yield* files
-  const module = Path.join(root, "examples/filter.ts")
+  const module = Path.join(root, "examples/demo/filter.ts")
   const served = yield* start("serve", module, "--listen", "inet:9000@127.0.0.1")
   yield* served.shows(/INPUT_MAIL_FILTER.*\n/)
   const recording = Path.join(directory, "session.jsonl")
@@ -161,7 +161,7 @@ export const sections = Effect.gen(function*() {
 
 // --- the page
 
-export const page = Path.join(root, "docs/cli.md")
+export const page = Path.join(root, "docs/operate/cli.md")
 
 /** The page with these sections in place of what stood there. */
 export const fill = (text: string, sections: ReadonlyMap<string, string>): string =>

@@ -3,7 +3,7 @@
  * against the sources with the repository's options. One with a name, ```ts file=filter.ts, may be imported by others of its
  * page. A fragment that cannot stand alone is marked ```ts nocheck.
  */
-import { mkdirSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs"
 import * as path from "node:path"
 import { effectTsc, type Problem, read, root } from "../repository.ts"
 
@@ -57,6 +57,13 @@ const folder = ".examples-check"
 const fileOf = ({ file, name }: Example, index: number): string =>
   name === undefined ? `${folder}/${index}.ts` : `${folder}/${file.replaceAll(/[^\w-]/g, "_")}/${name}`
 
+/** A page imports files of the repository from its own place; the copy that is compiled lies elsewhere. */
+const withImportsOf = ({ code, file }: Example, directory: string): string =>
+  code.replaceAll(/(?<=from ")\.\.?\/[^"]+/g, (specifier) => {
+    const target = path.join(root, path.dirname(file), specifier)
+    return existsSync(target) ? path.relative(directory, target) : specifier
+  })
+
 const options = {
   extends: "../tsconfig.base.json",
   include: ["**/*.ts"],
@@ -80,7 +87,7 @@ export const checkExamples = (
       const file = path.join(root, fileOf(example, index))
       mkdirSync(path.dirname(file), { recursive: true })
       // Empty lines above, so that the compiler's line numbers are those of the page.
-      writeFileSync(file, "\n".repeat(example.line) + example.code)
+      writeFileSync(file, "\n".repeat(example.line) + withImportsOf(example, path.dirname(file)))
     }
     const { status, stdout } = effectTsc(["-p", folder, "--pretty", "false"])
     const problems = stdout.split("\n").flatMap((text): ReadonlyArray<Problem> => {

@@ -20,7 +20,7 @@ export class Result extends Data.TaggedError("Result")<{ readonly code: number }
 
 export const trouble = (message: string): Trouble => new Trouble({ message })
 
-/** Exit codes of `send`. Part of the public interface, as the others in docs/cli.md. */
+/** Exit codes of `send`. Part of the public interface, as the others in docs/operate/cli.md. */
 export const verdictCodes = {
   Accepted: 0,
   Rejected: 2,

@@ -1,7 +1,7 @@
 /** What has to be written into the configuration of an MTA for it to ask a filter. Pure. */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
-import * as endpoint from "../internal/endpoint.ts"
+import * as endpoint from "../internal/net/endpoint.ts"
 import type { Options } from "../MilterServer.ts"
 
 /** A wildcard is nothing to connect to. */

@@ -1,7 +1,7 @@
 /** A recorded connection, played to a filter. */
 import type * as Effect from "effect/Effect"
-import type { Client } from "../internal/client.ts"
-import * as internal from "../internal/replay.ts"
+import type { Client } from "../internal/mta/client.ts"
+import * as internal from "../internal/testing/replay.ts"
 import type * as MilterClient from "../MilterClient.ts"
 import type { Exchange } from "../MilterTest.ts"
 import type { Connection } from "../Recording.ts"

@@ -1,6 +1,6 @@
 /** Two connections become one: bytes go through as they are, and frames are seen on the way. */
 import * as Frame from "../Frame.ts"
-import type { Transport } from "../internal/transport.ts"
+import type { Transport } from "../internal/net/transport.ts"
 
 export type Side = "mta" | "filter"
 

@@ -2,7 +2,7 @@
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as endpoint from "../internal/endpoint.ts"
+import * as endpoint from "../internal/net/endpoint.ts"
 import * as Macros from "../Macros.ts"
 import type * as MilterClient from "../MilterClient.ts"
 import type { ByStage } from "../Verdict.ts"

@@ -1,6 +1,6 @@
 /**
  * The deliberate differences that show in sessions of real MTAs. Each rule says exactly what this library answers where
- * libmilter answers `theirs`; what no rule allows is a failure. docs/libmilter-differences.md gives the reasons, scripts.ts
+ * libmilter answers `theirs`; what no rule allows is a failure. docs/reference/libmilter-differences.md gives the reasons, scripts.ts
  * has those that take a peer which does odd things.
  */
 import * as Frame from "effect-milter/Frame"

@@ -1,6 +1,6 @@
 /**
  * The same filter twice, in C on libmilter and with this library, gets the same bytes and has to answer with the same
- * bytes, but for the deliberate differences that docs/libmilter-differences.md explains.
+ * bytes, but for the deliberate differences that docs/reference/libmilter-differences.md explains.
  *
  * EFFECT_MILTER_SEEDS=12345 runs the session with that seed only, EFFECT_MILTER_SEEDS=20000-29999 all of these.
  */
@@ -71,7 +71,7 @@ const everything = [
   ..."himb+2-eq".split("")
 ]
 
-const page = Fs.readFileSync(new URL("../../docs/libmilter-differences.md", import.meta.url), "utf8")
+const page = Fs.readFileSync(new URL("../../docs/reference/libmilter-differences.md", import.meta.url), "utf8")
 
 const folder = new URL("../fixtures/recordings/", import.meta.url)
 
@@ -93,7 +93,7 @@ const replay = Effect.fnUntraced(function*(driver: Driver, lines: Recording.Conn
   yield* driver.end("close")
 })
 
-describe("docs/libmilter-differences.md", () => {
+describe("docs/reference/libmilter-differences.md", () => {
   it("has a paragraph for each difference that the tests know, and for no other", () => {
     const explained = Array.from(page.matchAll(/^### (.*)$/gm), ([, heading]) => heading!)
     const known = [...Object.keys(differences), ...scripts.map(({ name }) => name)]

@@ -1,6 +1,6 @@
 /**
  * The deliberate differences that no MTA brings about by itself, or only by chance: what to say, and what both filters
- * answer, exactly. docs/libmilter-differences.md has the same headings and gives the reasons.
+ * answer, exactly. docs/reference/libmilter-differences.md has the same headings and gives the reasons.
  */
 import * as Frame from "effect-milter/Frame"
 import type * as Packet from "effect-milter/Packet"

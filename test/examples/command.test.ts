@@ -87,12 +87,12 @@ const needs: {
 
 /** Those without options of their own: what is wrong with the arguments, and what they say. */
 const programs: ReadonlyArray<readonly [name: string, args: ReadonlyArray<string>, line: RegExp]> = [
-  ["demo", ["--bogus"], /there is no "--bogus", only --postfix/],
-  ["observability", ["everywhere", "0"], /cannot listen on everywhere: not an address/],
-  ["observability", ["inet:0", "http"], /"http" is no port from 0 to 65535/],
-  ["reload", ["/nonexistent", "inet:0"], /NotFound: .*\/nonexistent/],
+  ["demo/demo", ["--bogus"], /there is no "--bogus", only --postfix/],
+  ["observability/observability", ["everywhere", "0"], /cannot listen on everywhere: not an address/],
+  ["observability/observability", ["inet:0", "http"], /"http" is no port from 0 to 65535/],
+  ["reload/reload", ["/nonexistent", "inet:0"], /NotFound: .*\/nonexistent/],
   ["sender_restriction/fakeApi", ["70000"], /"70000" is no port/],
-  ["smtpServer", ["smtp"], /"smtp" is no port/]
+  ["smtp_server/smtpServer", ["smtp"], /"smtp" is no port/]
 ]
 
 describe("a program of the examples", { timeout: 60_000 }, () => {

@@ -8,7 +8,7 @@ import { NodeMilterClient } from "effect-milter/node"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { Blocked, Blocklist } from "../../examples/reload.ts"
+import { Blocked, Blocklist } from "../../examples/reload/reload.ts"
 import { spawn } from "../support/childProcess.ts"
 import * as Listeners from "../support/listeners.ts"
 
@@ -65,7 +65,7 @@ describe("a list that is read again", { timeout: 60_000 }, () => {
   it.live("is read at SIGHUP, and sessions stay open", () =>
     Effect.gen(function*() {
       const { path, write } = yield* list("spam.example\n")
-      const script = fileURLToPath(new URL("../../examples/reload.ts", import.meta.url))
+      const script = fileURLToPath(new URL("../../examples/reload/reload.ts", import.meta.url))
       const child = yield* spawn(process.execPath, ["-C", "effect-milter-source", script, path, "inet:0"])
       const [, port = ""] = yield* child.shows(/listens on inet:(\d+)/)
       const mta = yield* MilterClient.dial(`inet:${port}@127.0.0.1`)

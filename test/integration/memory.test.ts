@@ -1,4 +1,4 @@
-/** What memory a connection costs when one of its ends is slower than the other. Figures are in docs/reliability.md. */
+/** What memory a connection costs when one of its ends is slower than the other. Figures are in docs/operate/reliability.md. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"

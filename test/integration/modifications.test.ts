@@ -1,6 +1,6 @@
 /**
  * Every modification on a real Postfix and a real Sendmail: what each delivers, whether that is the same, and whether it
- * is what `Delivery` says. What docs/mta-differences.md tells of modifications stands on these.
+ * is what `Delivery` says. What docs/operate/mta-differences.md tells of modifications stands on these.
  */
 import { assert, layer } from "@effect/vitest"
 import * as Context from "effect/Context"

@@ -45,7 +45,7 @@ beforeAll(async () => {
 afterAll(() => Fs.rmSync(directory, { recursive: true, force: true }))
 
 describe("in empty directories", () => {
-  for (const page of ["docs/guide.md", "docs/messages.md", "docs/authentication.md"]) {
+  for (const page of ["docs/learn/guide.md", "docs/filters/messages.md", "docs/filters/authentication.md"]) {
     it(`${page} does what it says`, () => run(process.execPath, ...follow(page)), timeout)
   }
 })
@@ -54,8 +54,14 @@ const mayMount = (): boolean => ChildProcess.spawnSync(freshMachine, ["--check"]
 
 const onFreshMachine = (): void => {
   it(
-    "docs/start-here.md and docs/mta.md do what they say",
-    () => run(freshMachine, directory, process.execPath, ...follow("docs/start-here.md", "docs/mta.md", "--bare")),
+    "docs/learn/start-here.md and docs/operate/mta.md do what they say",
+    () =>
+      run(
+        freshMachine,
+        directory,
+        process.execPath,
+        ...follow("docs/learn/start-here.md", "docs/operate/mta.md", "--bare")
+      ),
     timeout
   )
 }
@@ -83,9 +89,9 @@ if (inTheWay !== undefined) {
 }
 
 /** They begin with `# main.cf`, `# master.cf`, or `dnl sendmail.mc`. */
-const configurations = blocksOf(Fs.readFileSync(Path.join(root, "docs/mta.md"), "utf8"))
+const configurations = blocksOf(Fs.readFileSync(Path.join(root, "docs/operate/mta.md"), "utf8"))
 
-describePostfix("Postfix's configuration in docs/mta.md", () => {
+describePostfix("Postfix's configuration in docs/operate/mta.md", () => {
   for (const { line, text } of configurations.filter(({ language }) => language === "ini")) {
     it(`line ${line} is understood by Postfix`, () => {
       const etc = Fs.mkdtempSync(Path.join(directory, "etc-"))
@@ -102,7 +108,7 @@ describePostfix("Postfix's configuration in docs/mta.md", () => {
 /** Without one there is nothing about macros in sendmail.cf. */
 const someFilter = "INPUT_MAIL_FILTER(`some', `S=inet:9000@127.0.0.1')"
 
-Sendmail.describeSendmail("Sendmail's configuration in docs/mta.md", () => {
+Sendmail.describeSendmail("Sendmail's configuration in docs/operate/mta.md", () => {
   for (const { line, text } of configurations.filter(({ language }) => language === "m4")) {
     it.effect(`line ${line} is understood by Sendmail`, () =>
       Effect.gen(function*() {

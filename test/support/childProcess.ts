@@ -102,7 +102,7 @@ export const spawn = (command: string, args: ReadonlyArray<string>, options: Opt
     (child) => Effect.andThen(child.signal("SIGKILL"), child.exit)
   )
 
-const script = fileURLToPath(new URL("processes/server.ts", import.meta.url))
+const script = fileURLToPath(new URL("./processes/server.ts", import.meta.url))
 
 const node = (program: Program): ReadonlyArray<string> => [
   process.execPath,

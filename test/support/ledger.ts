@@ -3,7 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import type { TemporaryFile } from "../../src/internal/spool.ts"
+import type { TemporaryFile } from "../../src/internal/bytes/spool.ts"
 
 export type Kind = "connection" | "message"
 

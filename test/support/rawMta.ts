@@ -15,10 +15,10 @@ import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import type { Accepting } from "../../src/internal/listener.ts"
-import { makePair } from "../../src/internal/memoryTransport.ts"
-import type { OpenFile } from "../../src/internal/spool.ts"
-import type { Transport } from "../../src/internal/transport.ts"
+import type { OpenFile } from "../../src/internal/bytes/spool.ts"
+import type { Accepting } from "../../src/internal/net/listener.ts"
+import { makePair } from "../../src/internal/net/memoryTransport.ts"
+import type { Transport } from "../../src/internal/net/transport.ts"
 
 export interface Logged {
   readonly level: string

@@ -1,5 +1,5 @@
 import type * as Net from "node:net"
-import type { Handlers, Transport } from "../../internal/transport.ts"
+import type { Handlers, Transport } from "../../internal/net/transport.ts"
 
 /** A Node socket as a transport. It is not read before `open`. */
 export class NetTransport implements Transport {

@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import * as endpoint from "../../internal/endpoint.ts"
+import * as endpoint from "../../internal/net/endpoint.ts"
 import { ListenError } from "../../MilterServer.ts"
 import { NetListener } from "./netListener.ts"
 import * as passedSockets from "./passedSockets.ts"

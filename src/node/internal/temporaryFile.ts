@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import * as Fs from "node:fs/promises"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import type { OpenFile, TemporaryFile } from "../../internal/spool.ts"
+import type { OpenFile, TemporaryFile } from "../../internal/bytes/spool.ts"
 
 /** A file in the system's temporary directory that has no name any more: it goes with its last user. */
 export const open: OpenFile = Effect.promise(async (): Promise<TemporaryFile> => {

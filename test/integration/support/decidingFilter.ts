@@ -26,7 +26,7 @@ export interface Setup {
   readonly journal?: string
 }
 
-const script = fileURLToPath(new URL("processes/deciding.ts", import.meta.url))
+const script = fileURLToPath(new URL("./processes/deciding.ts", import.meta.url))
 
 /** Starts the filter; when it listens. It is killed with the scope. */
 export const start = Effect.fnUntraced(function*(setup: Setup) {

@@ -45,7 +45,7 @@ export interface Report {
 
 export class MemoryError extends Data.TaggedError("MemoryError")<{ readonly message: string }> {}
 
-const script = fileURLToPath(new URL("processes/memory.ts", import.meta.url))
+const script = fileURLToPath(new URL("./processes/memory.ts", import.meta.url))
 
 export interface Server {
   readonly port: number

@@ -234,7 +234,7 @@ const logPath = (directory: string): string => Path.join(directory, "sendmail.lo
 const readLog = (directory: string): string =>
   Fs.existsSync(logPath(directory)) ? Fs.readFileSync(logPath(directory), "latin1") : ""
 
-const shim = fileURLToPath(new URL("sendmailShim.c", import.meta.url))
+const shim = fileURLToPath(new URL("./sendmailShim.c", import.meta.url))
 
 const prepare = Effect.fnUntraced(function*(directory: string) {
   const { m4, sendmail } = installation()

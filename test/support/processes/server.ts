@@ -4,7 +4,7 @@ import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { markOverrun } from "../../../src/internal/drainState.ts"
+import { markOverrun } from "../../../src/internal/server/drainState.ts"
 import type { Program } from "../childProcess.ts"
 import { introducing } from "../listeners.ts"
 

@@ -1,0 +1,253 @@
+/** The fewest packets that make one list of header fields of another. */
+import type { HeaderField, Inexact } from "../../Delivery.ts"
+import type * as Packet from "../../Packet.ts"
+import type { ByteString } from "../../Wire.ts"
+import { align, none } from "./editScript.ts"
+import { ownFields } from "./sendmailQueue.ts"
+
+/** `both`: not known which of them, so only what means the same to either. */
+export type Mta = "postfix" | "sendmail" | "both"
+
+export type HeaderPacket = Packet.AddHeader | Packet.InsertHeader | Packet.ChangeHeader
+
+export interface HeaderDifference {
+  readonly modifications: ReadonlyArray<HeaderPacket>
+  readonly inexact: ReadonlyArray<Inexact>
+}
+
+/** Directly below the MTA's own Received field. */
+const top = 1
+
+/** Beyond the end of any header, and without overflow in a 32-bit Postfix, which adds to it. */
+const beyondEnd = 0x3fffffff
+
+/**
+ * Fields that stay are not touched. Changes and deletions go by occurrence and from the last field to the first, so that it
+ * does not matter that Postfix counts what is left and Sendmail what was there first. Then comes what is new: above all others,
+ * in between, below all others; see {@link Inexact} for what is in between.
+ *
+ * `leadingSpace`: that step was agreed on with the MTA. Values are those of `Delivery` either way, with their space.
+ */
+export const diffHeaders = (
+  before: ReadonlyArray<HeaderField>,
+  after: ReadonlyArray<HeaderField>,
+  mta: Mta,
+  leadingSpace: boolean
+): HeaderDifference => {
+  const wire = (field: HeaderField): ByteString =>
+    // The MTA puts a space there itself.
+    leadingSpace ? field.value : field.value.replace(/^ /, "") as ByteString
+  const names = { before: before.map(lowerName), after: after.map(lowerName) }
+  const origins = align({
+    left: before.length,
+    right: after.length,
+    equal: (left, right) => isSame(before[left]!, after[right]!),
+    // An empty value would delete the field.
+    changeable: (left, right) => names.before[left] === names.after[right] && wire(after[right]!) !== ""
+  })
+  if (mta !== "postfix") slideToEnds(before, after, origins)
+  const inexact: Array<Inexact> = []
+  for (const [index, field] of after.entries()) {
+    const origin = before[origins[index]!]
+    if (origin !== undefined && isSame(origin, field)) continue
+    if (!leadingSpace && !field.value.startsWith(" ")) inexact.push({ _tag: "Space", index, field })
+    if (mta !== "postfix" && origin !== undefined && origin.name !== field.name) {
+      inexact.push({ _tag: "Name", index, field })
+    }
+  }
+  const insert = (index: number, at: number): HeaderPacket => ({
+    _tag: "InsertHeader",
+    index,
+    name: after[at]!.name,
+    value: wire(after[at]!)
+  })
+  const { above, added, below, between, displaced } = placesOf(mta, names, origins)
+  return {
+    modifications: [
+      ...changes(before, after, origins, names.before, wire),
+      // Each pushes the one before it down.
+      ...above.toReversed().map((at) => insert(top, at)),
+      ...added.map((at): HeaderPacket => ({ _tag: "AddHeader", name: after[at]!.name, value: wire(after[at]!) })),
+      ...between.map(({ at, index }) => insert(index, at)),
+      ...below.map((at) => insert(beyondEnd, at))
+    ],
+    inexact: [...inexact, ...displaced.map((at): Inexact => ({ _tag: "Place", index: at, field: after[at]! }))]
+  }
+}
+
+const lowerName = ({ name }: HeaderField): string => name.toLowerCase()
+
+const isSame = (left: HeaderField, right: HeaderField): boolean =>
+  left.name === right.name && left.value === right.value
+
+/** Neighbours on the right that are new: from `start` to before `end`. */
+interface Run {
+  readonly start: number
+  readonly end: number
+}
+
+const runsOf = (origins: Int32Array): Array<Run> => {
+  const runs: Array<Run> = []
+  for (let at = 0; at < origins.length; at++) {
+    if (origins[at] !== none) continue
+    const start = at
+    while (origins[at] === none) at++
+    runs.push({ start, end: at })
+  }
+  return runs
+}
+
+const positions = (run: Run | undefined): Array<number> =>
+  run === undefined ? [] : Array.from({ length: run.end - run.start }, (_, index) => run.start + index)
+
+/** Of several equal fields side by side the new one may be the first or the last: rather one at an end of the header. */
+const slideToEnds = (
+  before: ReadonlyArray<HeaderField>,
+  after: ReadonlyArray<HeaderField>,
+  origins: Int32Array
+): void => {
+  /** Whether a field stays as it is and is equal to another. */
+  const equals = (stays: number, other: number): boolean =>
+    origins[stays] !== none && isSame(before[origins[stays]!]!, after[stays]!) && isSame(after[stays]!, after[other]!)
+  const swap = (stays: number, other: number): void => {
+    origins[other] = origins[stays]!
+    origins[stays] = none
+  }
+  for (const { end, start } of runsOf(origins)) {
+    let up = 1
+    while (up <= start && equals(start - up, end - up)) up++
+    if (up > start) {
+      for (let step = 1; step <= start; step++) swap(start - step, end - step)
+      continue
+    }
+    const rest = after.length - end
+    let down = 0
+    while (down < rest && equals(end + down, start + down)) down++
+    if (down === rest) {
+      for (let step = 0; step < rest; step++) swap(end + step, start + step)
+    }
+  }
+}
+
+const changes = (
+  before: ReadonlyArray<HeaderField>,
+  after: ReadonlyArray<HeaderField>,
+  origins: Int32Array,
+  names: ReadonlyArray<string>,
+  wire: (field: HeaderField) => ByteString
+): ReadonlyArray<HeaderPacket> => {
+  const successors = new Map<number, HeaderField>()
+  for (const [at, origin] of origins.entries()) {
+    if (origin !== none) successors.set(origin, after[at]!)
+  }
+  const occurrences = new Map<string, number>()
+  for (const name of names) occurrences.set(name, (occurrences.get(name) ?? 0) + 1)
+  const packets: Array<HeaderPacket> = []
+  for (let at = before.length - 1; at >= 0; at--) {
+    const field = before[at]!
+    const index = occurrences.get(names[at]!)!
+    occurrences.set(names[at]!, index - 1)
+    const successor = successors.get(at)
+    if (successor === undefined) packets.push({ _tag: "ChangeHeader", index, name: field.name, value: nothing })
+    else if (!isSame(field, successor)) {
+      packets.push({ _tag: "ChangeHeader", index, name: successor.name, value: wire(successor) })
+    }
+  }
+  return packets
+}
+
+const nothing = "" as ByteString
+
+/** Names in lower case. */
+interface Names {
+  readonly before: ReadonlyArray<string>
+  readonly after: ReadonlyArray<string>
+}
+
+/** How what is new gets to its place, each in the order of the packets but for `above`, which is upside down there. */
+interface Places {
+  readonly above: ReadonlyArray<number>
+  readonly added: ReadonlyArray<number>
+  readonly between: ReadonlyArray<{ readonly at: number; readonly index: number }>
+  readonly below: ReadonlyArray<number>
+  /** Those that may stand elsewhere. */
+  readonly displaced: ReadonlyArray<number>
+}
+
+const placesOf = (mta: Mta, names: Names, origins: Int32Array): Places => {
+  const { length } = origins
+  const runs = runsOf(origins)
+  // Where nothing stays, all is at the end.
+  const above = positions(runs[0]?.start === 0 && runs[0].end < length ? runs.shift() : undefined)
+  const below = positions(runs[runs.length - 1]?.end === length ? runs.pop() : undefined)
+  const others = runs.flatMap(positions)
+  switch (mta) {
+    case "postfix":
+      // The index counts its own Received field.
+      return { above, added: [], between: others.map((at) => ({ at, index: at + 1 })), below, displaced: [] }
+    case "sendmail": {
+      const { added, between } = betweenInSendmail(names, origins, runs, above)
+      return { above, added, between, below, displaced: between.map(({ at }) => at) }
+    }
+    case "both": {
+      // No index means the same to both: at the nearer end, then.
+      const isUpper = (at: number): boolean => at < length / 2
+      return {
+        above: [...above, ...others.filter(isUpper)],
+        added: [],
+        between: [],
+        below: [...others.filter((at) => !isUpper(at)), ...below],
+        displaced: others
+      }
+    }
+  }
+}
+
+// 8.18.2 appends what is added to the field that is there.
+const merged = /^(?:resent-)?(?:to|b?cc)$|^apparently-to$/
+
+const own = new Set(ownFields.map((name) => name.toLowerCase()))
+
+/**
+ * In Sendmail what is added comes above the first of its name, even if that is deleted; all others need an index into its list,
+ * which begins with the fields of sendmail.cf.
+ */
+const betweenInSendmail = (
+  names: Names,
+  origins: Int32Array,
+  runs: ReadonlyArray<Run>,
+  above: ReadonlyArray<number>
+): Pick<Places, "added" | "between"> => {
+  const first = new Map<string, number>()
+  for (const [at, name] of names.before.entries()) {
+    if (!first.has(name)) first.set(name, at)
+  }
+  const atTop = new Set(above.map((at) => names.after[at]))
+  const canAdd = ({ end, start }: Run): boolean => {
+    // In the gap between the field above and the one below, both of which stay.
+    let from = origins[start - 1]! + 1
+    for (let at = start; at < end; at++) {
+      const name = names.after[at]!
+      const place = first.get(name)
+      if (place === undefined || place < from || place > origins[end]!) return false
+      if (own.has(name) || merged.test(name) || atTop.has(name)) return false
+      from = place
+    }
+    return true
+  }
+  const added: Array<number> = []
+  const between: Array<{ readonly at: number; readonly index: number }> = []
+  let newAbove = above.length
+  for (const run of runs) {
+    const isAdded = canAdd(run)
+    // It comes behind the entry with that index.
+    const index = ownFields.length + origins[run.start - 1]! + newAbove
+    for (const at of positions(run)) {
+      if (isAdded) added.push(at)
+      else between.push({ at, index: index + at - run.start })
+      newAbove++
+    }
+  }
+  // The lowest first: each comes above those of its name that are there.
+  return { added: added.toReversed(), between }
+}

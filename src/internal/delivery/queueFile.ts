@@ -1,0 +1,106 @@
+/** A message in an MTA's queue while filters change it, one after the other. */
+import type { Delivered, Message, Recipient } from "../../Delivery.ts"
+import { Mailbox } from "../../Envelope.ts"
+import type { ByteString } from "../../Wire.ts"
+import type { ModificationPacket } from "../mta/interpretReply.ts"
+import { concat } from "../mta/packetValues.ts"
+import type { DeliveryError } from "./deliveryError.ts"
+
+export interface QueueFile {
+  /** What the next filter is shown. */
+  readonly shown: () => Message
+  /** What leaves the queue. */
+  readonly delivered: () => Delivered
+  /** How many of the fields that are shown stand above the MTA's own Received field. */
+  readonly above: () => number
+  /**
+   * Carries out what one filter wants, in the order in which it came, or nothing of it. `leadingSpace`: that step was
+   * agreed on with it, so that header values bring their own space.
+   */
+  readonly apply: (
+    modifications: ReadonlyArray<ModificationPacket>,
+    leadingSpace: boolean
+  ) => DeliveryError | undefined
+}
+
+/** A modification that is carried out by itself; pieces of a new body are not. */
+export type Single = Exclude<ModificationPacket, { readonly _tag: "ReplaceBody" }>
+
+/** Carries out the single ones in their order, and gives the new body, if there is one. One empty piece is an empty body. */
+export const carryOut = (
+  modifications: ReadonlyArray<ModificationPacket>,
+  one: (modification: Single) => void
+): Uint8Array | undefined => {
+  const pieces: Array<Uint8Array> = []
+  for (const modification of modifications) {
+    if (modification._tag === "ReplaceBody") pieces.push(modification.bytes)
+    else one(modification)
+  }
+  return pieces.length > 0 ? concat(pieces) : undefined
+}
+
+export const bare = (address: ByteString): ByteString =>
+  // Cut off a byte string, a byte string remains.
+  (address.startsWith("<") && address.endsWith(">") ? address.slice(1, -1) : address) as ByteString
+
+/** The addresses of a list; one address may hold a comma in quotes. */
+export const addressesIn = (addresses: ByteString): ReadonlyArray<ByteString> => {
+  const text = bare(addresses)
+  if (!text.includes(",") || new Mailbox(text).wellFormed) return [text]
+  // Parts of a byte string.
+  return addresses.split(",").map((part) => bare(part.trim() as ByteString)).filter((part) => part !== "")
+}
+
+const cr = 13
+const lf = 10
+
+/** Both CR LF and LF end a line; a CR alone is a character. `complete`: the last line gets its end. */
+export const normalizeLines = (bytes: Uint8Array, complete: boolean): Uint8Array => {
+  const lines: Array<Uint8Array> = []
+  const lineEnd = Uint8Array.of(cr, lf)
+  for (let start = 0; start < bytes.length;) {
+    const found = bytes.indexOf(lf, start)
+    const end = found === -1 ? bytes.length : found
+    lines.push(bytes.subarray(start, end > start && found !== -1 && bytes[end - 1] === cr ? end - 1 : end))
+    if (found !== -1 || complete) lines.push(lineEnd)
+    start = end + 1
+  }
+  return concat(lines)
+}
+
+/** Lines behind the first that do not begin with white space get it, so that none can pose as another field. */
+export const fold = (value: ByteString, indent: "\t" | " "): ByteString =>
+  value.replace(/\n(?![ \t])/g, `\n${indent}`) as ByteString
+
+/** A value with the space behind the colon, which the filter leaves to the MTA unless it asked for it. */
+export const spaced = (value: ByteString, leadingSpace: boolean): ByteString =>
+  (leadingSpace ? value : ` ${value}`) as ByteString
+
+export const sameText = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
+
+/** The first of those with the same key. */
+export const firstOfEach = (
+  recipients: ReadonlyArray<Recipient>,
+  keyOf: (recipient: Recipient) => string
+): ReadonlyArray<Recipient> => {
+  const seen = new Set<string>()
+  return recipients.filter((recipient) => {
+    const key = keyOf(recipient)
+    return !seen.has(key) && seen.add(key)
+  })
+}
+
+/** The envelope and body while they are changed. */
+export interface Draft {
+  sender: ByteString
+  recipients: ReadonlyArray<Recipient>
+  body: Uint8Array
+  quarantined: ByteString | undefined
+}
+
+export const draftOf = ({ body, recipients, sender }: Message): Draft => ({
+  sender,
+  recipients,
+  body,
+  quarantined: undefined
+})

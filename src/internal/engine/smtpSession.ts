@@ -1,0 +1,95 @@
+/** One SMTP session on a connection: what is known of it, and what its hooks run with. QUIT_NC begins another. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as References from "effect/References"
+import * as ClientAddress from "../../ClientAddress.ts"
+import type * as Frame from "../../Frame.ts"
+import { MacroStore } from "../../Macros.ts"
+import type * as Packet from "../../Packet.ts"
+import type { Session, Stage } from "../../Stage.ts"
+import { ByteString } from "../../Wire.ts"
+import type { SessionMonitor } from "../observe/monitor.ts"
+import type { Fork } from "./host.ts"
+import type { Program } from "./serverRuntime.ts"
+
+const maxWarnings = 10
+
+export class SmtpSession implements Session {
+  readonly id: string
+  hostname = ""
+  client: ClientAddress.ClientAddress = ClientAddress.unknown
+  heloName: string | undefined
+  origin: "smtp" | "local" = "smtp"
+  readonly macros: MacroStore
+  agreed: Session["agreed"]
+  /** The program's services, for what belongs to no filter. */
+  readonly context: Context.Context<never>
+  readonly fork: Fork
+  readonly monitor: SessionMonitor
+  private macrosCut = false
+  private warnings = 0
+
+  constructor(program: Program, agreed: Session["agreed"]) {
+    this.id = program.nextId()
+    this.agreed = agreed
+    this.macros = new MacroStore({ macros: program.limits.macros, bytes: program.limits.macroBytes })
+    const context = this.annotated(program.context)
+    this.monitor = program.monitor.session(this, context)
+    this.context = this.monitor.inside(context)
+    this.fork = Effect.runForkWith(this.context)
+  }
+
+  /** Services of a filter, with what log lines and spans of this session need. */
+  inside(services: Context.Context<never>): Context.Context<never> {
+    return this.monitor.inside(this.annotated(services))
+  }
+
+  private annotated(context: Context.Context<never>): Context.Context<never> {
+    const annotations = Context.get(context, References.CurrentLogAnnotations)
+    return Context.add(context, References.CurrentLogAnnotations, { ...annotations, session: this.id })
+  }
+
+  connect(packet: Packet.Connect, client: ClientAddress.ClientAddress): void {
+    const { address } = packet
+    this.client = client
+    this.hostname = ByteString.toText(packet.hostname)
+    // Postfix feeds mail that did not come by SMTP through a made-up session from port 0 of this host, Sendmail (-bs)
+    // through one without an address.
+    this.origin = this.hostname === "localhost" &&
+        (address._tag === "Unknown" || (address._tag !== "Unix" && address.port === 0))
+      ? "local"
+      : "smtp"
+  }
+
+  /** Keeps a list of macros, whose stage byte has been checked to be there. */
+  define(frame: Frame.Frame): void {
+    const defined = this.macros.define(
+      frame.bytes[frame.offset]!,
+      ByteString.fromBytes(frame.bytes.subarray(frame.offset + 1, frame.limit))
+    )
+    if (defined === "complete" || (defined === "truncated" && this.macrosCut)) return
+    this.macrosCut = defined === "truncated"
+    this.warn(`Macro: the list is ${defined} (offset ${frame.position})`)
+  }
+
+  /** A hook took this long. */
+  timed(filter: string, stage: Stage, milliseconds: number): void {
+    this.monitor.hook(filter, stage, milliseconds)
+  }
+
+  log(effect: Effect.Effect<void>): void {
+    this.fork(effect)
+  }
+
+  /** A peer that is full of oddities must not fill the log as well. */
+  warn(text: string): void {
+    this.warnings++
+    if (this.warnings < maxWarnings) this.log(Effect.logWarning(text))
+    else if (this.warnings === maxWarnings) this.log(Effect.logWarning(`${text}; no more warnings of this session`))
+  }
+
+  /** A text of the library's own in a reply: who reads it can find the session in the log. */
+  worded(text: string): string {
+    return `${text} (session ${this.id})`
+  }
+}

@@ -1,0 +1,121 @@
+/** The editor that an end-of-message hook gets: collects checked packets, sends nothing itself. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import {
+  actionOf,
+  type Capability,
+  type Editor,
+  type Encoding,
+  type Modification,
+  toPacket
+} from "../../Modification.ts"
+import * as Packet from "../../Packet.ts"
+import type * as Verdict from "../../Verdict.ts"
+import type { Writer } from "../../Wire.ts"
+import { type OpenFile, Spool } from "../bytes/spool.ts"
+import type { Host } from "../engine/host.ts"
+import { maxPayload } from "../mta/packetValues.ts"
+import type { Definition } from "./definition.ts"
+
+export interface Edits {
+  readonly openFile: OpenFile | undefined
+  readonly packets: Array<Packet.FilterPacket>
+  body: Spool | undefined
+}
+
+export const none = (openFile: OpenFile | undefined): Edits => ({ openFile, packets: [], body: undefined })
+
+export const isEmpty = (edits: Edits): boolean => edits.packets.length === 0 && edits.body === undefined
+
+type Method<K extends Capability> = (edits: Edits, encoding: () => Encoding) => Editor[K]
+
+const push = (edits: Edits, encoding: () => Encoding, modification: Modification): Effect.Effect<void> =>
+  Effect.sync(() => {
+    edits.packets.push(Result.getOrThrow(toPacket(modification, encoding())))
+  })
+
+const methods: { readonly [K in Capability]: Method<K> } = {
+  addHeader: (edits, encoding) => (name, value) => push(edits, encoding, { _tag: "AddHeader", name, value }),
+  insertHeader: (edits, encoding) => (index, name, value) =>
+    push(edits, encoding, { _tag: "InsertHeader", index, name, value }),
+  changeHeader: (edits, encoding) => (name, occurrence, value) =>
+    push(edits, encoding, { _tag: "ChangeHeader", name, occurrence, value }),
+  deleteHeader: (edits, encoding) => (name, occurrence) =>
+    push(edits, encoding, { _tag: "DeleteHeader", name, occurrence }),
+  addRecipient: (edits, encoding) => (address) => push(edits, encoding, { _tag: "AddRecipient", address }),
+  addRecipientWithParameters: (edits, encoding) => (address, parameters) =>
+    push(edits, encoding, { _tag: "AddRecipientWithParameters", address, parameters }),
+  deleteRecipient: (edits, encoding) => (address) => push(edits, encoding, { _tag: "DeleteRecipient", address }),
+  changeSender: (edits, encoding) => (address, parameters) =>
+    push(edits, encoding, { _tag: "ChangeSender", address, parameters }),
+  quarantine: (edits, encoding) => (reason) => push(edits, encoding, { _tag: "Quarantine", reason }),
+  replaceBody: (edits) => replaceBody(edits)
+}
+
+// The spool belongs to the scope of the message, with which every hook runs, so it is not in the type of the method.
+const replaceBody =
+  (edits: Edits): Editor["replaceBody"] => <E, R>(body: Uint8Array | Stream.Stream<Uint8Array, E, R>) =>
+    Effect.gen(function*() {
+      const spool = yield* Effect.acquireRelease(
+        Effect.sync(() => new Spool(edits.openFile)),
+        (spool) => spool.close
+      )
+      if (body instanceof Uint8Array) yield* spool.append(body)
+      else yield* Stream.runForEach(body, (chunk) => spool.append(chunk))
+      edits.body = spool
+    }) as Effect.Effect<void, E, R>
+
+/** An object with the declared methods only, those that depend on the offer as Option. */
+export const make = (
+  definition: Definition,
+  edits: Edits,
+  offeredActions: number,
+  encoding: () => Encoding
+): { readonly [K in Capability]?: unknown } => {
+  const editor: { [K in Capability]?: unknown } = {}
+  for (const capability of definition.modify) editor[capability] = methods[capability](edits, encoding)
+  for (const capability of definition.modifyIfOffered) {
+    editor[capability] = (offeredActions & actionOf[capability]) === 0
+      ? Option.none()
+      : Option.some(methods[capability](edits, encoding))
+  }
+  return editor
+}
+
+// More than this is not put together into one write.
+const oneWrite = 262_144
+
+/**
+ * Sends edits and verdict: at once if that is little, else piece by piece as fast as the MTA takes them. The body comes
+ * last and in one run, since Postfix fails the message when anything comes between two pieces.
+ */
+export const send = (
+  edits: Edits,
+  verdict: Verdict.OfMessage,
+  writer: Writer,
+  host: Pick<Host, "send" | "sendAndWait">
+): Effect.Effect<void> | undefined => {
+  const { body, packets } = edits
+  for (const packet of packets) Packet.write(writer, packet)
+  const last: Packet.FilterPacket = { _tag: verdict._tag === "AcceptMessage" ? "Accept" : "Continue" }
+  if (body === undefined) {
+    Packet.write(writer, last)
+    host.send(writer.take())
+    return undefined
+  }
+  const flush = Effect.suspend(() => host.sendAndWait(writer.take()))
+  const piece = (bytes: Uint8Array): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      Packet.write(writer, { _tag: "ReplaceBody", bytes })
+      return body.length > oneWrite ? flush : Effect.void
+    })
+  return Effect.andThen(
+    body.pieces(maxPayload, piece),
+    Effect.suspend(() => {
+      Packet.write(writer, last)
+      return flush
+    })
+  )
+}

@@ -1,0 +1,259 @@
+/** One message as a filter in the shadow sees it, and the line that tells what it would have done. */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { actionOf, type Capability, type Editor } from "../../../Modification.ts"
+import { Step } from "../../../Negotiation.ts"
+import * as Packet from "../../../Packet.ts"
+import type { Envelope, Mail, Outcome, Rcpt, Session, Stage } from "../../../Stage.ts"
+import type * as Verdict from "../../../Verdict.ts"
+import { ByteString } from "../../../Wire.ts"
+import { annotated, type Facts, printable } from "../../observe/messageLog.ts"
+import { type Ending, nameOf } from "../../observe/metrics.ts"
+import { sessionFacts } from "../../observe/serverMonitor.ts"
+import type { At, Definition } from "../definition.ts"
+import * as editor from "../editor.ts"
+import { closing, Decided, type Rehearsal } from "./dryRun.ts"
+
+interface Refused {
+  readonly rcpt: Rcpt
+  readonly verdict: Verdict.Verdict
+}
+
+// A line must not be of megabytes.
+const maxListed = 20
+
+export class RehearsedMessage {
+  private readonly rehearsal: Rehearsal
+  private readonly mail: Mail
+  readonly context: Context.Context<never>
+  private readonly scope = Scope.makeUnsafe()
+  /** As it is at the latest stage. */
+  private session: Session
+  private at: At | undefined
+  /** Of those that it has been shown: accepted by it, and not. */
+  private recipients: ReadonlyArray<Rcpt> = []
+  private readonly refused: Array<Refused> = []
+  private isSkipped = false
+  private modifications: ReadonlyArray<string> = []
+  private queueId: string | undefined
+  /** No more events count. */
+  isOver = false
+  /** Its end is logged, and its finalizers are running or have run. */
+  isClosed = false
+
+  constructor(rehearsal: Rehearsal, mail: Mail, session: Session, context: Context.Context<never>) {
+    this.rehearsal = rehearsal
+    this.mail = mail
+    this.session = session
+    this.context = context
+  }
+
+  /** MAIL. */
+  readonly begin = Effect.fnUntraced(function*(this: RehearsedMessage) {
+    const { inner } = this.rehearsal
+    const { mail, session } = this
+    const connection = yield* this.rehearsal.enter(session)
+    if (connection instanceof Decided) return yield* this.finish(connection)
+    const { message } = inner
+    const state = message === undefined
+      ? undefined
+      : yield* this.rehearsal.attempt("mail", () => message(mail, { session, connection }), this.scope)
+    if (state instanceof Decided) return yield* this.finish(state)
+    this.at = { session, connection, message: state }
+    yield* this.stage("mail", mail, session, undefined)
+  })
+
+  /** Another stage. `recipients` are those that the MTA and the other filters have left over, once all have been told. */
+  readonly stage = Effect.fnUntraced(function*(
+    this: RehearsedMessage,
+    stage: Stage,
+    event: unknown,
+    session: Session,
+    recipients: ReadonlyArray<Rcpt> | undefined
+  ) {
+    if (this.isClosed || this.at === undefined || (stage === "body" && this.isSkipped)) return
+    this.session = session
+    this.queueId = session.macros.get("i") ?? this.queueId
+    if (stage === "rcpt") this.recipients = [...this.recipients, event as Rcpt]
+    if (recipients !== undefined) {
+      this.recipients = recipients.filter((rcpt) => this.refused.every((refused) => refused.rcpt !== rcpt))
+      const refused = this.refused.at(-1)
+      // It would never have come this far.
+      if (this.recipients.length === 0 && refused !== undefined) {
+        return yield* this.finish(new Decided(refused.verdict, "rcpt"))
+      }
+    }
+    const isOfRecipient = stage === "rcpt" && this.rehearsal.inner.answers.rcpt !== undefined
+    const { mail } = this
+    const envelope: Envelope = { sender: mail.sender, parameters: mail.parameters, recipients: this.recipients }
+    const edits = new Edits(this.rehearsal.inner, session, mail)
+    const at: At = { ...this.at, session, envelope, ...(stage === "endOfMessage" ? { edit: edits.editor } : {}) }
+    const decided = yield* this.rehearsal.run(stage, event, at, this.scope)
+    const tag = decided?.verdict?._tag
+    if (stage === "endOfMessage") {
+      if (decided === undefined || (tag === "AcceptMessage" && decided.cause === undefined)) {
+        this.modifications = edits.made
+      }
+      yield* this.finish(decided)
+    } else if (isOfRecipient && decided?.verdict !== undefined && (tag === "Reject" || tag === "TempFail")) {
+      this.recipients = this.recipients.slice(0, -1)
+      this.refused.push({ rcpt: event as Rcpt, verdict: decided.verdict })
+      // In local submissions the engine gives it for the message.
+      if (session.origin === "local") yield* this.finish(decided)
+    } else if (tag === "SkipBody") {
+      this.isSkipped = true
+    } else if (decided !== undefined) {
+      yield* this.finish(decided)
+    }
+  })
+
+  /** The engine is done with the message, and the filter has had no end of message: somebody else has decided. */
+  get leave(): Effect.Effect<void> {
+    return this.finish("aborted")
+  }
+
+  /** The message was given up. */
+  get abort(): Effect.Effect<void> {
+    return this.finish("aborted")
+  }
+
+  /** Too much waits for its hooks. */
+  get giveUp(): Effect.Effect<void> {
+    return this.finish("behind")
+  }
+
+  private finish(decided: Decided | "aborted" | "behind" | undefined): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.isClosed) return Effect.void
+      this.isClosed = this.isOver = true
+      const { name } = this.rehearsal.inner
+      const line = decided === "behind"
+        ? Effect.logWarning(`the shadow of ${name} is too far behind and gives up`)
+        : Effect.logInfo(`shadow ${endingOf(decided)}`)
+      return Effect.andThen(
+        Effect.updateContext(line, (context: Context.Context<never>) => annotated(context, this.facts(decided))),
+        closing(name, this.scope, exitOf(name, decided))
+      )
+    })
+  }
+
+  private facts(decided: Decided | "aborted" | "behind" | undefined): Facts {
+    const { mail, recipients, refused } = this
+    const { cause, stage, verdict } = decided instanceof Decided
+      ? decided
+      : { cause: undefined, stage: decided === undefined ? "endOfMessage" : undefined, verdict: undefined }
+    return {
+      ...sessionFacts(this.rehearsal.inner.name, this.session),
+      queueId: this.queueId === undefined ? undefined : printable(this.queueId),
+      sender: printable(mail.sender.address),
+      recipients: recipients.slice(0, maxListed).map(({ recipient }) => printable(recipient.address)),
+      recipientCount: recipients.length,
+      size: mail.parameters.size,
+      refused: refused.length === 0
+        ? undefined
+        : refused.slice(0, maxListed).map(({ rcpt, verdict }) =>
+          printable(`${rcpt.recipient.address}: ${replyOf(verdict) ?? nameOf(verdict._tag)}`)
+        ),
+      outcome: decided === "behind" ? undefined : endingOf(decided),
+      verdict: verdict === undefined
+        ? decided === undefined ? "continue" : undefined
+        : nameOf(verdict._tag),
+      stage,
+      reply: verdict === undefined ? undefined : replyOf(verdict),
+      modifications: this.modifications.length === 0
+        ? undefined
+        : this.modifications.slice(0, maxListed).map(printable),
+      error: cause === undefined || cause.reasons.length === 0 ? undefined : printable(String(Cause.squash(cause)))
+    }
+  }
+}
+
+/** What the client would read; undefined where the MTA would have worded it. */
+const replyOf = (verdict: Verdict.Verdict): string | undefined =>
+  (verdict._tag === "Reject" || verdict._tag === "TempFail") && verdict.wire !== undefined
+    ? printable(ByteString.toText(verdict.wire))
+    : undefined
+
+const endings: { readonly [K in Verdict.Verdict["_tag"]]: Ending } = {
+  Continue: "accepted",
+  AcceptConnection: "accepted",
+  AcceptMessage: "accepted",
+  SkipBody: "accepted",
+  Reject: "rejected",
+  TempFail: "tempFailed",
+  DiscardMessage: "discarded"
+}
+
+const endingOf = (decided: Decided | "aborted" | "behind" | undefined): Ending => {
+  if (decided === undefined) return "accepted"
+  if (!(decided instanceof Decided)) return "aborted"
+  const { cause, verdict } = decided
+  return verdict === undefined || (cause !== undefined && cause.reasons.length > 0) ? "failed" : endings[verdict._tag]
+}
+
+/** What the finalizers learn. */
+const exitOf = (by: string, decided: Decided | "aborted" | "behind" | undefined): Exit.Exit<Outcome, unknown> => {
+  switch (endingOf(decided)) {
+    case "accepted":
+      return Exit.succeed({ _tag: "Accepted" })
+    case "rejected":
+      return Exit.succeed({ _tag: "Rejected", by })
+    case "tempFailed":
+      return Exit.succeed({ _tag: "TempFailed", by })
+    case "discarded":
+      return Exit.succeed({ _tag: "Discarded", by })
+    case "failed":
+      return Exit.failCause(decided instanceof Decided ? decided.cause ?? Cause.empty : Cause.empty)
+    case "aborted":
+      return Exit.interrupt()
+  }
+}
+
+/** The editor of a message that is not edited: checks what it is given, as the real one, and notes it down. */
+class Edits {
+  private readonly edits = editor.none(undefined)
+  private readonly definition: Definition
+  private readonly session: Session
+  private readonly mail: Mail
+  private bodyLength: number | undefined
+
+  constructor(definition: Definition, session: Session, mail: Mail) {
+    this.definition = definition
+    this.session = session
+    this.mail = mail
+  }
+
+  get editor(): { readonly [K in Capability]?: unknown } {
+    const { modify, modifyIfOffered } = this.definition
+    const made = editor.make(this.definition, this.edits, allActions, () => ({
+      leadingSpace: (this.session.agreed.steps & Step.leadingSpace) !== 0,
+      smtpUtf8: this.mail.parameters.smtpUtf8
+    }))
+    // Its length will do.
+    if (modify.includes("replaceBody")) return { ...made, replaceBody: this.replaceBody }
+    return modifyIfOffered.includes("replaceBody") ? { ...made, replaceBody: Option.some(this.replaceBody) } : made
+  }
+
+  private readonly replaceBody: Editor["replaceBody"] = (body) =>
+    Effect.map(
+      body instanceof Uint8Array
+        ? Effect.succeed(body.length)
+        : Stream.runFold(body, () => 0, (length, chunk) => length + chunk.length),
+      (length) => {
+        this.bodyLength = length
+      }
+    )
+
+  get made(): ReadonlyArray<string> {
+    const texts = this.edits.packets.map((packet) => Packet.format(packet))
+    return this.bodyLength === undefined ? texts : [...texts, `ReplaceBody bytes=${this.bodyLength}`]
+  }
+}
+
+/** Every MTA seems to offer everything. */
+const allActions = Object.values(actionOf).reduce((all, action) => all | action, 0)

@@ -1,0 +1,310 @@
+/**
+ * A filter in the shadow: what the engine shows it is noted down and given to its hooks later, in fibers that nobody waits
+ * for. What they decide is logged.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import type { Macros } from "../../../Macros.ts"
+import type { Body, Envelope, Header, Mail, Rcpt, Session, Stage } from "../../../Stage.ts"
+import type { At, Definition, Hook } from "../definition.ts"
+import { viewOf } from "../sessionView.ts"
+import { madeFrom, outside } from "../wrapping.ts"
+import { Rehearsal } from "./dryRun.ts"
+import { RehearsedMessage } from "./dryRunMessage.ts"
+
+/** What waits for the hooks of one connection, in bytes. */
+const maxQueued = 1_048_576
+
+/** The same for all connections of a server, those included whose client has left. */
+const maxQueuedInAll = 64 * maxQueued
+
+/** What an event takes up beside its text. */
+const overhead = 256
+
+/** How long a server that stops waits for a hook that was interrupted. */
+const maxStop = "5 seconds"
+
+/** How many turns it grants to hooks that are about to finish. */
+const lastTurns = 64
+
+/** How many jobs run before others get their turn. */
+const slice = 32
+
+interface Job {
+  readonly message: RehearsedMessage | undefined
+  readonly bytes: number
+  readonly effect: Effect.Effect<void>
+}
+
+/** All connections of a server, so that what still runs ends with it. */
+export interface Shadows {
+  readonly all: Set<Shadow>
+  /** Bytes that wait in all of them. */
+  queued: number
+}
+
+export const makeShadows: Effect.Effect<Shadows, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync((): Shadows => ({ all: new Set(), queued: 0 })),
+  ({ all }) => Effect.forEach(Array.from(all), (shadow) => shadow.stop, { discard: true })
+)
+
+/** A shadow in one SMTP session. */
+class Shadow {
+  private readonly shadows: Shadows
+  private readonly context: Context.Context<never>
+  private readonly rehearsal: Rehearsal
+  private readonly messages = new Set<RehearsedMessage>()
+  private jobs: Array<Job> = []
+  private queued = 0
+  private running: { readonly message: RehearsedMessage | undefined; readonly fiber: Fiber.Fiber<void> } | undefined
+  private kept: ReadonlyArray<Rcpt> = []
+  private isScheduled = false
+  /** It fell behind outside of messages: what it knows of the session is not true any more. */
+  private isLost = false
+  private isStopped = false
+
+  constructor(shadows: Shadows, inner: Definition, context: Context.Context<never>) {
+    this.shadows = shadows
+    this.context = context
+    this.rehearsal = new Rehearsal(inner)
+    shadows.all.add(this)
+  }
+
+  /** An event outside of messages. */
+  outside(stage: "connect" | "helo" | "unknown", event: unknown, session: Session): void {
+    this.push(undefined, overhead, this.rehearsal.stage(stage, event, snapshot(session)))
+  }
+
+  begin(mail: Mail, session: Session, context: Context.Context<never>): RehearsedMessage {
+    const message = new RehearsedMessage(this.rehearsal, mail, snapshot(session), context)
+    if (!this.isLost && !this.hasRoom(overhead)) this.lose()
+    if (this.isLost) message.isOver = true
+    else this.messages.add(message)
+    this.push(message, overhead, message.begin())
+    return message
+  }
+
+  inside(stage: Stage, message: RehearsedMessage, event: unknown, { envelope, session }: At): void {
+    if (message.isOver) return
+    const bytes = stage === "body"
+      ? (event as Body).bytes.length
+      : stage === "header"
+      ? (event as Header).name.length + (event as Header).raw.length
+      : 0
+    // A view of the socket's buffer; the slice of a Buffer would be another.
+    const kept = stage === "body" ? { bytes: new Uint8Array((event as Body).bytes) } : event
+    const recipients = stage === "rcpt" || stage === "rejectedRecipient" ? undefined : this.recipientsOf(envelope!)
+    this.push(message, overhead + bytes, message.stage(stage, kept, snapshot(session), recipients))
+  }
+
+  /** As they are now; mostly they are as they were at the stage before. */
+  private recipientsOf({ recipients }: Envelope): ReadonlyArray<Rcpt> {
+    const { kept } = this
+    const isSame = kept.length === recipients.length && kept.at(-1) === recipients.at(-1) && kept[0] === recipients[0]
+    return isSame ? kept : this.kept = recipients.slice()
+  }
+
+  /** The message is over for the engine, in order or not. */
+  end(message: RehearsedMessage, exit: Exit.Exit<unknown, unknown>): void {
+    if (Exit.isSuccess(exit)) this.push(message, 0, message.leave)
+    else this.drop(message, message.abort)
+  }
+
+  /** The session is over. */
+  close(exit: Exit.Exit<unknown, unknown>): void {
+    this.push(
+      undefined,
+      0,
+      Effect.andThen(
+        this.rehearsal.close(exit),
+        Effect.sync(() => {
+          this.shadows.all.delete(this)
+        })
+      )
+    )
+  }
+
+  private log(text: string): void {
+    Effect.runForkWith(this.context)(Effect.logWarning(text))
+  }
+
+  private push(message: RehearsedMessage | undefined, bytes: number, effect: Effect.Effect<void>): void {
+    if (this.isStopped || message?.isOver === true || (this.isLost && bytes > 0)) return
+    if (bytes > 0 && !this.hasRoom(bytes)) {
+      return message === undefined ? this.lose() : this.drop(message, message.giveUp)
+    }
+    this.count(bytes)
+    this.jobs.push({ message, bytes, effect })
+    this.schedule()
+  }
+
+  private hasRoom(bytes: number): boolean {
+    return this.queued + bytes <= maxQueued && this.shadows.queued + bytes <= maxQueuedInAll
+  }
+
+  private count(bytes: number): void {
+    this.queued += bytes
+    this.shadows.queued += bytes
+  }
+
+  private lose(): void {
+    this.isLost = true
+    this.log(`the shadow of ${this.rehearsal.inner.name} is too far behind and gives up on this session`)
+    for (const message of this.messages) this.drop(message, message.giveUp)
+  }
+
+  /** Forgets what waits for a message, stops what runs for it, and ends it another way. */
+  private drop(message: RehearsedMessage, last: Effect.Effect<void>): void {
+    if (message.isOver) return
+    message.isOver = true
+    const dropped = this.jobs.filter((job) => job.message === message)
+    this.jobs = this.jobs.filter((job) => job.message !== message)
+    for (const { bytes } of dropped) this.count(-bytes)
+    // It counts: a client can give up messages without end while a hook hangs.
+    this.count(overhead)
+    this.jobs.unshift({ message, bytes: overhead, effect: last })
+    if (this.running?.message === message) this.running.fiber.interruptUnsafe()
+    this.schedule()
+  }
+
+  /** The engine's answer goes out first. */
+  private schedule(): void {
+    if (this.running !== undefined || this.isScheduled || this.isStopped) return
+    this.isScheduled = true
+    const turn = Effect.andThen(
+      Effect.yieldNow,
+      Effect.sync(() => {
+        this.isScheduled = false
+        this.work()
+      })
+    )
+    Effect.runForkWith(this.context)(turn)
+  }
+
+  private work(): void {
+    for (let count = 0; count < slice && this.jobs.length > 0 && !this.isStopped; count++) {
+      const job = this.jobs.shift()!
+      const fiber = Effect.runForkWith(job.message?.context ?? this.context)(job.effect)
+      if (fiber.pollUnsafe() === undefined) return this.wait(job, fiber)
+      this.done(job)
+    }
+    if (this.jobs.length > 0) this.schedule()
+  }
+
+  private wait(job: Job, fiber: Fiber.Fiber<void>): void {
+    this.running = { message: job.message, fiber }
+    fiber.addObserver(() => {
+      this.running = undefined
+      this.done(job)
+      this.schedule()
+    })
+  }
+
+  private done({ bytes, message }: Job): void {
+    this.count(-bytes)
+    if (message?.isClosed === true) this.messages.delete(message)
+  }
+
+  /** The server stops. What needs no time is still done, the rest is interrupted. */
+  readonly stop: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.andThen(
+      Effect.repeat(Effect.yieldNow, {
+        until: () => this.jobs.length === 0 && this.running === undefined,
+        times: lastTurns
+      }),
+      this.cutOff
+    ).pipe(Effect.provideContext(this.context))
+  )
+
+  private get cutOff(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.isStopped = true
+      // It has ended by itself.
+      if (!this.shadows.all.has(this)) return Effect.void
+      const fiber = this.running?.fiber
+      fiber?.interruptUnsafe()
+      return Effect.andThen(
+        // Finalizers run uninterruptibly, and a hook may take its time.
+        fiber === undefined ? Effect.void : Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), maxStop)),
+        Effect.andThen(
+          Effect.forEach(this.messages, ({ abort }) => abort, { discard: true }),
+          this.rehearsal.close(Exit.interrupt())
+        )
+      )
+    })
+  }
+}
+
+/** The session as a hook would have found it now. */
+const snapshot = (session: Session): Session => {
+  const { heloName, macros } = session
+  // All else of it is settled with connect.
+  return viewOf(session, { heloName: { value: heloName }, macros: { value: frozen(macros) } })
+}
+
+const frozen = (macros: Macros): Macros =>
+  Predicate.hasProperty(macros, "snapshot") && typeof macros.snapshot === "function" ? macros.snapshot() : macros
+
+const shadowOf = ({ connection }: { readonly connection: unknown }): Shadow => connection as Shadow // its builder makes one
+
+const watched = [
+  "data",
+  "header",
+  "endOfHeaders",
+  "body",
+  "rcpt",
+  "rejectedRecipient"
+] as const
+
+export const made = (shadows: Shadows) => (inner: Definition): Definition =>
+  madeFrom(inner, (inner) => shadowed(shadows, inner))
+
+const shadowed = (shadows: Shadows, inner: Definition): Definition => {
+  const outsideMessage = (stage: "connect" | "helo" | "unknown"): Hook => (event, at) => {
+    shadowOf(at).outside(stage, event, at.session)
+    return Exit.void
+  }
+  const inMessage = (stage: Stage): Hook => (event, at) => {
+    // Its builder makes one.
+    shadowOf(at).inside(stage, at.message as RehearsedMessage, event, at)
+    return Exit.void
+  }
+  const observes: { [K in Stage]?: Hook } = {
+    // Also where the state of the connection is built.
+    connect: outsideMessage("connect"),
+    // The end is never hidden from a filter, and tells what its silence means.
+    endOfMessage: inMessage("endOfMessage")
+  }
+  const has = (stage: Stage): boolean => inner.answers[stage] !== undefined || inner.observes[stage] !== undefined
+  for (const stage of ["helo", "unknown"] as const) if (has(stage)) observes[stage] = outsideMessage(stage)
+  for (const stage of watched) if (has(stage)) observes[stage] = inMessage(stage)
+  return {
+    ...outside(inner),
+    modify: [],
+    modifyIfOffered: [],
+    signer: undefined,
+    refuseConnection: false,
+    onFailure: undefined,
+    connection: () =>
+      Effect.contextWith((context: Context.Context<never>) => {
+        const shadow = new Shadow(shadows, inner, context)
+        return Effect.as(atEnd((exit) => shadow.close(exit)), shadow)
+      }),
+    message: (mail, { connection, session }) =>
+      Effect.contextWith((context: Context.Context<never>) => {
+        const shadow = connection as Shadow // made above
+        const message = shadow.begin(mail, session, context)
+        return Effect.as(atEnd((exit) => shadow.end(message, exit)), message)
+      }),
+    answers: {},
+    observes
+  }
+}
+
+/** State builders run with a Scope, of which the types of definitions know nothing. */
+const atEnd = (f: (exit: Exit.Exit<unknown, unknown>) => void): Effect.Effect<void> =>
+  Effect.addFinalizer((exit) => Effect.sync(() => f(exit))) as Effect.Effect<void>

@@ -1,0 +1,291 @@
+/** A filter that takes part only where a condition holds; what comes before that can be told is held for it. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import type { Mail, Session } from "../../Stage.ts"
+import * as Verdict from "../../Verdict.ts"
+import { ByteString } from "../../Wire.ts"
+import { type At, type Definition, Failed, type Hook } from "./definition.ts"
+import { wholeOf } from "./sessionView.ts"
+import { decide, type Decision, goesOn, inside, madeFrom, outside } from "./wrapping.ts"
+
+/** The event is that of its stage. */
+type Test = (event: never, at: { readonly session: Session }) => Effect.Effect<boolean> | boolean
+
+/** One of the three. */
+export interface Condition {
+  readonly connect?: Test | undefined
+  readonly helo?: Test | undefined
+  readonly mail?: Test | undefined
+}
+
+/** `about` is what the answer belongs to: all filters of a sequence get one answer. */
+type Ask = (about: object, event: unknown, session: Session) => Effect.Effect<boolean>
+
+const askOnce = (test: Test): Ask => {
+  const known = new WeakMap<object, boolean>()
+  return (about, event, session) =>
+    Effect.suspend(() => {
+      const answer = known.get(about) ?? test(event as never, { session })
+      return Effect.map(Effect.isEffect(answer) ? answer : Effect.succeed(answer), (takesPart) => {
+        known.set(about, takesPart)
+        return takesPart
+      })
+    })
+}
+
+/** The inner filter in one SMTP session. */
+class Part {
+  private readonly inner: Definition
+  /** Of the connection: at MAIL hooks run with that of the message. */
+  private readonly scope: Scope.Scope
+  /** In the session, or in the message that is open; undefined before that is known. */
+  takesPart: boolean | undefined
+  /** Its state is built. */
+  isOpen = false
+  state: unknown
+  /** Events that are held. */
+  connect: unknown
+  helo: unknown
+  /** What its held hooks have decided for the session, and since the latest HELO. */
+  private verdict: Verdict.Verdict | undefined
+  private heloVerdict: Verdict.Verdict | undefined
+
+  constructor(inner: Definition, scope: Scope.Scope) {
+    this.inner = inner
+    this.scope = scope
+  }
+
+  /** Builds the state and runs what was held, once; gives the verdict in force. What fails is tried again next time. */
+  enter(session: Session): Effect.Effect<Decision, unknown> {
+    if (this.isOpen) return this.greet(session)
+    return Effect.flatMap(
+      this.open(session),
+      (failed) => failed === undefined ? this.greet(session) : Effect.succeed(failed)
+    )
+  }
+
+  private open(session: Session): Effect.Effect<Failed | undefined, unknown> {
+    return Effect.flatMap(Scope.fork(this.scope), (scope) =>
+      this.build(session).pipe(
+        Effect.provideService(Scope.Scope, scope),
+        // What it acquired until it failed is of no use to anybody.
+        Effect.onExit((exit): Effect.Effect<void> => {
+          this.isOpen = Exit.isSuccess(exit) && exit.value === undefined
+          return this.isOpen ? Effect.void : Scope.close(scope, exit)
+        })
+      ))
+  }
+
+  private readonly build = Effect.fnUntraced(function*(this: Part, session: Session) {
+    const { connection } = this.inner
+    const state = connection === undefined ? undefined : yield* inside(this.inner, () => connection(session))
+    if (state instanceof Failed) return state
+    this.state = state
+    if (this.connect === undefined) return undefined
+    const decision = yield* this.hook("connect", this.connect, session)
+    if (decision instanceof Failed) return decision
+    this.verdict = decision._tag === "Continue" ? undefined : decision
+    return undefined
+  })
+
+  private readonly greet = Effect.fnUntraced(function*(this: Part, session: Session) {
+    if (this.verdict !== undefined) return this.verdict
+    if (this.helo === undefined) return this.heloVerdict ?? Verdict.continue
+    const decision = yield* Effect.provideService(this.hook("helo", this.helo, session), Scope.Scope, this.scope)
+    if (decision instanceof Failed) return decision
+    this.helo = undefined
+    if (decision._tag === "AcceptConnection") this.verdict = decision
+    else this.heloVerdict = decision
+    return decision
+  })
+
+  /** Runs a hook outside messages. */
+  hook(stage: "connect" | "helo" | "unknown", event: unknown, session: Session): Effect.Effect<Decision, unknown> {
+    return decide(this.inner, stage, event, { session, connection: this.state })
+  }
+
+  get isIn(): boolean {
+    return this.takesPart === true && this.isOpen && this.verdict === undefined
+  }
+}
+
+const partOf = ({ connection }: { readonly connection: unknown }): Part => connection as Part // its builder makes one
+
+/** The scope is there when a builder runs; types of definitions do not tell what effects need. */
+const newPart = (inner: Definition): Effect.Effect<Part> =>
+  Effect.map(Effect.scope, (scope) => new Part(inner, scope)) as Effect.Effect<Part>
+
+/** The inner filter in one message: its state, or the verdict that it has from the start. */
+interface MessagePart {
+  readonly verdict: Verdict.Verdict | undefined
+  readonly state: unknown
+}
+
+const messageOf = ({ message }: At): MessagePart => message as MessagePart // its builder makes one
+
+const messagePart = (verdict: Verdict.Verdict | undefined, state: unknown): MessagePart => ({ verdict, state })
+
+/** Takes no part. */
+const out = messagePart(Verdict.acceptMessage, undefined)
+
+const join = Effect.fnUntraced(function*(inner: Definition, part: Part, mail: Mail, session: Session) {
+  const decision = yield* part.enter(session)
+  if (decision instanceof Failed) return decision
+  if (decision._tag !== "Continue") {
+    return messagePart(decision._tag === "AcceptConnection" ? Verdict.acceptMessage : decision, undefined)
+  }
+  const { message } = inner
+  if (message === undefined) return messagePart(undefined, undefined)
+  const state = yield* inside(inner, () => message(mail, { session, connection: part.state }))
+  return state instanceof Failed ? state : messagePart(undefined, state)
+})
+
+/** What is the same for all conditions: the messages. */
+const messages = (
+  inner: Definition,
+  takesPart: (part: Part, mail: Mail, session: Session) => Effect.Effect<boolean>
+): Pick<Definition, "message" | "answers" | "observes"> => {
+  const inMessage = (stage: keyof Definition["answers"]): Hook => (event, at) => {
+    const { state, verdict } = messageOf(at)
+    // At mail; later for an MTA that goes on after it.
+    if (verdict !== undefined) return Effect.succeed(verdict)
+    return decide(inner, stage, event, { ...at, connection: partOf(at).state, message: state })
+  }
+  const unknown: Hook = (event, at) => {
+    const part = partOf(at)
+    return part.isIn ? part.hook("unknown", event, at.session) : goesOn
+  }
+  const hooks = (record: Definition["answers"]): Definition["answers"] => {
+    const { connect: _, helo: _helo, mail: _mail, ...rest } = record
+    return Object.fromEntries(
+      (Object.keys(rest) as Array<keyof typeof rest>).map((stage) => [
+        stage,
+        stage === "unknown" ? unknown : inMessage(stage)
+      ])
+    )
+  }
+  return {
+    message: (mail, { connection, session }) => {
+      const part = connection as Part // its builder makes one
+      return Effect.flatMap(
+        takesPart(part, mail, session),
+        (takesPart) => takesPart ? join(inner, part, mail, session) : Effect.succeed(out)
+      )
+    },
+    answers: { ...hooks(inner.answers), mail: inMessage("mail") },
+    observes: hooks(inner.observes)
+  }
+}
+
+const has = ({ answers, observes }: Definition, stage: "connect" | "helo" | "unknown"): boolean =>
+  answers[stage] !== undefined || observes[stage] !== undefined
+
+const atConnect = (ask: Ask) => (inner: Definition): Definition => {
+  const later = messages(inner, ({ takesPart }) => Effect.succeed(takesPart === true))
+  const live = (stage: "connect" | "helo"): Hook => (event, at) => {
+    const part = partOf(at)
+    return part.takesPart === true ? part.hook(stage, event, at.session) : goesOn
+  }
+  const hooks = (record: Definition["answers"]): Definition["answers"] => ({
+    ...(record.connect === undefined ? {} : { connect: live("connect") }),
+    ...(record.helo === undefined ? {} : { helo: live("helo") })
+  })
+  return {
+    ...outside(inner),
+    ...later,
+    connection: (session) =>
+      Effect.flatMap(newPart(inner), (part) =>
+        Effect.flatMap(
+          ask(wholeOf(session), { hostname: session.hostname, client: session.client }, session),
+          (takesPart) => {
+            part.takesPart = takesPart
+            if (!takesPart) return Effect.succeed(part)
+            return Effect.map(part.enter(session), (decision) => decision instanceof Failed ? decision : part)
+          }
+        )),
+    answers: { ...later.answers, ...hooks(inner.answers) },
+    observes: { ...later.observes, ...hooks(inner.observes) }
+  }
+}
+
+const holdConnect: Hook = (event, at) => {
+  partOf(at).connect = event
+  return goesOn
+}
+
+const atHelo = (ask: Ask) => (inner: Definition): Definition => {
+  const decided = (part: Part, about: object, event: unknown, session: Session): Effect.Effect<boolean> =>
+    Effect.map(ask(about, event, session), (takesPart) => part.takesPart = takesPart)
+  const later = messages(inner, (part, _, session) =>
+    part.takesPart === undefined
+      // Nobody has to say HELO before MAIL.
+      ? decided(part, wholeOf(session), { name: "", raw: ByteString.fromText("") }, session)
+      : Effect.succeed(part.takesPart))
+  const helo: Hook = (event, at) => {
+    const part = partOf(at)
+    part.helo = event
+    return Effect.flatMap(
+      // The event is an object.
+      decided(part, event as object, event, at.session),
+      (takesPart) => takesPart ? part.enter(at.session) : goesOn
+    )
+  }
+  const isAnswered = inner.answers.connect !== undefined || inner.answers.helo !== undefined
+  return {
+    ...outside(inner),
+    ...later,
+    connection: () => newPart(inner),
+    answers: { ...later.answers, ...(isAnswered ? { helo } : {}) },
+    observes: {
+      ...later.observes,
+      ...(has(inner, "connect") ? { connect: holdConnect } : {}),
+      ...(isAnswered ? {} : { helo })
+    }
+  }
+}
+
+const holdHelo: Hook = (event, at) => {
+  partOf(at).helo = event
+  return goesOn
+}
+
+const atMail = (ask: Ask) => (inner: Definition): Definition => {
+  const later = messages(inner, (part, mail, session) => {
+    const leave = Effect.addFinalizer(() => Effect.sync(() => part.takesPart = false))
+    return Effect.tap(
+      Effect.map(ask(mail, mail, session), (takesPart) => part.takesPart = takesPart),
+      // Runs with the scope of the message. The time between messages matters to no other hook.
+      (takesPart) => takesPart && has(inner, "unknown") ? leave as Effect.Effect<void> : Effect.void
+    )
+  })
+  return {
+    ...outside(inner),
+    ...later,
+    // Nothing of it runs there.
+    refuseConnection: false,
+    connection: () => newPart(inner),
+    observes: {
+      ...later.observes,
+      ...(has(inner, "connect") ? { connect: holdConnect } : {}),
+      ...(has(inner, "helo") ? { helo: holdHelo } : {})
+    }
+  }
+}
+
+/** For the filters of a sequence this is called once, so that they get the same answers. */
+export const made = ({ connect, helo, mail }: Condition): (inner: Definition) => Definition => {
+  const make = connect !== undefined
+    ? atConnect(askOnce(connect))
+    : helo !== undefined
+    ? atHelo(askOnce(helo))
+    : mail !== undefined
+    ? atMail(askOnce(mail))
+    : absurd()
+  return (inner) => madeFrom(inner, make)
+}
+
+/** The types ask for one of the three; JavaScript does not. */
+const absurd = (): never => {
+  throw new TypeError("a condition says connect, helo or mail")
+}

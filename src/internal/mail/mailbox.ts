@@ -1,0 +1,215 @@
+/** Envelope addresses, read. */
+import * as Result from "effect/Result"
+import * as ClientAddress from "../../ClientAddress.ts"
+import { ByteString } from "../../Wire.ts"
+import * as domainName from "./domainName.ts"
+
+interface ParsedMailbox {
+  readonly address: string
+  readonly localPart: string
+  readonly domain: string
+  readonly wellFormed: boolean
+}
+
+/**
+ * An envelope address as the SMTP client gave it. MTAs hand on what was typed, with brackets or without, with a source
+ * route or without; the properties show the address that is meant, and {@link Mailbox.raw} the bytes. Nothing is parsed
+ * before it is asked for.
+ *
+ * **Example** (What comes out)
+ *
+ * ```ts
+ * import { Mailbox } from "effect-milter/Envelope"
+ *
+ * const mailbox = Mailbox.fromText("<@relay.example:Bob@Example.ORG.>")
+ * mailbox.address // Bob@Example.ORG.
+ * mailbox.localPart // Bob
+ * mailbox.domain // example.org
+ * ```
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export class Mailbox {
+  /** The bytes as they came. */
+  readonly raw: ByteString
+  private parsed: ParsedMailbox | undefined
+
+  constructor(raw: ByteString) {
+    this.raw = raw
+    this.parsed = undefined
+  }
+
+  /** A mailbox from text, with or without brackets. Anything is taken; see {@link wellFormed}. */
+  static fromText(text: string): Mailbox {
+    return new Mailbox(ByteString.fromText(text))
+  }
+
+  /**
+   * The address as written, without brackets and source route; `""` for the null sender. U+FFFD where it is not UTF-8.
+   */
+  get address(): string {
+    return (this.parsed ??= parseMailbox(this.raw)).address
+  }
+
+  /**
+   * What stands in front of the last `@`, as written: in quotes if it is quoted, upper and lower case as they are. The
+   * whole address if there is no `@` (`postmaster`).
+   */
+  get localPart(): string {
+    return (this.parsed ??= parseMailbox(this.raw)).localPart
+  }
+
+  /**
+   * {@link localPart} as it is meant: `"bob smith"` without its quotes and backslashes. RFC 5321 makes `"bob"` and `bob`
+   * the same mailbox, and upper and lower case different ones.
+   */
+  get unquotedLocalPart(): string {
+    const { localPart } = this
+    return localPart.length > 1 && localPart[0] === "\"" && localPart[localPart.length - 1] === "\""
+      ? localPart.slice(1, -1).replace(/\\([^])/gu, "$1")
+      : localPart
+  }
+
+  /**
+   * What stands behind the last `@`: in lower case and without a final dot. A name in UTF-8 stays one, a literal keeps its
+   * brackets. `""` for the null sender and for addresses without `@`. To compare with names in UTF-8 or to look it up take
+   * {@link domainAscii}.
+   */
+  get domain(): string {
+    return (this.parsed ??= parseMailbox(this.raw)).domain
+  }
+
+  /**
+   * {@link domain} as DNS and lists of domains have it: a name in UTF-8 in its ASCII form (`xn--...`, IDNA as browsers do
+   * it). What IDNA does not allow stays as it is.
+   */
+  get domainAscii(): string {
+    const { domain } = this
+    return domainName.toAscii(domain) ?? domain
+  }
+
+  /** {@link domain} as people write it, `xn--` labels decoded. For display: different names can look the same. */
+  get domainUnicode(): string {
+    return domainName.toUnicode(this.domain)
+  }
+
+  /**
+   * The address in an address literal, `bob@[192.0.2.1]` or `bob@[IPv6:2001:db8::1]`; `undefined` if the domain is a name
+   * or no literal that can be read.
+   */
+  get literal(): ClientAddress.ClientAddress | undefined {
+    const { domain } = this
+    if (domain[0] !== "[") return undefined
+    const address = ClientAddress.fromText(domain)
+    return Result.isSuccess(address) ? address.success : undefined
+  }
+
+  /** Whether this is the null sender of a bounce: `<>`, or nothing at all in Postfix's local submission. */
+  get isNull(): boolean {
+    return this.raw === "<>" || this.raw === ""
+  }
+
+  /**
+   * False if the bytes are not UTF-8 or make no address: a bracket, quote or part is missing, or a control character,
+   * space or bracket stands where none may. MTAs accept some of that, and then the properties are a best guess.
+   */
+  get wellFormed(): boolean {
+    return (this.parsed ??= parseMailbox(this.raw)).wellFormed
+  }
+
+  toString(): string {
+    return this.address
+  }
+
+  toJSON(): string {
+    return this.address
+  }
+}
+
+const mailboxOf = (address: Mailbox | string): Mailbox =>
+  typeof address === "string" ? Mailbox.fromText(address) : address
+
+/**
+ * Whether two addresses are the same mailbox: domains in any case and in either IDNA form, with or without a final dot,
+ * local parts exactly, in quotes or not. Brackets and source routes do not matter. An `Equivalence` of mailboxes.
+ *
+ * MTAs may see fewer differences (most take `Bob` for `bob`, many `bob+x`), but only for domains of their own.
+ *
+ * **Example** (Mail from a certain sender)
+ *
+ * ```ts
+ * import { type Mailbox, sameAddress } from "effect-milter/Envelope"
+ *
+ * const isMonitor = (sender: Mailbox) => sameAddress(sender, "monitor@exämple.org")
+ * ```
+ *
+ * @category comparing
+ * @since 0.1.0
+ */
+export const sameAddress = (self: Mailbox | string, that: Mailbox | string): boolean => {
+  const one = mailboxOf(self)
+  const other = mailboxOf(that)
+  return one.unquotedLocalPart === other.unquotedLocalPart && one.domainAscii === other.domainAscii
+}
+
+const nullMailbox: ParsedMailbox = { address: "", localPart: "", domain: "", wellFormed: true }
+
+const parseMailbox = (raw: ByteString): ParsedMailbox => {
+  if (raw === "" || raw === "<>") return nullMailbox
+  const text = ByteString.toText(raw)
+  const bracketed = text.length > 1 && text[0] === "<" && text[text.length - 1] === ">"
+  const address = withoutRoute(bracketed ? text.slice(1, -1) : text)
+  const scanned = scan(address)
+  const localPart = scanned.at === -1 ? address : address.slice(0, scanned.at)
+  const host = scanned.at === -1 ? "" : address.slice(scanned.at + 1).toLowerCase()
+  return {
+    address,
+    localPart,
+    domain: host.endsWith(".") ? host.slice(0, -1) : host,
+    wellFormed: scanned.bad === undefined && localPart !== "" && (scanned.at === -1 || host !== "") &&
+      ByteString.isUtf8(raw)
+  }
+}
+
+/** Takes off the source route of RFC 5321 appendix C, `@one,@two:`. */
+const withoutRoute = (address: string): string => {
+  if (address[0] !== "@") return address
+  // The colons of an address literal are not the end of the route.
+  const route = /^(?:(?:@(?:\[[^\]]*\]|[^[\]:,@"]*),?)+:)+/.exec(address)
+  return route === null ? address : address.slice(route[0].length)
+}
+
+/** What no address has outside quotes: MTAs read it as the end of one, as a comment, a group or another recipient. */
+const structural = /[\0- \x7f-\x9f"(),;<>\\]/
+
+/** In text, not in bytes of UTF-8. */
+export const control = /[\0-\x1f\x7f-\x9f]/
+
+/**
+ * Finds the `@` that ends the local part, which is the last one outside quotes, and what is wrong with the address, if
+ * anything is.
+ */
+export const scan = (address: string): { readonly at: number; readonly bad: string | undefined } => {
+  if (!structural.test(address) && !address.includes(":")) return { at: address.lastIndexOf("@"), bad: undefined }
+  let at = -1
+  let bad = control.test(address) ? "a control character" : undefined
+  let within: "text" | "quotes" | "literal" = "text"
+  for (let index = 0; index < address.length; index++) {
+    const character = address[index]!
+    if (within === "quotes") {
+      if (character === "\\") index++
+      else if (character === "\"") within = "text"
+    } else if (within === "literal") {
+      if (character === "]") within = "text"
+      else if (structural.test(character)) bad ??= `"${character}" in an address literal`
+    } else if (character === "\"") within = "quotes"
+    else if (character === "[" && at === index - 1 && index > 0) within = "literal"
+    else if (character === "@") at = index
+    else if (character === ":" || structural.test(character)) bad ??= `"${character}" outside quotes`
+  }
+  return within === "text"
+    ? { at, bad }
+    // Without its other end the quote is no quote.
+    : { at: address.lastIndexOf("@"), bad: bad ?? `a ${within === "quotes" ? "quote" : "literal"} without its end` }
+}

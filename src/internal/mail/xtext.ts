@@ -1,0 +1,31 @@
+/** xtext (RFC 3461): bytes as printable ASCII, `+2B` for those that may not stand for themselves. */
+import { type ByteString, fromText } from "../bytes/byteString.ts"
+
+const escape = /\+(?:([0-9A-Fa-f]{2})|)/g
+
+/** The bytes that are meant; `undefined` if a `+` is not followed by two hexadecimal digits. */
+export const decode = (value: ByteString): ByteString | undefined => {
+  if (!value.includes("+")) return value
+  let wellFormed = true
+  const decoded = value.replace(escape, (_, hex: string | undefined) => {
+    if (hex === undefined) {
+      wellFormed = false
+      return ""
+    }
+    return String.fromCharCode(Number.parseInt(hex, 16))
+  })
+  // One byte in place of three.
+  return wellFormed ? decoded as ByteString : undefined
+}
+
+/**
+ * Encodes a text as xtext (RFC 3461), the form that the parameters ENVID, ORCPT (behind the type) and AUTH want.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encodeXtext = (text: string): string =>
+  fromText(text).replace(
+    /[^!-*,-<>-~]/g,
+    (byte) => `+${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
+  )

@@ -1,0 +1,238 @@
+/** A whole message: collected as it comes, read and edited at its end. */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Delivery from "../../Delivery.ts"
+import { checkAddress, checkReason, Mailbox, Parameters } from "../../Envelope.ts"
+import { HeaderValue } from "../../Header.ts"
+import { InvalidValue } from "../../InvalidValue.ts"
+import type * as Message from "../../Message.ts"
+import type { Editor } from "../../Modification.ts"
+import { Step } from "../../Negotiation.ts"
+import type { Envelope, Header, Rcpt, Session } from "../../Stage.ts"
+import { ByteString } from "../../Wire.ts"
+import { Files, Spool } from "../bytes/spool.ts"
+import { diffHeaders } from "../delivery/diffHeaders.ts"
+import { diffRecipients } from "../delivery/diffMessage.ts"
+import { bare } from "../delivery/queueFile.ts"
+import type { ModificationPacket } from "../mta/interpretReply.ts"
+import { contentOf } from "../mta/messageInput.ts"
+import { HeaderEditor, HeaderList, nameOf } from "./headerList.ts"
+
+/** A place for a body; it is closed with the message. */
+export const openSpool = (inMemory: number | undefined): Effect.Effect<Spool, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.map(Files, (openFile) => new Spool(openFile, inMemory)),
+    (spool) => spool.close
+  )
+
+const hasStep = ({ agreed }: Session, step: number): boolean => (agreed.steps & step) !== 0
+
+/** A message that is still coming. */
+export class Draft {
+  /** What the author keeps for it. */
+  readonly state: unknown
+  readonly spool: Spool | undefined
+  readonly headers: Array<HeaderValue> = []
+  private readonly maxBytes: number
+  private bytes = 0
+
+  constructor(state: unknown, spool: Spool | undefined, maxBytes: number) {
+    this.state = state
+    this.spool = spool
+    this.maxBytes = maxBytes
+  }
+
+  get isTooLarge(): boolean {
+    return this.bytes > this.maxBytes
+  }
+
+  header(field: Header, session: Session): void {
+    const { name, raw } = field
+    // Colon and line end count.
+    this.bytes += name.length + raw.length + 3
+    if (this.isTooLarge) return
+    // The MTA has taken the space off if nobody asked it not to. With it a byte string remains one.
+    const value = hasStep(session, Step.leadingSpace) ? raw : ` ${raw}` as ByteString
+    this.headers.push(new HeaderValue(nameOf(field), value, true))
+  }
+
+  body(bytes: Uint8Array): Effect.Effect<void> {
+    this.bytes += bytes.length
+    return this.isTooLarge || this.spool === undefined ? Effect.void : this.spool.append(bytes)
+  }
+}
+
+/** What a hook at the end of the header can see. */
+export const headOf = ({ headers }: Draft, { parameters, recipients, sender }: Envelope): Message.Head => ({
+  sender,
+  parameters,
+  recipients,
+  headers: new HeaderList(headers)
+})
+
+const bodyPiece = 65536
+
+const bodyOf = (spool: Spool): Message.Body => {
+  const bytes = Effect.suspend(() => spool.read(0, spool.length))
+  return {
+    size: spool.length,
+    stream: Stream.unfold(0, (at) =>
+      at >= spool.length
+        ? Effect.undefined
+        : Effect.map(spool.read(at, bodyPiece), (bytes) => [bytes, at + bytes.length] as const)),
+    bytes,
+    text: Effect.map(bytes, (bytes) => new TextDecoder().decode(bytes))
+  }
+}
+
+const isSameAddress = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
+
+const textOf = (address: Mailbox | string): string =>
+  typeof address === "string" ? bare(address as ByteString) : address.address
+
+/** It has all methods; which of them a hook may use is settled by its type and by the capabilities of the filter. */
+export class Document implements Message.Head, Message.Content, Message.Editing {
+  readonly parameters: Parameters
+  readonly headers: HeaderEditor
+  sender: Mailbox
+  recipients: ReadonlyArray<Rcpt>
+  private readonly draft: Draft
+  private readonly envelope: Envelope
+  private readonly inMemory: number | undefined
+  private replaced: Spool | undefined
+  private reason: string | undefined
+
+  constructor(draft: Draft, envelope: Envelope, inMemory: number | undefined) {
+    this.draft = draft
+    this.envelope = envelope
+    this.inMemory = inMemory
+    this.parameters = envelope.parameters
+    this.sender = envelope.sender
+    this.recipients = [...envelope.recipients]
+    this.headers = new HeaderEditor(draft.headers, envelope.parameters.smtpUtf8)
+  }
+
+  get body(): Message.Body {
+    // Not in its type unless it is collected or replaced.
+    return bodyOf(this.replaced ?? this.draft.spool!)
+  }
+
+  get source(): Stream.Stream<Uint8Array> {
+    return Stream.concat(Stream.sync(() => this.headerBytes), Stream.suspend(() => this.body.stream))
+  }
+
+  private get headerBytes(): Uint8Array {
+    const headers = fieldsOf(this.headers.fields)
+    return Delivery.toBytes({ sender: noBytes, recipients: [], headers, body: new Uint8Array(0) })
+  }
+
+  replaceBody<E, R>(body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>): Effect.Effect<void, E, R> {
+    const filled = Effect.gen({ self: this }, function*() {
+      const spool = yield* openSpool(this.inMemory)
+      if (typeof body === "string" || body instanceof Uint8Array) yield* spool.append(contentOf(body))
+      else yield* Stream.runForEach(body, (chunk) => spool.append(chunk))
+      this.replaced = spool
+    })
+    // It lives in the scope of the message, with which every hook runs.
+    return filled as Effect.Effect<void, E, R>
+  }
+
+  addRecipient(address: Mailbox | string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const recipient = this.checked(address, false)
+      if (this.find(recipient.address).length > 0) return
+      this.recipients = [...this.recipients, { recipient, parameters: new Parameters([]) }]
+    })
+  }
+
+  removeRecipient(address: Mailbox | string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const gone = this.find(textOf(address))
+      if (gone.length === 0) return
+      if (gone.length === this.recipients.length) {
+        throw new InvalidValue({
+          what: "recipient to remove",
+          value: textOf(address),
+          reason: "expected that others stay; add those first, or discard the message (Verdict.discardMessage)"
+        })
+      }
+      this.recipients = this.recipients.filter((recipient) => !gone.includes(recipient))
+    })
+  }
+
+  /** Local parts are compared like domains: spellings that differ in upper and lower case are one recipient to Sendmail. */
+  private find(address: string): ReadonlyArray<Rcpt> {
+    return this.recipients.filter(({ recipient }) => isSameAddress(recipient.address, address))
+  }
+
+  setSender(address: Mailbox | string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.sender = this.checked(address, true)
+    })
+  }
+
+  quarantine(reason: string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      Result.getOrThrow(checkReason(reason))
+      this.reason = reason
+    })
+  }
+
+  private checked(address: Mailbox | string, allowNull: boolean): Mailbox {
+    const { smtpUtf8 } = this.parameters
+    return new Mailbox(Result.getOrThrow(checkAddress(textOf(address), { smtpUtf8, allowNull })))
+  }
+
+  /** Hands what has changed to the editor of the filter. */
+  commit(edit: Editor, session: Session): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      const { mta: known } = session.macros
+      const mta = known === "unknown" ? "both" : known
+      const headers = diffHeaders(
+        fieldsOf(this.draft.headers),
+        fieldsOf(this.headers.fields),
+        mta,
+        hasStep(session, Step.leadingSpace)
+      )
+      const recipients = diffRecipients(recipientsOf(this.envelope.recipients), recipientsOf(this.recipients), mta)
+      if (this.sender.address !== this.envelope.sender.address) yield* edit.changeSender(this.sender)
+      yield* Effect.forEach(
+        [...recipients.modifications, ...headers.modifications],
+        (packet) => send(edit, packet),
+        { discard: true }
+      )
+      if (this.reason !== undefined) yield* edit.quarantine(this.reason)
+      if (this.replaced !== undefined) yield* edit.replaceBody(bodyOf(this.replaced).stream)
+    })
+  }
+}
+
+const noBytes = ByteString.fromText("")
+
+const fieldsOf = (fields: ReadonlyArray<HeaderValue>): ReadonlyArray<Delivery.HeaderField> =>
+  fields.map((field) => ({ name: nameOf(field), value: field.raw }))
+
+const recipientsOf = (recipients: ReadonlyArray<Rcpt>): ReadonlyArray<Delivery.Recipient> =>
+  recipients.map(({ recipient }) => ({ address: bare(recipient.raw), parameters: undefined }))
+
+/** What {@link diffHeaders} and {@link diffRecipients} say, in the words of the editor. */
+const send = (edit: Editor, packet: ModificationPacket): Effect.Effect<void> => {
+  switch (packet._tag) {
+    case "AddHeader":
+      return edit.addHeader(packet.name, { raw: packet.value })
+    case "InsertHeader":
+      return edit.insertHeader(packet.index, packet.name, { raw: packet.value })
+    case "ChangeHeader":
+      return packet.value === ""
+        ? edit.deleteHeader(packet.name, packet.index)
+        : edit.changeHeader(packet.name, packet.index, { raw: packet.value })
+    case "AddRecipient":
+      return edit.addRecipient(new Mailbox(packet.recipient))
+    case "DeleteRecipient":
+      return edit.deleteRecipient(new Mailbox(packet.recipient))
+    default:
+      return Effect.void
+  }
+}

@@ -1,0 +1,120 @@
+/** The filter that collects a message and hands it to its author as a document. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Part } from "../../Message.ts"
+import * as Milter from "../../Milter.ts"
+import type { Capability, Editor } from "../../Modification.ts"
+import type { Body, Envelope, Header, Mail, Session, Stage } from "../../Stage.ts"
+import * as Verdict from "../../Verdict.ts"
+import { Document, Draft, headOf, openSpool } from "./document.ts"
+
+/** Options and hooks without their types, which the public module has checked. */
+export interface Options {
+  readonly modify?: ReadonlyArray<Part>
+  readonly body?: boolean
+  readonly maxBytes?: number
+  readonly tooLarge?: Milter.Policy
+  readonly inMemory?: number
+  readonly message?: (mail: Mail, at: unknown) => Effect.Effect<unknown, unknown>
+}
+
+type Hook = (event: unknown, at: unknown) => Effect.Effect<Verdict.Verdict, unknown>
+
+export interface Hooks {
+  readonly connect?: Hook
+  readonly helo?: Hook
+  readonly mail?: Hook
+  readonly rcpt?: Hook
+  readonly endOfHeaders?: Hook
+  readonly document: (document: Document, at: unknown) => Effect.Effect<Verdict.OfMessage, unknown>
+}
+
+/** What the engine gives beside an event of a message. */
+interface At {
+  readonly session: Session
+  readonly connection: unknown
+  readonly message: Draft
+  readonly envelope: Envelope
+  readonly edit: Editor
+}
+
+const capabilities: { readonly [K in Part]: ReadonlyArray<Capability> } = {
+  headers: ["addHeader", "insertHeader", "changeHeader", "deleteHeader"],
+  body: ["replaceBody"],
+  recipients: ["addRecipient", "deleteRecipient"],
+  sender: ["changeSender"],
+  quarantine: ["quarantine"]
+}
+
+const tooLargeReply = Verdict.reject({ code: "552", enhanced: "5.3.4", text: "The message is too large" })
+
+// Its types are those of the public module.
+const makeFilter = Milter.make as unknown as (
+  name: string,
+  options: object
+) => { readonly on: (answers: object, observes: object) => unknown }
+
+export const make = (name: string, options: Options, hooks: Hooks): unknown => {
+  const { body = true, inMemory, maxBytes = Infinity, message: build, modify = [], tooLarge, ...others } = options
+  const onTooLarge = tooLarge === "pass" ? Verdict.acceptMessage : tooLarge ?? tooLargeReply
+  const isLimited = maxBytes < Infinity
+
+  const draft = Effect.fnUntraced(function*(mail: Mail, at: unknown): Effect.fn.Return<Draft, unknown, Scope.Scope> {
+    const spool = body ? yield* openSpool(inMemory) : undefined
+    const state = build === undefined ? undefined : yield* build(mail, at)
+    return new Draft(state, spool, maxBytes)
+  })
+
+  const answers: { [K in Stage]?: unknown } = {}
+  const observes: { [K in Stage]?: unknown } = {}
+  const { connect, document, endOfHeaders, helo, mail, rcpt } = hooks
+
+  if (connect !== undefined) answers.connect = connect
+  if (helo !== undefined) answers.helo = helo
+  if (isLimited || mail !== undefined) {
+    answers.mail = (event: Mail, at: At) =>
+      isLimited && (event.parameters.size ?? 0) > maxBytes
+        ? Effect.succeed(onTooLarge)
+        : mail?.(event, visible(at)) ?? goOn
+  }
+  if (rcpt !== undefined) answers.rcpt = (event: unknown, at: At) => rcpt(event, visible(at))
+
+  observes.header = (header: Header, at: At) => {
+    at.message.header(header, at.session)
+    return Effect.void
+  }
+  if (endOfHeaders !== undefined) {
+    answers.endOfHeaders = (_: unknown, at: At) =>
+      at.message.isTooLarge ? Effect.succeed(onTooLarge) : endOfHeaders(headOf(at.message, at.envelope), visible(at))
+  }
+  if (body && isLimited) {
+    // With an answer to each piece the MTA keeps the rest of what is too large.
+    answers.body = ({ bytes }: Body, { message }: At) =>
+      Effect.map(message.body(bytes), () => message.isTooLarge ? onTooLarge : Verdict.continue)
+  } else if (body) observes.body = ({ bytes }: Body, { message }: At) => message.body(bytes)
+
+  answers.endOfMessage = (_: unknown, at: At) => {
+    if (at.message.isTooLarge) return Effect.succeed(onTooLarge)
+    const whole = new Document(at.message, at.envelope, inMemory)
+    return Effect.tap(
+      document(whole, visible(at)),
+      (verdict) =>
+        verdict._tag === "Continue" || verdict._tag === "AcceptMessage"
+          ? whole.commit(at.edit, at.session)
+          : Effect.void
+    )
+  }
+
+  return makeFilter(name, { ...others, message: draft, modify: modify.flatMap((part) => capabilities[part]) })
+    .on(answers, observes)
+}
+
+const goOn = Effect.succeed(Verdict.continue)
+
+/** What hooks see: the state that their author keeps, in place of the draft that holds it. */
+const visible = ({ connection, envelope, message, session }: At): unknown => ({
+  session,
+  connection,
+  envelope,
+  message: message.state
+})

@@ -1,0 +1,135 @@
+/** The header of a message, to read and to edit. */
+import type * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Header from "../../Header.ts"
+import { InvalidValue } from "../../InvalidValue.ts"
+import type { Address, EditableHeaders, Group, Headers } from "../../Message.ts"
+import { ByteString } from "../../Wire.ts"
+import * as addressList from "../mail/addressList.ts"
+
+export class HeaderList implements Headers {
+  /** Values begin with the space behind the colon, whatever the MTA shows. */
+  protected list: Array<Header.HeaderValue>
+
+  constructor(fields: ReadonlyArray<Header.HeaderValue>) {
+    this.list = [...fields]
+  }
+
+  get fields(): ReadonlyArray<Header.HeaderValue> {
+    return [...this.list]
+  }
+
+  field(name: string, occurrence = 1): Header.HeaderValue | undefined {
+    return this.list[this.place(name, occurrence)]
+  }
+
+  get(name: string, occurrence = 1): string | undefined {
+    const found = this.field(name, occurrence)
+    return found === undefined ? undefined : addressList.decode(found.unfolded)
+  }
+
+  getAll(name: string): ReadonlyArray<string> {
+    return this.named(name).map(({ unfolded }) => addressList.decode(unfolded))
+  }
+
+  addresses(name: string): ReadonlyArray<Address | Group> {
+    return this.named(name).flatMap(({ unfolded }) => addressList.parseAddresses(unfolded))
+  }
+
+  date(name = "Date"): DateTime.Utc | undefined {
+    const found = this.field(name)
+    return found === undefined ? undefined : addressList.parseDate(found.unfolded)
+  }
+
+  private named(name: string): ReadonlyArray<Header.HeaderValue> {
+    return this.list.filter(isNamed(name))
+  }
+
+  /** The index of the nth field of this name; -1 if there are not as many. */
+  protected place(name: string, occurrence: number): number {
+    if (!Number.isInteger(occurrence) || occurrence < 1) {
+      throw new InvalidValue({
+        what: "header occurrence",
+        value: String(occurrence),
+        reason: "expected an integer from 1"
+      })
+    }
+    const isThis = isNamed(name)
+    let count = occurrence
+    return this.list.findIndex((field) => isThis(field) && --count === 0)
+  }
+}
+
+/** As it stands in the message. */
+export const nameOf = ({ name }: { readonly name: string }): ByteString => name as ByteString // of the MTA, or checked
+
+const isNamed = (name: string): (field: Header.HeaderValue) => boolean => {
+  const lower = name.toLowerCase()
+  return (field) => field.name.length === lower.length && field.name.toLowerCase() === lower
+}
+
+export class HeaderEditor extends HeaderList implements EditableHeaders {
+  private readonly smtpUtf8: boolean
+
+  constructor(fields: ReadonlyArray<Header.HeaderValue>, smtpUtf8: boolean) {
+    super(fields)
+    this.smtpUtf8 = smtpUtf8
+  }
+
+  set(name: string, value: string, occurrence = 1): Effect.Effect<void> {
+    return Effect.sync(() => {
+      const field = this.encode(name, value)
+      const at = this.place(name, occurrence)
+      const old = this.list[at]
+      if (old === undefined) this.list.push(field)
+      // Sendmail would keep the old spelling of the name in any case.
+      else this.list[at] = new Header.HeaderValue(nameOf(old), field.raw, true)
+    })
+  }
+
+  append(name: string, value: string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.list.push(this.encode(name, value))
+    })
+  }
+
+  prepend(name: string, value: string): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.list.unshift(this.encode(name, value))
+    })
+  }
+
+  remove(name: string, occurrence?: number): Effect.Effect<void> {
+    return Effect.sync(() => {
+      Result.getOrThrow(Header.checkName(name))
+      const isChosen = this.chosen(name, occurrence)
+      this.list = this.list.filter((field, at) => !isChosen(field, at))
+    })
+  }
+
+  rename(from: string, to: string, occurrence?: number): Effect.Effect<void> {
+    return Effect.sync(() => {
+      Result.getOrThrow(Header.checkName(from))
+      const name = Result.getOrThrow(Header.checkName(to))
+      const isChosen = this.chosen(from, occurrence)
+      this.list = this.list.map((field, at) =>
+        isChosen(field, at) ? new Header.HeaderValue(name, field.raw, true) : field
+      )
+    })
+  }
+
+  /** The nth of this name, or all of them. */
+  private chosen(name: string, occurrence: number | undefined): (field: Header.HeaderValue, at: number) => boolean {
+    if (occurrence === undefined) return isNamed(name)
+    const place = this.place(name, occurrence)
+    return (_, at) => at === place
+  }
+
+  private encode(name: string, value: string): Header.HeaderValue {
+    const checked = Result.getOrThrow(Header.checkName(name))
+    const raw = Result.getOrThrow(Header.encodeValue(value, { name, leadingSpace: true, smtpUtf8: this.smtpUtf8 }))
+    // Without any value a change would delete the field.
+    return new Header.HeaderValue(checked, raw === "" ? ByteString.fromText(" ") : raw, true)
+  }
+}

@@ -1,0 +1,53 @@
+/** What a chain is made of, and the ways in which its messages end. */
+import type * as MilterClient from "../../../MilterClient.ts"
+import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import type { Decision, Policy, Refused } from "../chainTypes.ts"
+import type { Client } from "../client.ts"
+import type { ClientError } from "../clientError.ts"
+import type { Answer } from "../interpretReply.ts"
+
+/** A filter of the chain. */
+export interface Link {
+  readonly address: string
+  /** Undefined if it could not be reached. */
+  readonly client: Client | undefined
+  /** What to make of its failure; undefined leaves that to the caller. */
+  readonly policy: Policy | undefined
+  failure: ClientError | undefined
+}
+
+/** What came of a command, and the answer that settled it. */
+export interface Asked {
+  readonly decision: Decision
+  readonly answer: Answer
+}
+
+export const goOn: Decision = { _tag: "Continue" }
+
+export const decisionOf = ({ decision }: Asked): Decision => decision
+
+export const notAsked: Asked = { decision: goOn, answer: { _tag: "NotSent", because: "decided" } }
+
+/** How a message has ended. */
+export type Ended = Pick<MilterClient.Outcome, "_tag" | "stage" | "reply" | "filter" | "closes">
+
+export const refusedAt = (
+  stage: AnsweredStage,
+  { closes, filter, reply }: Omit<Refused, "_tag" | "failure">
+): Ended => ({
+  _tag: reply.code.startsWith("5") ? "Rejected" : "TempFailed",
+  stage,
+  reply,
+  filter,
+  closes
+})
+
+export const discardedAt = ({ filter, stage }: { readonly stage: AnsweredStage; readonly filter: string }): Ended => ({
+  _tag: "Discarded",
+  stage,
+  reply: undefined,
+  filter,
+  closes: false
+})
+
+export const nobodyLeft: Ended = { _tag: "Rejected", stage: "rcpt", reply: undefined, filter: undefined, closes: false }

@@ -1,0 +1,381 @@
+/** An SMTP session before one filter or several. */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as MilterClient from "../../../MilterClient.ts"
+import { Step } from "../../../Negotiation.ts"
+import { ByteString } from "../../../Wire.ts"
+import type { QueueFile } from "../../delivery/queueFile.ts"
+import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import type { Decision, Failure, Policy, Refused } from "../chainTypes.ts"
+import type { Client } from "../client.ts"
+import { ClientError } from "../clientError.ts"
+import { type Answer, isRefusal, type ModificationPacket, type Refusal } from "../interpretReply.ts"
+import type { Manners } from "../manners/mtaManners.ts"
+import { asReceived, bracketed, recipientsOf } from "../messageInput.ts"
+import { byteStringOf } from "../packetValues.ts"
+import {
+  type Asked,
+  decisionOf,
+  discardedAt,
+  type Ended,
+  goOn,
+  type Link,
+  nobodyLeft,
+  notAsked,
+  refusedAt
+} from "./chainLink.ts"
+
+type Text = MilterClient.Text
+type Content = Pick<MilterClient.Message, "headers" | "body">
+type Recipient = MilterClient.Outcome["recipients"][number]
+
+export class ChainSession {
+  readonly links: ReadonlyArray<Link>
+  private readonly manners: Manners
+  readonly failures: Array<Failure> = []
+  private discarded: { readonly stage: AnsweredStage; readonly filter: string } | undefined
+  /** The last stage at which a filter was heard. */
+  private heard: AnsweredStage
+  private sender: Text = ""
+  private recipients: Array<Recipient> = []
+  private accepted: Array<MilterClient.Recipient> = []
+
+  constructor(links: ReadonlyArray<Link>, manners: Manners) {
+    this.links = links
+    this.manners = manners
+    // For a filter that had heard enough before this began.
+    this.heard = links.find(({ client }) => client !== undefined)?.client?.state.verdictOnSession?.stage ?? "connect"
+  }
+
+  // --- filters that fail
+
+  /** Notes a failure. Fails with it where there is no policy, and for a value that fits into no packet. */
+  fail(link: Link, error: ClientError): Effect.Effect<void, ClientError> {
+    return Effect.suspend(() => {
+      if (link.policy === undefined || error.reason._tag === "InvalidValue") return Effect.fail(error)
+      if (link.failure !== undefined) return Effect.void
+      this.failedAt(link, link.policy, error)
+      link.client?.connection.close()
+      return Effect.void
+    })
+  }
+
+  private failedAt(link: Link, policy: Policy, error: ClientError): void {
+    link.failure = error
+    this.failures.push({ filter: link.address, policy, error })
+  }
+
+  /** The policy's verdict for a filter that has failed; undefined for one that is passed over. */
+  private verdictOfPolicy({ address, failure, policy }: Link): Refused | undefined {
+    if (failure === undefined || policy === undefined || policy === "accept" || policy === "quarantine") {
+      return undefined
+    }
+    const reason = failure.reason._tag
+    const reply = this.manners.failureReply(policy, reason === "ReplyError" || reason === "DeliveryError")
+    return { _tag: "Refused", reply, closes: this.manners.closesAfter(reply), filter: address, failure }
+  }
+
+  // --- commands
+
+  /** Puts a command to one filter after the other. */
+  private ask(
+    stage: AnsweredStage,
+    step: (client: Client) => Effect.Effect<Answer, ClientError>,
+    about?: Text
+  ): Effect.Effect<Asked, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      let last: Answer = { _tag: "Continue" }
+      for (const link of this.links) {
+        if (link.client !== undefined && link.failure === undefined) {
+          const result = yield* Effect.result(step(link.client))
+          if (Result.isSuccess(result)) {
+            const answer = result.success
+            last = answer
+            if (answer._tag !== "NotSent" || answer.because !== "decided") this.heard = stage
+            if (isRefusal(answer)) return { decision: this.refusal(answer, stage, link.address, about), answer }
+            if (answer._tag === "Discard") {
+              this.discarded = { stage, filter: link.address }
+              return { decision: goOn, answer }
+            }
+            continue
+          }
+          yield* this.fail(link, result.failure)
+        }
+        const decision = this.verdictOfPolicy(link)
+        if (decision !== undefined) return { decision, answer: { _tag: "Reply", ...decision.reply } }
+      }
+      return { decision: goOn, answer: last }
+    })
+  }
+
+  /** A refusal at connect or HELO: it stands for the whole session. */
+  private get refused(): (Refused & { readonly stage: AnsweredStage }) | undefined {
+    for (const { address, client } of this.links) {
+      const verdict = client?.state.verdictOnSession
+      if (verdict !== undefined && isRefusal(verdict.answer)) {
+        return { ...this.refusal(verdict.answer, verdict.stage, address), stage: verdict.stage }
+      }
+    }
+    return undefined
+  }
+
+  private refusal(answer: Refusal, stage: AnsweredStage, filter: string, about?: Text): Refused {
+    const reply = this.manners.reply(answer, stage, about === undefined ? undefined : byteStringOf(about))
+    return { _tag: "Refused", reply, closes: this.manners.closesAfter(reply), filter, failure: undefined }
+  }
+
+  macros(stage: AnsweredStage, values: MilterClient.MacroValues): Effect.Effect<void, ClientError> {
+    return Effect.forEach(
+      this.links,
+      ({ client, failure }) =>
+        client === undefined || failure !== undefined ? Effect.void : client.macros(stage, values),
+      { discard: true }
+    )
+  }
+
+  connect(client: Partial<MilterClient.Connect>): Effect.Effect<Decision, ClientError> {
+    const introduced = this.manners.introduce(client)
+    return Effect.map(this.ask("connect", (filter) => filter.connect(introduced)), decisionOf)
+  }
+
+  helo(name: Text): Effect.Effect<Decision, ClientError> {
+    return Effect.suspend(() => {
+      if (this.refused !== undefined) return Effect.succeed(this.refused)
+      this.messageOver()
+      return Effect.map(this.ask("helo", (filter) => filter.helo(name)), decisionOf)
+    })
+  }
+
+  mail(sender: Text, parameters: ReadonlyArray<Text> = []): Effect.Effect<Decision, ClientError> {
+    return Effect.suspend(() => {
+      if (this.refused !== undefined) return Effect.succeed(this.refused)
+      this.messageOver()
+      this.sender = sender
+      const address = bracketed(sender)
+      return Effect.map(this.ask("mail", (filter) => filter.mail(address, parameters), address), decisionOf)
+    })
+  }
+
+  rcpt(
+    recipient: Text,
+    parameters: ReadonlyArray<Text> | undefined,
+    refused: MilterClient.Recipient["refused"]
+  ): Effect.Effect<Decision, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      if (this.refused !== undefined) return this.refused
+      const address = bracketed(recipient)
+      const { discarded } = this
+      const asked = this.discarded !== undefined ? notAsked : yield* this.ask(
+        "rcpt",
+        (filter) => filter.rcpt(address, parameters, refused === undefined ? {} : { refused }),
+        address
+      )
+      this.recipients.push({ address: recipient, answer: asked.answer })
+      if (refused !== undefined) {
+        // What is said about it has no effect.
+        this.discarded = discarded
+        return goOn
+      }
+      if (asked.decision._tag === "Continue") {
+        this.accepted.push(parameters === undefined ? { address: recipient } : { address: recipient, parameters })
+      }
+      return asked.decision
+    })
+  }
+
+  /** DATA, or a command that is nobody's. */
+  other(stage: "data" | "unknown", step: (client: Client) => Effect.Effect<Answer, ClientError>): Effect.Effect<
+    Decision,
+    ClientError
+  > {
+    return Effect.gen({ self: this }, function*() {
+      if (this.refused !== undefined) return this.refused
+      if (stage === "data" && this.discarded !== undefined) return goOn
+      const { decision } = yield* this.ask(stage, step)
+      const keepsItsOwn = stage === "unknown" && this.manners.ownUnknownReply && decision._tag === "Refused" &&
+        decision.failure === undefined && decision.reply.code.startsWith("5")
+      return keepsItsOwn ? goOn : decision
+    })
+  }
+
+  /** RSET, and whatever else ends a message. A filter that has failed meanwhile is noticed with the next command. */
+  reset(): Effect.Effect<void, ClientError> {
+    return Effect.suspend(() => {
+      this.messageOver()
+      return Effect.forEach(this.links, (link) => {
+        if (link.client === undefined || link.failure !== undefined) return Effect.void
+        return Effect.catch(link.client.abort(), (error) =>
+          // It may have closed as soon as it had given its verdict.
+          error.reason._tag === "Closed" ? Effect.void : this.fail(link, error))
+      }, { discard: true })
+    })
+  }
+
+  private messageOver(): void {
+    this.discarded = undefined
+    this.recipients = []
+    this.accepted = []
+  }
+
+  // --- messages
+
+  /** The content, and the end of the message. */
+  message(
+    content: Content,
+    macros: NonNullable<MilterClient.Message["macros"]> = {}
+  ): Effect.Effect<MilterClient.Outcome, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      const file = this.manners.queue(asReceived(this.sender, this.accepted, content))
+      const modifications: Array<ModificationPacket> = []
+      const ended = yield* this.content(file, modifications, macros)
+      return yield* this.conclude(ended, ended._tag === "Accepted" ? file : undefined, modifications)
+    })
+  }
+
+  private content(
+    file: QueueFile,
+    modifications: Array<ModificationPacket>,
+    macros: NonNullable<MilterClient.Message["macros"]>
+  ): Effect.Effect<Ended, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      if (this.refused !== undefined) return refusedAt(this.refused.stage, this.refused)
+      if (this.discarded !== undefined) return discardedAt(this.discarded)
+      // Nobody is left to send it to. Without a word of a filter it was the MTA that refused all.
+      if (this.accepted.length === 0) return nobodyLeft
+      for (const link of this.links) {
+        const { client } = link
+        if (client !== undefined && link.failure === undefined) {
+          const changes: Array<ModificationPacket> = []
+          const result = yield* Effect.result(this.contentTo(client, file, changes, macros))
+          if (Result.isSuccess(result)) {
+            const { answer, stage } = result.success
+            if (isRefusal(answer)) return refusedAt(stage, this.refusal(answer, stage, link.address))
+            if (answer._tag === "Discard") return discardedAt({ stage, filter: link.address })
+            const error = file.apply(changes, client.hasAgreedOn(Step.leadingSpace))
+            if (error === undefined) {
+              modifications.push(...changes)
+              continue
+            }
+            // Without a policy it is Postfix's, which puts the client off.
+            const failure = new ClientError({ reason: error, command: "EndOfMessage", address: link.address })
+            this.failedAt(link, link.policy ?? "tempFail", failure)
+            client.connection.close()
+            if (link.policy === undefined) {
+              const reply = this.manners.failureReply("tempFail", true)
+              return refusedAt(stage, { reply, closes: false, filter: link.address })
+            }
+          } else yield* this.fail(link, result.failure)
+        }
+        const decision = this.verdictOfPolicy(link)
+        if (decision !== undefined) return refusedAt("endOfMessage", decision)
+      }
+      return { _tag: "Accepted", stage: this.heard, reply: undefined, filter: undefined, closes: false }
+    })
+  }
+
+  /** One filter's part: the whole content as the filters before it have left it. */
+  private contentTo(
+    client: Client,
+    file: QueueFile,
+    changes: Array<ModificationPacket>,
+    macros: NonNullable<MilterClient.Message["macros"]>
+  ): Effect.Effect<{ readonly answer: Answer; readonly stage: AnsweredStage }, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      const settled = { answer: notAsked.answer, stage: this.heard }
+      if (!client.state.hasOpenMessage || client.state.verdictOnSession !== undefined) return settled
+      const { body, headers } = file.shown()
+      const heard = (stage: AnsweredStage, answer: Answer): boolean => {
+        if (answer._tag !== "NotSent" || answer.because !== "decided") this.heard = stage
+        return isRefusal(answer) || answer._tag === "Accept" || answer._tag === "Discard"
+      }
+      const own = (stage: AnsweredStage): Effect.Effect<void, ClientError> => {
+        const values = macros[stage]
+        return values === undefined ? Effect.void : client.macros(stage, values)
+      }
+      for (const { name, value } of headers) {
+        yield* own("header")
+        const answer = yield* client.header(toBytes(name), toBytes(value), { verbatim: true })
+        if (heard("header", answer)) return { answer, stage: "header" as const }
+      }
+      yield* own("endOfHeaders")
+      const atEnd = yield* client.endOfHeaders()
+      if (heard("endOfHeaders", atEnd)) return { answer: atEnd, stage: "endOfHeaders" as const }
+      yield* own("body")
+      const atBody = yield* client.body(body)
+      if (heard("body", atBody)) return { answer: atBody, stage: "body" as const }
+      yield* own("endOfMessage")
+      const { modifications, verdict } = yield* client.endOfMessage()
+      heard("endOfMessage", verdict)
+      if (!isRefusal(verdict) && verdict._tag !== "Discard") changes.push(...modifications)
+      return { answer: verdict, stage: "endOfMessage" as const }
+    })
+  }
+
+  private conclude(
+    ended: Ended,
+    file: QueueFile | undefined,
+    modifications: ReadonlyArray<ModificationPacket>
+  ): Effect.Effect<MilterClient.Outcome, ClientError> {
+    const { recipients } = this
+    const held = this.links.find(({ failure, policy }) => failure !== undefined && policy === "quarantine")
+    const delivered = file?.delivered()
+    return Effect.map(this.reset(), () => ({
+      ...ended,
+      recipients,
+      modifications: delivered === undefined ? [] : modifications,
+      delivered: delivered === undefined || held === undefined || delivered.quarantined !== undefined
+        ? delivered
+        : { ...delivered, quarantined: byteStringOf(`the filter at ${held.address} failed`) },
+      failures: [...this.failures]
+    }))
+  }
+
+  /** Connect and HELO, once for each session. */
+  private introduce(message: MilterClient.Message): Effect.Effect<Decision, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      const first = this.links.find(({ client }) => client !== undefined)?.client
+      if (first === undefined || first.state.introduced !== undefined) return goOn
+      yield* this.own(message, "connect")
+      const connected = yield* this.connect(message.client ?? {})
+      if (connected._tag === "Refused") return connected
+      yield* this.own(message, "helo")
+      return yield* this.helo(message.helo ?? this.manners.introduce(message.client).hostname)
+    })
+  }
+
+  private own({ macros }: MilterClient.Message, stage: AnsweredStage): Effect.Effect<void, ClientError> {
+    const values = macros?.[stage]
+    return values === undefined ? Effect.void : this.macros(stage, values)
+  }
+
+  /** A whole message. */
+  sendMessage(message: MilterClient.Message): Effect.Effect<MilterClient.Outcome, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      const before = yield* this.introduce(message)
+      const { refused } = this
+      if (refused !== undefined) return yield* this.conclude(refusedAt(refused.stage, refused), undefined, [])
+      if (before._tag === "Refused") return yield* this.conclude(refusedAt(this.heard, before), undefined, [])
+      yield* this.own(message, "mail")
+      const mail = yield* this.mail(message.from, message.parameters)
+      if (mail._tag === "Refused") return yield* this.conclude(refusedAt("mail", mail), undefined, [])
+      let last: Decision = goOn
+      for (const { address, parameters, refused } of recipientsOf(message.to)) {
+        yield* this.own(message, "rcpt")
+        const decision = yield* this.rcpt(address, parameters, refused)
+        if (decision._tag === "Refused") last = decision
+        if (this.discarded !== undefined) break
+      }
+      if (this.accepted.length === 0 && this.discarded === undefined && last._tag === "Refused") {
+        return yield* this.conclude(refusedAt("rcpt", last), undefined, [])
+      }
+      if (this.accepted.length > 0) {
+        yield* this.own(message, "data")
+        const data = yield* this.other("data", (client) => client.data())
+        if (data._tag === "Refused") return yield* this.conclude(refusedAt("data", data), undefined, [])
+      }
+      return yield* this.message(message, message.macros)
+    })
+  }
+}
+
+const { toBytes } = ByteString

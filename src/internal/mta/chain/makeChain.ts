@@ -1,0 +1,94 @@
+/** Filters dialed one after the other, and the public face of what stands behind them. */
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type { InvalidValue } from "../../../InvalidValue.ts"
+import type { Options } from "../../../MilterClient.ts"
+import type { Dialing } from "../../net/dialer.ts"
+import type { Chain, ChainOptions, FilterOptions } from "../chainTypes.ts"
+import type { ClientError } from "../clientError.ts"
+import { dial } from "../dial.ts"
+import type { Manners } from "../manners/mtaManners.ts"
+import type { Link } from "./chainLink.ts"
+import { ChainSession } from "./chainSession.ts"
+
+const dialLink = (dialing: Dialing, filter: FilterOptions, options: ChainOptions, manners: Manners) =>
+  Effect.gen(function*() {
+    const { address } = filter
+    const { observe } = options
+    const client = yield* Effect.result(
+      Effect.tap(
+        dial(dialing, address, {
+          as: manners,
+          timeouts: { ...options.timeouts, ...filter.timeouts },
+          ...given("maxFrameLength", filter.maxFrameLength ?? options.maxFrameLength),
+          ...given("observe", observe && ((from, packet) => observe(address, from, packet)))
+        }),
+        (client) => client.negotiate(manners.offer)
+      )
+    )
+    const link: Link = {
+      address,
+      client: Result.isSuccess(client) ? client.success : undefined,
+      policy: filter.onFailure ?? options.onFailure ?? manners.onFailure,
+      failure: undefined
+    }
+    return [link, Result.isFailure(client) ? client.failure : undefined] as const
+  })
+
+/** `exactOptionalPropertyTypes` does not take undefined for "not given". */
+const given = <K extends keyof Options>(key: K, value: Options[K]): Pick<Options, K> | undefined =>
+  // One property of that name.
+  value === undefined ? undefined : { [key]: value } as Pick<Options, K>
+
+// With policies for all filters, nothing else is left to fail with.
+const onlyInvalid = <A>(effect: Effect.Effect<A, ClientError>): Effect.Effect<A, InvalidValue> =>
+  Effect.catch(effect, ({ reason }) => reason._tag === "InvalidValue" ? Effect.fail(reason) : Effect.die(reason))
+
+export const make = (
+  dialing: Dialing,
+  filters: ReadonlyArray<string | FilterOptions>,
+  options: ChainOptions,
+  manners: Manners
+): Effect.Effect<Chain, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const links = yield* Effect.forEach(filters, (filter) =>
+      dialLink(dialing, typeof filter === "string" ? { address: filter } : filter, options, manners))
+    const session = new ChainSession(
+      links.map(([link]) =>
+        link
+      ),
+      manners
+    )
+    for (const [link, error] of links) {
+      if (error !== undefined) yield* Effect.orDie(session.fail(link, error))
+    }
+    const semaphore = Semaphore.makeUnsafe(1)
+    const step = <A>(effect: Effect.Effect<A, ClientError>): Effect.Effect<A, InvalidValue> =>
+      semaphore.withPermit(onlyInvalid(effect))
+    const quit = Effect.forEach(
+      session.links,
+      ({ client, failure }) =>
+        client === undefined || failure !== undefined ? Effect.void : Effect.ignore(client.quit()),
+      { discard: true }
+    )
+    const chain: Chain = {
+      filters: session.links.map(({ address }) => address),
+      get failures() {
+        return session.failures
+      },
+      macros: (stage, values) => step(session.macros(stage, values)),
+      connect: (client) => step(session.connect(client)),
+      helo: (name) => step(session.helo(name)),
+      mail: (sender, parameters) => step(session.mail(sender, parameters)),
+      rcpt: (recipient, parameters, { refused } = {}) => step(session.rcpt(recipient, parameters, refused)),
+      data: () => step(session.other("data", (client) => client.data())),
+      message: (content) => step(session.message(content)),
+      unknown: (line) => step(session.other("unknown", (client) => client.unknown(line))),
+      reset: () => Effect.orDie(step(session.reset())),
+      quit: () => semaphore.withPermit(quit),
+      sendMessage: (message) => step(session.sendMessage(message))
+    }
+    return chain
+  })

@@ -1,0 +1,389 @@
+/** The steps of a milter session on the MTA's side. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
+import { InvalidValue } from "../../InvalidValue.ts"
+import type * as MilterClient from "../../MilterClient.ts"
+import * as Negotiation from "../../Negotiation.ts"
+import * as Packet from "../../Packet.ts"
+import { Writer } from "../../Wire.ts"
+import { type AnsweredStage, noReply } from "../protocol/verdictPacket.ts"
+import { inPackets } from "./bodyPackets.ts"
+import { agree, everything } from "./checkAgreement.ts"
+import type { ClientConnection } from "./clientConnection.ts"
+import type { ClientError } from "./clientError.ts"
+import { ClientMacros } from "./clientMacros.ts"
+import { ClientState, isContent } from "./clientState.ts"
+import { type Answer, interpret, type ModificationPacket } from "./interpretReply.ts"
+import type { Facts, Manners, Timeouts } from "./manners/mtaManners.ts"
+import { bytesOf, clientAddress, concat, headerValue, maxPayload, packetText } from "./packetValues.ts"
+
+type Text = MilterClient.Text
+
+interface Answered {
+  readonly answer: Answer
+  readonly modifications: ReadonlyArray<ModificationPacket>
+}
+
+/** A command to be sent. */
+interface Command {
+  readonly packet: Packet.MtaPacket
+  /** Tells the state that it was given, whether it is then sent or not. */
+  readonly given?: (state: ClientState) => void
+  readonly refused?: boolean
+}
+
+const nothing: ReadonlyArray<ModificationPacket> = []
+
+const nowhere = new Uint8Array(0)
+
+export class Client implements MilterClient.Client {
+  readonly connection: ClientConnection
+  readonly state = new ClientState()
+  manners: Manners
+  private readonly timeouts: Timeouts
+  private readonly writer = new Writer()
+  private readonly semaphore = Semaphore.makeUnsafe(1)
+  private readonly definitions = new ClientMacros()
+  private readonly send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
+  /** What is kept of the body for end of message. */
+  private kept: Uint8Array = nowhere
+
+  constructor(
+    connection: ClientConnection,
+    manners: Manners,
+    timeouts: Timeouts,
+    send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
+  ) {
+    this.connection = connection
+    this.manners = manners
+    this.timeouts = timeouts
+    this.send = send
+  }
+
+  get address(): string {
+    return this.connection.address
+  }
+
+  get agreed(): Negotiation.Agreement | undefined {
+    return this.state.agreed
+  }
+
+  /** False before the negotiation. */
+  hasAgreedOn(step: number): boolean {
+    return ((this.agreed?.steps ?? 0) & step) !== 0
+  }
+
+  get closed(): Effect.Effect<void> {
+    return this.connection.awaitEnd
+  }
+
+  // --- steps
+
+  readonly negotiate = (
+    offer: Partial<Negotiation.Offer> = this.manners.offer
+  ): Effect.Effect<Negotiation.Agreement, ClientError> => {
+    const offered = { ...everything, ...offer }
+    return this.semaphore.withPermit(Effect.gen({ self: this }, function*() {
+      yield* this.write([{ _tag: "Negotiate", ...offered }], "connect")
+      const packet = yield* this.connection.receive(this.timeouts.command)
+      if (packet._tag !== "Negotiated") {
+        return yield* this.connection.fail({
+          _tag: "UnexpectedReply",
+          packet,
+          expected: "the answer to the negotiation"
+        })
+      }
+      const agreed = agree(offered, packet, this.manners.unoffered)
+      if (Result.isFailure(agreed)) return yield* this.connection.fail(agreed.failure)
+      this.state.agreed = agreed.success
+      this.definitions.request(packet.macros, this.manners.macroLists)
+      return agreed.success
+    }))
+  }
+
+  readonly connect = (client: MilterClient.Connect): Effect.Effect<Answer, ClientError> =>
+    this.step("connect", () => {
+      const introduced = this.manners.introduce(client)
+      return {
+        packet: {
+          _tag: "Connect",
+          hostname: packetText("host name", introduced.hostname),
+          address: clientAddress(introduced)
+        },
+        given: (state) => state.connected(introduced)
+      }
+    })
+
+  readonly helo = (name: Text): Effect.Effect<Answer, ClientError> =>
+    this.step("helo", () => ({
+      packet: { _tag: "Helo", name: packetText("HELO name", name) },
+      given: (state) => state.messageOver()
+    }))
+
+  readonly mail = (sender: Text, parameters: ReadonlyArray<Text> = []): Effect.Effect<Answer, ClientError> =>
+    this.step("mail", () => ({
+      packet: {
+        _tag: "Mail",
+        sender: packetText("sender", sender),
+        parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
+      },
+      given: (state) => {
+        state.messageFrom(sender)
+        this.definitions.resetMessage()
+        this.kept = nowhere
+      }
+    }))
+
+  readonly rcpt = (
+    recipient: Text,
+    parameters: ReadonlyArray<Text> = [],
+    { refused = false }: { readonly refused?: boolean | NonNullable<Facts["refused"]> } = {}
+  ): Effect.Effect<Answer, ClientError> =>
+    this.step("rcpt", () => ({
+      packet: {
+        _tag: "Rcpt",
+        recipient: packetText("recipient", recipient),
+        parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
+      },
+      given: (state) =>
+        state.recipient(
+          recipient,
+          refused === true ? { enhanced: "5.1.1", text: "User unknown" } : refused === false ? undefined : refused
+        ),
+      refused: refused !== false
+    }))
+
+  readonly data = (): Effect.Effect<Answer, ClientError> => this.step("data", () => ({ packet: { _tag: "Data" } }))
+
+  readonly header = (
+    name: Text,
+    value: Text,
+    options: { readonly verbatim?: boolean } = {}
+  ): Effect.Effect<Answer, ClientError> =>
+    this.step("header", () => ({
+      packet: {
+        _tag: "Header",
+        name: packetText("header name", name),
+        value: headerValue(value, options.verbatim === true, this.hasAgreedOn(Negotiation.Step.leadingSpace))
+      },
+      given: (state) => state.header(name, value)
+    }))
+
+  readonly endOfHeaders = (): Effect.Effect<Answer, ClientError> =>
+    this.step("endOfHeaders", () => ({ packet: { _tag: "EndOfHeaders" } }))
+
+  readonly body = <E = never, R = never>(
+    body: Text | Stream.Stream<Uint8Array, E, R>
+  ): Effect.Effect<Answer, ClientError | E, R> =>
+    Stream.isStream(body) ? inPackets(body, (bytes) => this.pieces(bytes)) : this.pieces(bytesOf(body))
+
+  /** Full packets and one for the rest, until the filter has had enough. An empty body is no packet at all. */
+  private pieces(bytes: Uint8Array): Effect.Effect<Answer, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      let rest = bytes
+      if (this.manners.bodyAtEnd) {
+        rest = concat([this.kept, bytes])
+        const length = rest.length - rest.length % maxPayload
+        this.kept = rest.slice(length)
+        rest = rest.subarray(0, length)
+      }
+      let answer: Answer = { _tag: "Continue" }
+      for (let start = 0; start < rest.length; start += maxPayload) {
+        const piece = rest.subarray(start, start + maxPayload)
+        const next: Answer = yield* this.step("body", () => ({ packet: { _tag: "Body", bytes: piece } }))
+        // What stopped it says more than that the rest was not sent.
+        if (next._tag === "NotSent" && start > 0) break
+        answer = next
+      }
+      return answer
+    })
+  }
+
+  readonly endOfMessage = (): Effect.Effect<MilterClient.EndOfMessage, ClientError> =>
+    Effect.map(
+      this.answered("endOfMessage", () => {
+        const bytes = this.hasAgreedOn(Negotiation.Step.noBody) ? nowhere : this.kept
+        this.kept = nowhere
+        return { packet: { _tag: "EndOfMessage", bytes } }
+      }),
+      ({ answer, modifications }) => ({ verdict: answer, modifications })
+    )
+
+  readonly unknown = (line: Text): Effect.Effect<Answer, ClientError> =>
+    this.step("unknown", () => ({
+      packet: { _tag: "Unknown", line: packetText("command", this.manners.unknownLine(line)) }
+    }))
+
+  readonly abort = (): Effect.Effect<void, ClientError> =>
+    this.semaphore.withPermit(Effect.suspend(() => {
+      const aborts = this.state.aborts(this.manners)
+      this.state.messageOver()
+      return aborts ? this.write([{ _tag: "Abort" }], "mail") : Effect.void
+    }))
+
+  readonly quit = (): Effect.Effect<void, ClientError> =>
+    this.semaphore.withPermit(
+      Effect.andThen(Effect.suspend(() => this.takeLeave()), Effect.sync(() => this.connection.close()))
+    )
+
+  /** Quit, but leaving it to the filter to close, which it does once it has taken notice. */
+  quitAndWait(): Effect.Effect<void, ClientError> {
+    return this.semaphore.withPermit(
+      Effect.andThen(
+        Effect.suspend(() => this.takeLeave()),
+        Effect.andThen(this.connection.awaitEnd, Effect.sync(() => this.connection.close()))
+      )
+    )
+  }
+
+  private takeLeave(): Effect.Effect<void, ClientError> {
+    const { manners, state } = this
+    // It has been left when it gave its verdict.
+    if (state.verdictOnSession !== undefined && manners.afterVerdictOnSession !== "stays") return Effect.void
+    const aborts: Array<Packet.MtaPacket> = []
+    if (manners.aborts === "always") {
+      // One resets the message, the other HELO.
+      if (state.aborts(manners)) aborts.push({ _tag: "Abort" })
+      if (state.heloSaid) aborts.push({ _tag: "Abort" })
+    }
+    return this.write([...aborts, { _tag: "Quit" }], "mail")
+  }
+
+  readonly quitNewConnection = (): Effect.Effect<void, ClientError> =>
+    this.semaphore.withPermit(Effect.suspend(() => {
+      this.state.sessionOver()
+      this.definitions.reset()
+      return this.write([{ _tag: "QuitNewConnection" }], "mail")
+    }))
+
+  readonly macros = (
+    stage: AnsweredStage,
+    values: MilterClient.MacroValues,
+    onRequest: MilterClient.MacroValues = {}
+  ): Effect.Effect<void, ClientError> =>
+    this.semaphore.withPermit(this.checked(() => this.definitions.define(stage, values, onRequest)))
+
+  readonly sendMessage = (message: MilterClient.Message): Effect.Effect<MilterClient.Outcome, ClientError> =>
+    this.send(this, message)
+
+  // --- how a step goes
+
+  private step(stage: AnsweredStage, make: () => Command): Effect.Effect<Answer, ClientError> {
+    return Effect.map(this.answered(stage, make), ({ answer }) => answer)
+  }
+
+  private answered(stage: AnsweredStage, make: () => Command): Effect.Effect<Answered, ClientError> {
+    return this.semaphore.withPermit(Effect.gen({ self: this }, function*() {
+      const { manners, state } = this
+      const { agreed } = state
+      if (agreed === undefined) {
+        yield* this.connection.check
+        return yield* Effect.die(new Error("a milter session begins with negotiate"))
+      }
+      const { given, packet, refused = false } = yield* this.checked(make)
+      const abortsBefore = state.abortsBefore(stage, manners)
+      given?.(state)
+      // Where the MTA has a queue id it tells the same everywhere.
+      state.queuedAs(this.definitions.definedAt(stage, "i"))
+      const macros = yield* this.checked(() =>
+        this.definitions.take(stage, manners.macros(stage, state.known), manners.forgets)
+      )
+      const because = state.leftOut(stage, agreed, manners, refused)
+      if (because !== undefined) {
+        // Macros go out even for a command that the filter does not want, as from both MTAs; not for content, and not
+        // for a command that its version does not know.
+        const alone = because === "step" || (because === "refused" && manners.macroLists === "sendmail")
+        if (alone && !isContent(stage)) yield* this.write(macros, stage)
+        if (stage === "rcpt" && because !== "refused") state.recipientAccepted()
+        return { answer: { _tag: "NotSent", because }, modifications: nothing }
+      }
+      state.sent(stage, manners)
+      yield* this.write([...(abortsBefore ? [{ _tag: "Abort" } as const] : []), ...macros, packet], stage)
+      const answered: Answered = (agreed.steps & noReply[stage]) !== 0
+        ? { answer: { _tag: "NotAnswered" }, modifications: nothing }
+        : yield* this.receive(stage, agreed)
+      yield* this.conclude(stage, answered.answer, refused)
+      return answered
+    }))
+  }
+
+  private conclude(stage: AnsweredStage, answer: Answer, refused: boolean): Effect.Effect<void, ClientError> {
+    const { manners, state } = this
+    const goesOn = answer._tag === "Continue" || answer._tag === "NotAnswered" || answer._tag === "Accept"
+    if (stage === "rcpt" && goesOn && !refused) state.recipientAccepted()
+    if (answer._tag !== "NotAnswered") state.record(stage, answer, manners, refused)
+    const aborts = state.abortsAfter(stage, manners)
+    if (stage === "helo") state.heloSaid = true
+    if (state.verdictOnSession !== undefined && manners.afterVerdictOnSession !== "stays") {
+      const quits = manners.afterVerdictOnSession === "quits"
+      return Effect.andThen(
+        // What the filter makes of it is of no interest any more.
+        quits ? Effect.ignore(this.write([{ _tag: "Quit" }], stage)) : Effect.void,
+        Effect.sync(() => this.connection.close())
+      )
+    }
+    return aborts ? this.write([{ _tag: "Abort" }], stage) : Effect.void
+  }
+
+  private receive(stage: AnsweredStage, agreed: Negotiation.Agreement): Effect.Effect<Answered, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      const modifications: Array<ModificationPacket> = []
+      const milliseconds = isContent(stage) ? this.timeouts.content : this.timeouts.command
+      const { total } = this.timeouts
+      const deadline = (yield* Clock.currentTimeMillis) + total
+      while (true) {
+        const left = deadline - (yield* Clock.currentTimeMillis)
+        if (left <= 0) return yield* this.connection.fail({ _tag: "Timeout", milliseconds: total })
+        // Any packet, progress above all, starts the timer anew, but not the one for the whole.
+        const packet = yield* left < milliseconds
+          ? this.connection.receive(left, total)
+          : this.connection.receive(milliseconds)
+        const meaning = interpret(packet, stage, agreed.actions, this.manners.progressEverywhere)
+        if (Result.isFailure(meaning)) return yield* this.connection.fail(meaning.failure)
+        if (meaning.success._tag === "Answer") return { answer: meaning.success.answer, modifications }
+        if (meaning.success._tag === "Modification") modifications.push(meaning.success.packet)
+      }
+    })
+  }
+
+  private write(packets: ReadonlyArray<Packet.MtaPacket>, stage: AnsweredStage): Effect.Effect<void, ClientError> {
+    if (packets.length === 0) return Effect.void
+    for (const packet of packets) {
+      const before = this.writer.pending
+      Packet.write(this.writer, packet)
+      if (this.writer.pending - before <= maxPayload + 5) continue
+      this.writer.take()
+      return this.connection.error(
+        new InvalidValue({
+          what: packet._tag,
+          value: Packet.format(packet),
+          reason: `expected at most ${maxPayload} bytes in one packet`
+        })
+      )
+    }
+    return this.connection.send(
+      packets,
+      this.writer.take(),
+      isContent(stage) ? this.timeouts.content : this.timeouts.command
+    )
+  }
+
+  // --- values
+
+  /** Runs what may find an `InvalidValue`. */
+  private checked<A>(make: () => A): Effect.Effect<A, ClientError> {
+    return Effect.catch(
+      Effect.try({
+        try: make,
+        catch: (error) => {
+          if (error instanceof InvalidValue) return error
+          throw error
+        }
+      }),
+      (reason) => this.connection.error(reason)
+    )
+  }
+}

@@ -1,0 +1,80 @@
+import * as Data from "effect/Data"
+import type { FrameError } from "../../Frame.ts"
+import type { InvalidValue } from "../../InvalidValue.ts"
+import type { NegotiationError } from "../../Negotiation.ts"
+import * as Packet from "../../Packet.ts"
+import type { ReplyError } from "../../Reply.ts"
+import type { DeliveryError } from "../delivery/deliveryError.ts"
+
+/**
+ * Why a client gave up on a filter.
+ *
+ * - `Unreachable`: nobody answers at the address, or it is none
+ * - `FrameError`, `PacketError`, `ReplyError`: the filter sent bytes that are no frame, no packet, no SMTP reply
+ * - `NegotiationError`: it answered a version or asked for an action that was not offered (`missing` names them)
+ * - `UnexpectedReply`: a packet that is not legal at this point: a verdict where none was due, a second verdict, a
+ *   modification before end of message, a discard at connect
+ * - `UnrequestedAction`: a modification that the filter did not ask for in the negotiation
+ * - `Timeout`: no answer for so many milliseconds, or no end of the answer
+ * - `Closed`: the filter, or this side, closed the connection before an answer that was due
+ * - `DeliveryError`: modifications that the MTA takes for a broken configuration; only with several filters and their
+ *   failure policies, where it counts as a failure of the filter
+ * - `InvalidValue`: the caller's value does not fit into a packet; the only one after which the connection goes on
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export type ClientErrorReason =
+  | { readonly _tag: "Unreachable"; readonly cause: unknown }
+  | FrameError
+  | Packet.PacketError
+  | ReplyError
+  | NegotiationError
+  | { readonly _tag: "UnexpectedReply"; readonly packet: Packet.FilterPacket; readonly expected: string }
+  | { readonly _tag: "UnrequestedAction"; readonly packet: Packet.FilterPacket; readonly action: string }
+  | { readonly _tag: "Timeout"; readonly milliseconds: number }
+  | { readonly _tag: "Closed"; readonly cause: unknown }
+  | DeliveryError
+  | InvalidValue
+
+/**
+ * The filter cannot be reached, or it does not speak as the protocol asks. What an MTA makes of that is its own policy
+ * (Postfix: `milter_default_action`); the connection is closed, since nobody knows what the filter would say next.
+ *
+ * - `reason`: what was wrong, see {@link ClientErrorReason}
+ * - `command`: the packet that was sent last, `undefined` before the first
+ * - `address`: the filter
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ClientError extends Data.TaggedError("ClientError")<{
+  readonly reason: ClientErrorReason
+  readonly command: Packet.MtaPacket["_tag"] | undefined
+  readonly address: string
+}> {
+  override get message(): string {
+    return `${this.address}${this.command === undefined ? "" : `, at ${this.command}`}: ${explain(this.reason)}`
+  }
+}
+
+const explain = (reason: ClientErrorReason): string => {
+  switch (reason._tag) {
+    case "Unreachable":
+      return reason.cause instanceof Error ? reason.cause.message : "cannot connect"
+    case "UnexpectedReply":
+      return `expected ${reason.expected}, not ${Packet.format(reason.packet)}`
+    case "UnrequestedAction":
+      return `the filter did not ask for ${reason.action}, but sent ${Packet.format(reason.packet)}`
+    case "Timeout":
+      return `no answer within ${reason.milliseconds / 1000} s`
+    case "Closed":
+      return reason.cause instanceof Error
+        ? `the connection is closed: ${reason.cause.message}`
+        : "the connection is closed"
+    case "NegotiationError":
+      return `the filter wants what was not offered: ${reason.missing.join(", ")}`
+    default:
+      return reason.message
+  }
+}

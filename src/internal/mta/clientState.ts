@@ -1,0 +1,164 @@
+/** What the MTA's side knows of a session: what is still to be sent, and what an answer changes. Pure. */
+import { Mailbox } from "../../Envelope.ts"
+import type { Connect, Text } from "../../MilterClient.ts"
+import { type Agreement, Step } from "../../Negotiation.ts"
+import { ByteString } from "../../Wire.ts"
+import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import { type Answer, isRefusal, noStep, type NotSentBecause, since } from "./interpretReply.ts"
+import { type Facts, type Manners, usualClient } from "./manners/mtaManners.ts"
+import { byteStringOf } from "./packetValues.ts"
+
+export const isContent = (stage: AnsweredStage): boolean =>
+  stage === "header" || stage === "endOfHeaders" || stage === "body" || stage === "endOfMessage"
+
+const ofSession = (stage: AnsweredStage): boolean => stage === "connect" || stage === "helo" || stage === "unknown"
+
+/** Whether the filter is done with the message; what it refuses at rcpt is one recipient, at data perhaps one attempt. */
+const decides = (answer: Answer, stage: AnsweredStage): boolean =>
+  answer._tag === "Accept" || answer._tag === "Discard" || (isRefusal(answer) && stage !== "rcpt" && stage !== "data")
+
+const nullSender = new Mailbox(byteStringOf(""))
+
+export class ClientState {
+  agreed: Agreement | undefined
+  /** Whom connect told of. */
+  introduced: Connect | undefined
+  heloSaid = false
+  /** The verdict on the whole session: nothing more is sent. */
+  verdictOnSession: { readonly stage: "connect" | "helo"; readonly answer: Answer } | undefined
+  /** Whether a message has begun, be it decided or not; and whether it is decided. */
+  private messageBegun = false
+  private messageDecided = true
+  /** Whether the filter knows of a message that is not decided, by Sendmail's reckoning. */
+  private inMessage = false
+  /** The command after which the filter said skip. */
+  private skipping: AnsweredStage | undefined
+  private queueIds = 0xa1b2c30000
+  private facts: Facts = {
+    client: usualClient,
+    queueId: "",
+    sender: nullSender,
+    recipient: undefined,
+    refused: undefined,
+    accepted: 0,
+    messageId: undefined
+  }
+
+  /** Whether a message has begun that has no verdict of the filter. */
+  get hasOpenMessage(): boolean {
+    return !this.messageDecided
+  }
+
+  // --- what the MTA knows
+
+  get known(): Facts {
+    return this.facts
+  }
+
+  connected(client: Connect): void {
+    this.introduced = client
+    this.facts = { ...this.facts, client }
+  }
+
+  messageFrom(sender: Text): void {
+    this.messageBegun = true
+    this.messageDecided = false
+    this.inMessage = false
+    this.skipping = undefined
+    this.facts = {
+      ...this.facts,
+      queueId: (++this.queueIds).toString(16).toUpperCase(),
+      sender: new Mailbox(byteStringOf(sender)),
+      recipient: undefined,
+      refused: undefined,
+      accepted: 0,
+      messageId: undefined
+    }
+  }
+
+  queuedAs(queueId: string | undefined): void {
+    if (queueId !== undefined) this.facts = { ...this.facts, queueId }
+  }
+
+  recipient(recipient: Text, refused: Facts["refused"]): void {
+    this.facts = { ...this.facts, recipient: new Mailbox(byteStringOf(recipient)), refused }
+  }
+
+  header(name: Text, value: Text): void {
+    if (byteStringOf(name).toLowerCase() !== "message-id") return
+    this.facts = { ...this.facts, messageId: ByteString.toText(byteStringOf(value)).trim() }
+  }
+
+  /** RSET, HELO, the end: what has begun is over. */
+  messageOver(): void {
+    this.messageBegun = false
+    this.messageDecided = true
+    this.inMessage = false
+    this.skipping = undefined
+  }
+
+  sessionOver(): void {
+    this.messageOver()
+    this.introduced = undefined
+    this.heloSaid = false
+    this.verdictOnSession = undefined
+  }
+
+  // --- what is sent
+
+  /** Why a command is not sent; undefined if it is. */
+  leftOut(stage: AnsweredStage, agreed: Agreement, manners: Manners, refused: boolean): NotSentBecause | undefined {
+    if (this.verdictOnSession !== undefined) return "decided"
+    if (this.messageDecided && !ofSession(stage)) return "decided"
+    // Sendmail asks a filter that is done with a message about nothing before the next.
+    if (stage === "unknown" && !manners.unknownAfterMessage && this.messageBegun && this.messageDecided) {
+      return "decided"
+    }
+    if (agreed.version < since[stage]) return "version"
+    if ((agreed.steps & noStep[stage]) !== 0) return "step"
+    if (refused && (agreed.steps & Step.rejectedRecipients) === 0) return "refused"
+    return this.skipping === stage ? "skip" : undefined
+  }
+
+  /** Whether the message in progress is aborted ahead of the command. */
+  abortsBefore(stage: AnsweredStage, manners: Manners): boolean {
+    return manners.aborts === "open" && (stage === "helo" || stage === "mail") && this.inMessage
+  }
+
+  /** Whether the MTA aborts now that the message is over, or the SMTP client gives it up. */
+  aborts(manners: Manners): boolean {
+    if (this.verdictOnSession !== undefined) return false
+    return manners.aborts === "onDemand" || (manners.aborts === "always" ? this.messageBegun : this.inMessage)
+  }
+
+  /** Postfix resets at each HELO but the first, after it has told of it. */
+  abortsAfter(stage: AnsweredStage, manners: Manners): boolean {
+    return stage === "helo" && manners.aborts === "always" && this.heloSaid && this.verdictOnSession === undefined
+  }
+
+  sent(stage: AnsweredStage, manners: Manners): void {
+    // It holds to skip until it sends another command; Sendmail until the message is over.
+    if (manners.skips === "command" && this.skipping !== stage) this.skipping = undefined
+    if (isContent(stage)) this.inMessage = true
+  }
+
+  // --- what answers change
+
+  record(stage: AnsweredStage, answer: Answer, manners: Manners, refused: boolean): void {
+    // The answer about a recipient that is refused already has no effect.
+    if (stage === "unknown" || refused) return
+    if (stage === "mail") this.inMessage = answer._tag === "Continue"
+    if (answer._tag === "Skip") this.skipping = manners.skips === "body" ? "body" : stage
+    else if (stage === "connect" || stage === "helo") {
+      if (answer._tag === "Accept" || isRefusal(answer)) this.verdictOnSession = { stage, answer }
+    } else if (stage === "endOfMessage" || decides(answer, stage)) {
+      this.messageDecided = true
+      if (answer._tag !== "Discard" || isContent(stage)) this.inMessage = false
+    }
+  }
+
+  /** The MTA goes on with this recipient. */
+  recipientAccepted(): void {
+    this.facts = { ...this.facts, accepted: this.facts.accepted + 1 }
+  }
+}

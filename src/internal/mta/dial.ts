@@ -1,0 +1,83 @@
+/** Connections to filters, and what becomes of the messages that were sent over them. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { Delivered } from "../../Delivery.ts"
+import type { Message, Options } from "../../MilterClient.ts"
+import { type Agreement, Step } from "../../Negotiation.ts"
+import type { DeliveryError } from "../delivery/deliveryError.ts"
+import type { Dialing } from "../net/dialer.ts"
+import { ChainSession } from "./chain/chainSession.ts"
+import { Client } from "./client.ts"
+import { ClientConnection } from "./clientConnection.ts"
+import { ClientError } from "./clientError.ts"
+import type { ModificationPacket } from "./interpretReply.ts"
+import { type Manners, plain, type Timeouts } from "./manners/mtaManners.ts"
+import { postfix37 } from "./manners/postfixManners.ts"
+import { asReceived, recipientsOf } from "./messageInput.ts"
+
+const plainPostfix = plain(postfix37)
+
+const timeoutsOf = ({ timeouts }: Manners, given: Options["timeouts"]): Timeouts => {
+  const milliseconds = (input: Duration.Input | undefined, otherwise: number): number =>
+    input === undefined ? otherwise : Duration.toMillis(input)
+  return {
+    connect: milliseconds(given?.connect, timeouts.connect),
+    command: milliseconds(given?.command, timeouts.command),
+    content: milliseconds(given?.content, timeouts.content),
+    total: milliseconds(given?.total, timeouts.total)
+  }
+}
+
+/** A message alone is a chain of one filter, whose failures are the caller's. */
+const sendMessage = (client: Client, message: Message) =>
+  Effect.gen(function*() {
+    if (client.manners === plainPostfix) client.manners = postfix37
+    const { manners } = client
+    if (client.agreed === undefined) yield* client.negotiate(manners.offer)
+    const link = { address: client.address, client, policy: undefined, failure: undefined }
+    return yield* new ChainSession([link], manners).sendMessage(message)
+  })
+
+export const dial = (
+  dialing: Dialing,
+  address: string,
+  options: Options = {}
+): Effect.Effect<Client, ClientError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const manners = (options.as ?? plainPostfix) as Manners // every Mta is one of ours or a copy of it
+    const timeouts = timeoutsOf(manners, options.timeouts)
+    const unreachable = (cause: unknown) =>
+      new ClientError({ reason: { _tag: "Unreachable", cause }, command: undefined, address })
+    const connection = yield* Effect.acquireRelease(
+      dialing.dial(address).pipe(
+        Effect.mapError(unreachable),
+        Effect.timeoutOrElse({
+          duration: timeouts.connect,
+          orElse: () => Effect.fail(unreachable(new Error(`no connection within ${timeouts.connect / 1000} s`)))
+        }),
+        Effect.map((transport) =>
+          new ClientConnection(address, transport, {
+            maxFrameLength: options.maxFrameLength,
+            observe: options.observe
+          })
+        )
+      ),
+      (connection) => Effect.sync(() => connection.close()),
+      { interruptible: true }
+    )
+    return new Client(connection, manners, timeouts, sendMessage)
+  })
+
+export const applyTo = (
+  message: Message,
+  modifications: ReadonlyArray<ModificationPacket>,
+  manners: Manners,
+  agreed: Agreement | undefined
+): Result.Result<Delivered, DeliveryError> => {
+  const recipients = recipientsOf(message.to).filter(({ refused }) => refused === undefined)
+  const file = manners.queue(asReceived(message.from, recipients, message))
+  const error = file.apply(modifications, ((agreed?.steps ?? 0) & Step.leadingSpace) !== 0)
+  return error === undefined ? Result.succeed(file.delivered()) : Result.fail(error)
+}

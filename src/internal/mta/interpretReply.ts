@@ -1,0 +1,186 @@
+/** Answers of a filter as an MTA understands them. Re-exported by `MilterClient`. */
+import * as Result from "effect/Result"
+import { Action, Step } from "../../Negotiation.ts"
+import type * as Packet from "../../Packet.ts"
+import * as Reply from "../../Reply.ts"
+import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import type { ClientErrorReason } from "./clientError.ts"
+
+/**
+ * What came of one command.
+ *
+ * - `Continue`: go on; at end of message the filter has no objection
+ * - `Accept`: at connect and helo the filter is out for the whole session, later for the whole message (at rcpt too)
+ * - `Reject`, `TempFail`: refused, the MTA words the reply. At rcpt this recipient only
+ * - `Reply`: refused with the filter's own words; `code` begins with 4 or 5
+ * - `Discard`: the client is told that all is well and the message is thrown away
+ * - `Skip`: go on without more commands of this kind
+ * - `NotSent`: the filter was not asked. `because` it does not want this command (`step`), its version does not know it
+ *   (`version`), it said skip (`skip`), it has given its verdict on the message or the session (`decided`), or the MTA
+ *   has refused the recipient itself (`refused`)
+ * - `NotAnswered`: sent; in the negotiation the filter gave up its answer
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Answer =
+  | { readonly _tag: "Continue" }
+  | { readonly _tag: "Accept" }
+  | { readonly _tag: "Reject" }
+  | { readonly _tag: "TempFail" }
+  | Replied
+  | { readonly _tag: "Discard" }
+  | { readonly _tag: "Skip" }
+  | { readonly _tag: "NotSent"; readonly because: NotSentBecause }
+  | { readonly _tag: "NotAnswered" }
+
+/**
+ * Why a command was not sent; see {@link Answer}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NotSentBecause = "step" | "version" | "skip" | "decided" | "refused"
+
+/**
+ * A refusal in the filter's own words.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Replied extends Reply.Reply {
+  readonly _tag: "Reply"
+}
+
+/**
+ * A packet that changes the message, sent in answer to end of message.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ModificationPacket =
+  | Packet.AddHeader
+  | Packet.InsertHeader
+  | Packet.ChangeHeader
+  | Packet.ReplaceBody
+  | Packet.AddRecipient
+  | Packet.AddRecipientWithParameters
+  | Packet.DeleteRecipient
+  | Packet.ChangeSender
+  | Packet.Quarantine
+
+/** An answer that refuses. */
+export type Refusal = Extract<Answer, { readonly _tag: "Reject" | "TempFail" | "Reply" }>
+
+export const isRefusal = (answer: Answer): answer is Refusal =>
+  answer._tag === "Reject" || answer._tag === "TempFail" || answer._tag === "Reply"
+
+type Meaning =
+  | { readonly _tag: "Answer"; readonly answer: Answer }
+  | { readonly _tag: "Modification"; readonly packet: ModificationPacket }
+  | { readonly _tag: "Progress" }
+
+const answer = (answer: Answer): Result.Result<Meaning> => Result.succeed({ _tag: "Answer", answer })
+
+const unexpected = (packet: Packet.FilterPacket, expected: string): Result.Result<never, ClientErrorReason> =>
+  Result.fail({ _tag: "UnexpectedReply", packet, expected })
+
+const progress: Result.Result<Meaning> = Result.succeed({ _tag: "Progress" })
+
+const actionOf: { readonly [K in ModificationPacket["_tag"]]: keyof typeof Action } = {
+  AddHeader: "addHeader",
+  InsertHeader: "addHeader",
+  ChangeHeader: "changeHeader",
+  ReplaceBody: "replaceBody",
+  AddRecipient: "addRecipient",
+  AddRecipientWithParameters: "addRecipientWithParameters",
+  DeleteRecipient: "deleteRecipient",
+  ChangeSender: "changeSender",
+  Quarantine: "quarantine"
+}
+
+/** What a packet means in answer to a command, if it is legal there. Strict where Postfix or Sendmail would suffer. */
+export const interpret = (
+  packet: Packet.FilterPacket,
+  stage: AnsweredStage,
+  actions: number,
+  progressEverywhere: boolean
+): Result.Result<Meaning, ClientErrorReason> => {
+  switch (packet._tag) {
+    case "Continue":
+    case "Reject":
+    case "TempFail":
+      return answer(packet)
+    case "Accept":
+      // Postfix's smtpd panics on it.
+      return stage === "unknown" ? unexpected(packet, "a verdict that is legal there") : answer(packet)
+    case "Discard":
+      // There is nothing to discard; Sendmail would let the mail pass unfiltered.
+      return stage === "connect" || stage === "helo" || stage === "unknown"
+        ? unexpected(packet, "a verdict that is legal there")
+        : answer(packet)
+    case "Skip":
+      // Elsewhere Sendmail forgets the filter and Postfix takes it for continue.
+      return stage === "header" || stage === "endOfHeaders" || stage === "body"
+        ? answer(packet)
+        : unexpected(packet, "a verdict that is legal there")
+    case "ReplyCode":
+      return Result.map(Reply.parse(packet.text), (reply): Meaning => ({
+        _tag: "Answer",
+        answer: { _tag: "Reply", ...reply }
+      }))
+    case "Progress":
+      return progressEverywhere || stage === "endOfMessage" ? progress : unexpected(packet, "a verdict")
+    case "AddHeader":
+    case "InsertHeader":
+    case "ChangeHeader":
+    case "ReplaceBody":
+    case "AddRecipient":
+    case "AddRecipientWithParameters":
+    case "DeleteRecipient":
+    case "ChangeSender":
+    case "Quarantine": {
+      if (stage !== "endOfMessage") return unexpected(packet, "a verdict, no modification before end of message,")
+      const action = actionOf[packet._tag]
+      return (actions & Action[action]) === 0
+        ? Result.fail({ _tag: "UnrequestedAction", packet, action })
+        // Bodies are views of what the socket read.
+        : Result.succeed({
+          _tag: "Modification",
+          packet: packet._tag === "ReplaceBody" ? { ...packet, bytes: packet.bytes.slice() } : packet
+        })
+    }
+    case "Negotiated":
+    case "ConnectionFail":
+    case "Shutdown":
+      return unexpected(packet, "a verdict")
+  }
+}
+
+/** The step with which a filter asks to be spared a command. End of message is always sent. */
+export const noStep: { readonly [K in AnsweredStage]: number } = {
+  connect: Step.noConnect,
+  helo: Step.noHelo,
+  mail: Step.noMail,
+  rcpt: Step.noRcpt,
+  data: Step.noData,
+  header: Step.noHeaders,
+  endOfHeaders: Step.noEndOfHeaders,
+  body: Step.noBody,
+  endOfMessage: 0,
+  unknown: Step.noUnknown
+}
+
+/** The version that introduced a command; an older filter does not know it. */
+export const since: { readonly [K in AnsweredStage]: number } = {
+  connect: 1,
+  helo: 1,
+  mail: 1,
+  rcpt: 1,
+  data: 4,
+  header: 1,
+  endOfHeaders: 2,
+  body: 1,
+  endOfMessage: 1,
+  unknown: 3
+}

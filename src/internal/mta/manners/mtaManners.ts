@@ -1,0 +1,112 @@
+/** How MTAs speak to a filter: what they offer, the macros they send, when they abort, what they tell the SMTP client. */
+import type { Message } from "../../../Delivery.ts"
+import type { Mailbox } from "../../../Envelope.ts"
+import type { Connect, MacroValues, Mta, Text } from "../../../MilterClient.ts"
+import type { Reply } from "../../../Reply.ts"
+import { ByteString } from "../../../Wire.ts"
+import type { QueueFile } from "../../delivery/queueFile.ts"
+import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import type { Policy } from "../chainTypes.ts"
+import type { Refusal } from "../interpretReply.ts"
+
+/** What macros tell about. */
+export interface Facts {
+  readonly client: Connect
+  readonly queueId: string
+  readonly sender: Mailbox
+  readonly recipient: Mailbox | undefined
+  /** The MTA has refused that recipient itself. */
+  readonly refused: { readonly enhanced: string; readonly text: string } | undefined
+  /** How many recipients so far the MTA and the filter have not refused. */
+  readonly accepted: number
+  readonly messageId: string | undefined
+}
+
+/** Milliseconds. */
+export interface Timeouts {
+  readonly connect: number
+  /** For the answer to a command up to DATA. */
+  readonly command: number
+  /** For the answer to a header, a body and end of message, anew with each packet of it. */
+  readonly content: number
+  /** For the whole answer to end of message. */
+  readonly total: number
+}
+
+/**
+ * The macros that an MTA sends ahead of a command, and those it has on request. `sent: undefined` is no packet unless the
+ * filter asked for macros there.
+ */
+export interface KnownMacros {
+  readonly sent: MacroValues | undefined
+  readonly onRequest: MacroValues
+}
+
+/** What is behind the public `Mta`. */
+export interface Manners extends Mta {
+  readonly timeouts: Timeouts
+  /** What it makes of steps that a filter wants without an offer, and of macro lists without one. */
+  readonly unoffered: { readonly steps: "ignored" | "refused"; readonly macroLists: "ignored" | "refused" }
+  /** Whose reading of the macro lists of a filter. */
+  readonly macroLists: "postfix" | "sendmail"
+  /** The client as it tells of it. */
+  readonly introduce: (client: Partial<Connect> | undefined) => Connect
+  /** `undefined` is never any. */
+  readonly macros: (stage: AnsweredStage, facts: Facts) => KnownMacros | undefined
+  /** Whether a macro that was known before is not any more at that stage. */
+  readonly forgets: (stage: AnsweredStage, name: string) => boolean
+  /** What it tells of a command that it does not know. */
+  readonly unknownLine: (line: Text) => Text
+  /** `always`: after each message, each HELO but the first, and before quit; `open`: for what has no verdict; or never. */
+  readonly aborts: "always" | "open" | "onDemand"
+  /** How it takes leave of a filter that has given its verdict on the whole session; `stays` waits for quit. */
+  readonly afterVerdictOnSession: "closes" | "quits" | "stays"
+  /** What skip in answer to a header or the end of the header leaves out. */
+  readonly skips: "command" | "body"
+  /** Whether progress is legal before end of message. */
+  readonly progressEverywhere: boolean
+  /** Whether the last piece of the body comes with end of message. */
+  readonly bodyAtEnd: boolean
+  /** Whether a filter that is done with a message hears of unknown commands before the next. */
+  readonly unknownAfterMessage: boolean
+  /** What the SMTP client reads; `address` is what its command was about. */
+  readonly reply: (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined) => Reply
+  /** Whether it ends the SMTP session with that reply. */
+  readonly closesAfter: (reply: Reply) => boolean
+  /** Whether it has the last word on commands that it does not know, unless the filter puts the client off. */
+  readonly ownUnknownReply: boolean
+  readonly onFailure: Policy
+  /** What the SMTP client reads when a filter has failed; `configuration`: it is set up wrongly, rather than broken. */
+  readonly failureReply: (policy: "tempFail" | "reject" | "shutdown", configuration: boolean) => Reply
+  readonly queue: (message: Message) => QueueFile
+}
+
+/** The name of the MTA in its macros and replies (RFC 2606). */
+export const hostname = "mx.example.org"
+
+// Addresses and names for documentation (RFC 5737, RFC 2606).
+export const usualClient = { hostname: "client.example.org", address: "192.0.2.1", port: 50000 }
+
+export const none: MacroValues = {}
+
+export const onlyOnRequest: KnownMacros = { sent: undefined, onRequest: none }
+
+/** A name in brackets is an address that has no name, or whose name does not lead back to it. */
+export const isUnverified = (client: Connect): boolean => client.hostname.startsWith("[")
+
+export const reply = (code: string, enhanced: string, text: string): Reply => ({
+  code,
+  enhanced,
+  lines: [ByteString.fromText(text)]
+})
+
+/** Without a choice of its own a filter is spoken to as the protocol has it, without macros or aborts of the MTA's own. */
+export const plain = (manners: Manners): Manners => ({
+  ...manners,
+  name: "plain",
+  introduce: (client) => ({ hostname: usualClient.hostname, ...client }),
+  macros: () => undefined,
+  unknownLine: (line) => line,
+  aborts: "onDemand",
+  afterVerdictOnSession: "stays"
+})

@@ -1,0 +1,56 @@
+/** The MTAs that can be imitated. Re-exported by `MilterClient`. */
+import type { Mta } from "../../../MilterClient.ts"
+import * as postfixManners from "./postfixManners.ts"
+import * as sendmailManners from "./sendmailManners.ts"
+
+/**
+ * Postfix 3.7: macros ahead of nearly every command, no queue id before the first recipient, an abort after each message,
+ * only the verb of commands that it does not know.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const postfix: Mta = postfixManners.postfix37
+
+/**
+ * Postfix 2.3, the first with milters: version 2, in which there is no DATA, no changed body, no choice of macros. The end
+ * of the body comes with end of message.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const postfix23: Mta = postfixManners.postfix23
+
+/**
+ * Postfix 2.6, the first that speaks version 6 unless told otherwise. It tells less of itself at connect.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const postfix26: Mta = postfixManners.postfix26
+
+/**
+ * Postfix 3.8, the first that shows unknown commands as a whole. Its refusal of them has the last word, unless the filter
+ * puts the client off.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const postfix38: Mta = postfixManners.postfix38
+
+/**
+ * Postfix 3.11, the first that ends the SMTP session when a filter fails, unless told otherwise.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const postfix311: Mta = postfixManners.postfix311
+
+/**
+ * Sendmail 8.17: macros only where it has some, none with headers and body, IPv6 addresses prefixed and written in full,
+ * an abort only for a message that is cut short and ahead of HELO, ten seconds for each answer.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const sendmail: Mta = sendmailManners.sendmail

@@ -1,0 +1,146 @@
+/** How Sendmail 8.17 speaks to a filter. */
+import type { ByteString } from "../../../Wire.ts"
+import * as sendmailQueue from "../../delivery/sendmailQueue.ts"
+import * as Ip from "../../mail/ipAddress.ts"
+import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import { everything } from "../checkAgreement.ts"
+import type { Refusal } from "../interpretReply.ts"
+import {
+  type Facts,
+  hostname,
+  isUnverified,
+  type KnownMacros,
+  type Manners,
+  none,
+  onlyOnRequest,
+  reply,
+  usualClient
+} from "./mtaManners.ts"
+
+const release = "8.17.1"
+
+/** `IPv6:2001:db8:0:0:0:0:0:1`: prefixed, and zeros not compressed. */
+const prefixed = (address: string): string => {
+  const ip = address.includes(":") ? Ip.parse(address) : undefined
+  if (ip === undefined || ip.v4) return address
+  const groups = ip.words.flatMap((word) => [(word >>> 16).toString(16), (word & 0xffff).toString(16)])
+  return `IPv6:${groups.join(":")}`
+}
+
+const connectMacros = ({ client }: Facts): KnownMacros => ({
+  sent: {
+    j: hostname,
+    _: isUnverified(client) ? client.hostname : `${client.hostname} [${client.address ?? ""}]`,
+    "{daemon_name}": client.address?.includes(":") === true ? "MTA6" : "MTA",
+    "{if_name}": hostname,
+    "{if_addr}": "192.0.2.25"
+  },
+  onRequest: {
+    "{client_addr}": client.address ?? "0",
+    "{client_name}": client.hostname,
+    "{client_port}": String(client.port ?? 0),
+    "{client_ptr}": client.hostname,
+    "{client_resolve}": isUnverified(client) ? "FAIL" : "OK",
+    v: release
+  }
+})
+
+const rcptMacros = ({ accepted, recipient, refused }: Facts): KnownMacros => ({
+  sent: refused !== undefined
+    ? { "{rcpt_mailer}": "error", "{rcpt_host}": refused.enhanced, "{rcpt_addr}": refused.text }
+    : recipient === undefined
+    ? none
+    : { "{rcpt_mailer}": "local", "{rcpt_host}": recipient.domain, "{rcpt_addr}": recipient.address },
+  // It counts this one too.
+  onRequest: { "{nrcpts}": String(accepted + 1), "{nbadrcpts}": "0" }
+})
+
+const macros = (stage: AnsweredStage, facts: Facts): KnownMacros | undefined => {
+  switch (stage) {
+    case "connect":
+      return connectMacros(facts)
+    case "helo":
+      return { sent: none, onRequest: none }
+    case "mail":
+      return {
+        sent: {
+          i: facts.queueId,
+          "{mail_mailer}": "esmtp",
+          "{mail_host}": facts.sender.domain,
+          "{mail_addr}": facts.sender.address
+        },
+        onRequest: none
+      }
+    case "rcpt":
+      return rcptMacros(facts)
+    case "endOfMessage": {
+      const onRequest = { "{nrcpts}": String(facts.accepted) }
+      return facts.messageId === undefined
+        ? { sent: undefined, onRequest }
+        : { sent: { "{msg_id}": facts.messageId }, onRequest }
+    }
+    case "data":
+    case "endOfHeaders":
+      return onlyOnRequest
+    case "header":
+    case "body":
+    case "unknown":
+      return undefined
+  }
+}
+
+const isContent = (stage: AnsweredStage): boolean =>
+  stage === "header" || stage === "endOfHeaders" || stage === "body" || stage === "endOfMessage"
+
+const later = reply("451", "4.3.2", "Please try again later")
+const closing = reply("421", "4.7.0", `${hostname} closing connection`)
+
+const rejectedAt = (stage: AnsweredStage): typeof later =>
+  stage === "connect" || stage === "helo"
+    ? reply("550", "5.0.0", "Command rejected")
+    : reply(isContent(stage) ? "554" : "550", "5.7.1", "Command rejected")
+
+/** At connect it words everything itself; with some codes the first line begins with the address that it is about. */
+const replyTo = (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined): typeof later => {
+  if (refusal._tag === "TempFail") return later
+  if (refusal._tag === "Reply" && stage === "connect") {
+    return refusal.code === "421" ? closing : refusal.code.startsWith("4") ? later : rejectedAt(stage)
+  }
+  const { code, enhanced, lines } = refusal._tag === "Reply" ? refusal : rejectedAt(stage)
+  const [line, ...further] = lines
+  return address === undefined || line === undefined || !addressedCodes.has(code)
+    ? { code, enhanced, lines }
+    : { code, enhanced, lines: [`${address}... ${line}` as ByteString, ...further] } // bytes, and more of them
+}
+
+// 550 5.7.1 <bob@example.net>... no
+const addressedCodes: ReadonlySet<string> = new Set(["450", "550", "553"])
+
+export const sendmail: Manners = {
+  name: `Sendmail ${release}`,
+  offer: everything,
+  timeouts: { connect: 300_000, command: 10_000, content: 10_000, total: 300_000 },
+  unoffered: { steps: "refused", macroLists: "ignored" },
+  macroLists: "sendmail",
+  introduce: (client) => {
+    if (client?.address === undefined) return { ...usualClient, ...client }
+    const address = prefixed(client.address)
+    return { hostname: `[${address}]`, port: usualClient.port, ...client, address }
+  },
+  macros,
+  forgets: () => false,
+  unknownLine: (line) => line,
+  aborts: "open",
+  afterVerdictOnSession: "quits",
+  skips: "body",
+  progressEverywhere: false,
+  bodyAtEnd: false,
+  unknownAfterMessage: false,
+  reply: replyTo,
+  closesAfter: ({ code }) => code === "421",
+  ownUnknownReply: false,
+  // As with F=T; without a flag it lets mail pass.
+  onFailure: "tempFail",
+  failureReply: (policy) => policy === "tempFail" ? later : policy === "reject" ? rejectedAt("mail") : closing,
+  queue: sendmailQueue.make
+}

@@ -1,0 +1,43 @@
+/** Messages as people give them, and as an MTA has them. */
+import type * as Delivery from "../../Delivery.ts"
+import type { Message, Recipient, Text } from "../../MilterClient.ts"
+import type { ByteString } from "../../Wire.ts"
+import { bytesOf, byteStringOf } from "./packetValues.ts"
+
+export const bracketed = (address: Text): Text =>
+  typeof address === "string" && !address.startsWith("<") ? `<${address}>` : address
+
+const unbracketed = (address: Text): ByteString =>
+  // A part of a byte string.
+  byteStringOf(address).replace(/^<(.*)>$/s, "$1") as ByteString
+
+/** Text as SMTP has it: lines end with CR LF, the last one too. Bytes stay as they are. */
+export const contentOf = (body: Text): Uint8Array => {
+  if (typeof body !== "string") return body
+  const lines = body.replace(/\r?\n/g, "\r\n")
+  return bytesOf(lines === "" || lines.endsWith("\r\n") ? lines : `${lines}\r\n`)
+}
+
+export const recipientsOf = (to: Message["to"]): ReadonlyArray<Recipient> =>
+  (typeof to === "string" || to instanceof Uint8Array || !Array.isArray(to) ? [to] : to).map((recipient) =>
+    typeof recipient === "string" || recipient instanceof Uint8Array ? { address: recipient } : recipient
+  )
+
+/** The message as the MTA has it, with these recipients. */
+export const asReceived = (
+  from: Text,
+  recipients: ReadonlyArray<Recipient>,
+  { body, headers }: Pick<Message, "headers" | "body">
+): Delivery.Message => ({
+  sender: unbracketed(from),
+  recipients: recipients.map(({ address, parameters }) => ({
+    address: unbracketed(address),
+    // Spaces between bytes are bytes.
+    parameters: parameters?.map(byteStringOf).join(" ") as ByteString | undefined
+  })),
+  headers: (headers ?? []).map(([name, value]) => ({
+    name: byteStringOf(name),
+    value: ` ${byteStringOf(value).replace(/\r\n/g, "\n")}` as ByteString
+  })),
+  body: contentOf(body ?? "")
+})

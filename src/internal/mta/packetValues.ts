@@ -1,0 +1,56 @@
+/** What goes into packets, from what people give. */
+import { InvalidValue } from "../../InvalidValue.ts"
+import type { Connect, Text } from "../../MilterClient.ts"
+import type * as Packet from "../../Packet.ts"
+import { ByteString } from "../../Wire.ts"
+
+/** What both MTAs put into one body packet, and the most that libmilter takes. */
+export const maxPayload = 65535
+
+/** Text as UTF-8, bytes as they are. */
+export const bytesOf = (value: string | Uint8Array): Uint8Array =>
+  typeof value === "string" ? ByteString.toBytes(ByteString.fromText(value)) : value
+
+/** The same as a string of bytes. */
+export const byteStringOf = (value: string | Uint8Array): ByteString =>
+  typeof value === "string" ? ByteString.fromText(value) : ByteString.fromBytes(value)
+
+// Leaves room for a packet's other fields.
+const maxText = maxPayload - 512
+
+/** A value that ends with NUL in its packet. Throws `InvalidValue` for one that would end earlier, or not fit. */
+export const packetText = (what: string, value: string | Uint8Array): ByteString => {
+  const bytes = byteStringOf(value)
+  if (bytes.includes("\0")) throw new InvalidValue({ what, value: bytes, reason: "expected no NUL" })
+  if (bytes.length <= maxText) return bytes
+  throw new InvalidValue({ what, value: bytes, reason: `expected at most ${maxText} bytes` })
+}
+
+export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
+  const bytes = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0))
+  let at = 0
+  for (const chunk of chunks) {
+    bytes.set(chunk, at)
+    at += chunk.length
+  }
+  return bytes
+}
+
+/** An address of any kind, as it stands. Throws `InvalidValue`. */
+export const clientAddress = ({ address, port = 0 }: Connect): Packet.Connect["address"] => {
+  if (address === undefined) return { _tag: "Unknown" }
+  const text = packetText("client address", address)
+  if (address.startsWith("/")) return { _tag: "Unix", port: 0, path: text }
+  return { _tag: address.includes(":") ? "IPv6" : "IPv4", port, address: text }
+}
+
+/**
+ * A header value as it is sent: folds are LF, and the space after the colon is the filter's affair only if it asked for
+ * it. `verbatim`: the value has its space already. Throws `InvalidValue`.
+ */
+export const headerValue = (value: Text, verbatim: boolean, leadingSpace: boolean): ByteString => {
+  // Taking characters from bytes, or putting a space in front of them, leaves bytes.
+  const folded = packetText("header value", value).replace(/\r\n/g, "\n") as ByteString
+  if (!verbatim) return leadingSpace ? ` ${folded}` as ByteString : folded
+  return leadingSpace || folded[0] !== " " ? folded : folded.slice(1) as ByteString
+}

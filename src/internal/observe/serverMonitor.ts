@@ -1,0 +1,163 @@
+/** The monitor of a server: one log line a message, metrics, and spans where a tracer is installed. */
+import type * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as References from "effect/References"
+import * as Tracer from "effect/Tracer"
+import type { Mail, Outcome, Session, Stage } from "../../Stage.ts"
+import { type Facts, isLogged, printable, write } from "./messageLog.ts"
+import { type Ending, FilterMetrics, Metrics, nameOf } from "./metrics.ts"
+import type { MessageMonitor, MessageReport, Monitor, SessionMonitor } from "./monitor.ts"
+
+/** What all sessions of a server share. */
+interface Shared {
+  readonly filter: string
+  readonly metrics: Metrics
+  readonly logs: boolean
+  readonly traces: boolean
+  /** Nanoseconds. */
+  readonly now: () => bigint
+}
+
+export const make = (filter: string, context: Context.Context<never>, clock: Clock.Clock): Monitor => {
+  const metrics = new Metrics(filter, context)
+  const timed = Context.get(context, References.TracerTimingEnabled)
+  const shared: Shared = {
+    filter,
+    metrics,
+    logs: isLogged(context),
+    // Without a tracer of the application's there is the native one, whose spans nobody sees.
+    traces: Context.get(context, References.TracerEnabled) &&
+      Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer,
+    now: () => timed ? clock.currentTimeNanosUnsafe() : 0n
+  }
+  return {
+    session: (session, context) => new SessionWatch(shared, session, context),
+    disconnected: (read, written) => metrics.bytes(read, written),
+    filter: (name) => name === filter ? metrics : new FilterMetrics(name, context),
+    verdict: (stage, verdict) => metrics.verdict(stage, verdict),
+    error: (kind) => metrics.error(kind)
+  }
+}
+
+/** A session or a message, and its span if there is one. */
+abstract class Watch {
+  protected readonly shared: Shared
+  protected readonly span: Tracer.Span | undefined
+
+  constructor(shared: Shared, context: Context.Context<never>, span: string, options: Tracer.SpanOptionsNoTrace) {
+    this.shared = shared
+    this.span = shared.traces ? Effect.runSyncWith(context)(Effect.makeSpan(span, options)) : undefined
+  }
+
+  inside(context: Context.Context<never>): Context.Context<never> {
+    return this.span === undefined
+      ? context
+      : Context.add(context, Tracer.ParentSpan, this.span) as Context.Context<never> // for hooks, not for their types
+  }
+
+  hook(filter: string, stage: Stage, milliseconds: number): void {
+    this.span?.event("milter.hook", this.shared.now(), {
+      "milter.filter": filter,
+      "milter.stage": stage,
+      "milter.milliseconds": milliseconds
+    })
+  }
+
+  protected endSpan(span: Tracer.Span, facts: Facts, exit: Exit.Exit<unknown, unknown>): void {
+    for (const [name, value] of Object.entries(facts)) {
+      if (value !== undefined) span.attribute(attributeOf(name), value)
+    }
+    span.end(this.shared.now(), exit)
+  }
+}
+
+const attributeOf = (name: string): string => `milter.${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`
+
+const asSession: Tracer.SpanOptionsNoTrace = { kind: "server", root: true }
+const asMessage: Tracer.SpanOptionsNoTrace = {}
+
+class SessionWatch extends Watch implements SessionMonitor {
+  private readonly session: Session
+  private ended = false
+
+  constructor(shared: Shared, session: Session, context: Context.Context<never>) {
+    super(shared, context, "milter.session", asSession)
+    this.session = session
+    shared.metrics.sessionBegins()
+  }
+
+  message(mail: Mail, context: Context.Context<never>): MessageMonitor {
+    return new MessageWatch(this.shared, this.session, mail, context)
+  }
+
+  end(exit: Exit.Exit<unknown, unknown>): void {
+    if (this.ended) return
+    this.ended = true
+    this.shared.metrics.sessionEnds()
+    if (this.span !== undefined) this.endSpan(this.span, sessionFacts(this.shared.filter, this.session), exit)
+  }
+}
+
+class MessageWatch extends Watch implements MessageMonitor {
+  private readonly session: Session
+  private readonly mail: Mail
+  private readonly context: Context.Context<never>
+
+  constructor(shared: Shared, session: Session, mail: Mail, context: Context.Context<never>) {
+    super(shared, context, "milter.message", asMessage)
+    this.session = session
+    this.mail = mail
+    this.context = context
+  }
+
+  end(report: MessageReport): void {
+    const ending = endingOf(report)
+    const { filter, logs, metrics } = this.shared
+    metrics.messageEnds(ending, report.milliseconds)
+    if (!logs && this.span === undefined) return
+    const facts = { ...sessionFacts(filter, this.session), ...messageFacts(this.mail, report, ending) }
+    // The line belongs into the span: it is open, and loggers that know spans find it.
+    if (logs) write(this.inside(this.context), ending, facts)
+    if (this.span !== undefined) this.endSpan(this.span, facts, report.exit)
+  }
+}
+
+const succeeded: { readonly [K in Outcome["_tag"]]: Ending } = {
+  Accepted: "accepted",
+  Rejected: "rejected",
+  TempFailed: "tempFailed",
+  Discarded: "discarded"
+}
+
+const endingOf = ({ aborted, exit }: MessageReport): Ending =>
+  aborted ? "aborted" : Exit.isSuccess(exit) ? succeeded[exit.value._tag] : "failed"
+
+const optional = (text: string | undefined): string | undefined =>
+  text === undefined || text === "" ? undefined : printable(text)
+
+/** What a line says of the session. */
+export const sessionFacts = (filter: string, session: Session): Facts => ({
+  filter,
+  session: session.id,
+  client: printable(session.client.toString()),
+  hostname: optional(session.hostname),
+  heloName: optional(session.heloName)
+})
+
+// A message to thousands must not make a line of megabytes.
+const maxRecipients = 20
+
+const messageFacts = (mail: Mail, report: MessageReport, ending: Ending): Facts => ({
+  queueId: optional(report.queueId),
+  sender: printable(mail.sender.address),
+  recipients: report.recipients.slice(0, maxRecipients).map(({ recipient }) => printable(recipient.address)),
+  recipientCount: report.recipients.length,
+  size: mail.parameters.size,
+  outcome: ending,
+  verdict: report.verdict === undefined ? undefined : nameOf(report.verdict),
+  by: report.by,
+  stage: report.stage,
+  milliseconds: report.milliseconds
+})

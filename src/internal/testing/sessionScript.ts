@@ -1,0 +1,223 @@
+/** Whole SMTP sessions as data, for property tests, and how they are played. Re-exported by `MilterTest`. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Message, Mta, Outcome, Text } from "../../MilterClient.ts"
+import type { Client } from "../mta/client.ts"
+import type { ClientError } from "../mta/clientError.ts"
+import { type Answer, isRefusal } from "../mta/interpretReply.ts"
+import * as postfixManners from "../mta/manners/postfixManners.ts"
+import { sendmail } from "../mta/manners/sendmailManners.ts"
+import { bracketed, contentOf } from "../mta/messageInput.ts"
+
+/** By the names that scripts have for them. */
+export const mtas = {
+  postfix: postfixManners.postfix37,
+  postfix23: postfixManners.postfix23,
+  postfix26: postfixManners.postfix26,
+  postfix38: postfixManners.postfix38,
+  postfix311: postfixManners.postfix311,
+  sendmail
+} satisfies { readonly [name: string]: Mta }
+
+const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
+
+const matching = (pattern: RegExp) => Schema.String.check(Schema.isPattern(pattern))
+
+/** Of addresses: what most clients send, and what some do. */
+const Address = Schema.Union([
+  matching(/^[a-z]{1,8}@[a-z]{1,8}\.example$/),
+  Schema.Literals([
+    "alice@example.org",
+    "Bob.Smith+tag@Example.ORG",
+    "\"quoted local\"@example.org",
+    "user@[192.0.2.1]",
+    "postmaster",
+    "jörg@bücher.example",
+    "@relay.example:bob@example.net",
+    `${"a".repeat(64)}@example.org`
+  ])
+])
+
+const HeaderName = Schema.Literals(["From", "To", "Subject", "subject", "Received", "X-Tag", "Message-Id", "Date"])
+
+/** Of header values: words, and what is hard to read. Folds are line breaks before white space. */
+const HeaderValue = Schema.Union([
+  matching(/^[ -~]{0,40}$/),
+  Schema.Literals([
+    "",
+    "one\n\ttwo\n three",
+    "=?UTF-8?Q?gr=C3=BC=C3=9Fe?=",
+    "Grüße",
+    "\u00ff",
+    "<1@example.org>",
+    "Mon, 05 Jan 2026 10:00:00 +0000",
+    "x".repeat(998)
+  ])
+])
+
+const Body = Schema.Union([
+  matching(/^[ -~]{0,60}$/),
+  Schema.Literals([
+    "",
+    "Hello\n",
+    "two\n\nparagraphs\n",
+    "no end",
+    ".\n..\n",
+    "Grüße\n",
+    "line\n".repeat(20_000) // more than one packet
+  ])
+])
+
+/**
+ * A message of a {@link SessionScript}. `givesUpAfter`: the client stops after so many commands from MAIL on, with RSET;
+ * if the message has fewer, it is completed.
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const MessageScript = Schema.Struct({
+  /** `""` is the null sender. */
+  from: Schema.Union([Address, Schema.Literal("")]),
+  to: Schema.NonEmptyArray(Address).check(Schema.isMaxLength(4)),
+  parameters: Schema.Array(Schema.Literals(["SIZE=1000", "BODY=8BITMIME", "SMTPUTF8", "AUTH=<>"])).check(
+    Schema.isMaxLength(2)
+  ),
+  headers: Schema.Array(Schema.Tuple([HeaderName, HeaderValue])).check(Schema.isMaxLength(6)),
+  body: Body,
+  givesUpAfter: Schema.optionalKey(upTo(12))
+})
+
+/**
+ * A message of a script.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type MessageScript = typeof MessageScript.Type
+
+/**
+ * A whole SMTP session: which MTA it comes to, who the client is, up to three messages, and how it ends. `vanishes` is an
+ * MTA that dies: no word, the connection closes. For property tests: `it.effect.prop` derives sessions from it, usual ones
+ * and odd ones.
+ *
+ * **Example** (Whatever comes, this filter never refuses)
+ *
+ * ```ts
+ * import { assert, it } from "@effect/vitest"
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as MilterTest from "effect-milter/MilterTest"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Tagged = Milter.make("tagged", { modify: ["addHeader"] }).on({
+ *   endOfMessage: (_, { edit }) => Effect.as(edit.addHeader("X-Tagged", "yes"), Verdict.continue)
+ * })
+ *
+ * it.effect.prop("never refuses", { script: MilterTest.SessionScript }, ({ script }) =>
+ *   Effect.gen(function*() {
+ *     for (const { outcome } of yield* MilterTest.session(Tagged, script)) {
+ *       if (outcome !== undefined) assert.strictEqual(outcome._tag, "Accepted")
+ *     }
+ *   }))
+ * ```
+ *
+ * @category schemas
+ * @since 0.1.0
+ */
+export const SessionScript = Schema.Struct({
+  mta: Schema.Literals(["postfix", "postfix23", "postfix26", "postfix38", "postfix311", "sendmail"]),
+  client: Schema.Struct({
+    hostname: Schema.optionalKey(Schema.Literals(["client.example.org", "[192.0.2.1]", "localhost"])),
+    address: Schema.optionalKey(Schema.Literals(["192.0.2.1", "2001:db8::25", "::1", "/run/client"]))
+  }),
+  helo: Schema.Union([matching(/^[a-z]{1,10}\.example$/), Schema.Literals(["", "[192.0.2.1]", "two words", "grüße"])]),
+  /** A command that the MTA does not know, before the messages. */
+  unknown: Schema.optionalKey(Schema.Literals(["FOO", "HELP me", "ÄÖ"])),
+  /** HELO again before the second message. */
+  heloAgain: Schema.Boolean,
+  messages: Schema.Array(MessageScript).check(Schema.isMaxLength(3)),
+  end: Schema.Literals(["quit", "vanishes"])
+})
+
+/**
+ * A session of a property test.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type SessionScript = typeof SessionScript.Type
+
+/**
+ * What came of a message of a script; no outcome if the client gave it up, or the MTA vanished with it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface PlayedMessage {
+  readonly script: MessageScript
+  readonly outcome: Outcome | undefined
+}
+
+const messageOf = ({ body, from, headers, parameters, to }: MessageScript): Message => ({
+  from,
+  to: to.map((address) => ({ address })),
+  headers,
+  body,
+  parameters
+})
+
+/** Everything up to the point where the client loses patience. True if it did. */
+const giveUp = (client: Client, script: MessageScript, patience: number) =>
+  Effect.gen(function*() {
+    let left = patience
+    let over = false
+    const text = (address: string): Text => bracketed(address)
+    const step = (effect: Effect.Effect<Answer, ClientError>) =>
+      Effect.suspend(() => {
+        if (over || left-- <= 0) {
+          over = true
+          return Effect.succeed<Answer>({ _tag: "Continue" })
+        }
+        return effect
+      })
+    const verdict = yield* step(client.mail(text(script.from), script.parameters))
+    if (isRefusal(verdict)) over = true
+    let accepted = 0
+    for (const address of script.to) {
+      if (!isRefusal(yield* step(client.rcpt(text(address))))) accepted++
+    }
+    if (accepted === 0) over = true
+    if (isRefusal(yield* step(client.data()))) over = true
+    for (const [name, value] of script.headers) yield* step(client.header(name, value))
+    yield* step(client.endOfHeaders())
+    yield* step(client.body(contentOf(script.body)))
+  })
+
+/** How many commands there are before end of message, body pieces not counted. */
+const lengthOf = ({ headers, to }: MessageScript): number => 4 + to.length + headers.length
+
+export const play = (client: Client, script: SessionScript): Effect.Effect<ReadonlyArray<PlayedMessage>, ClientError> =>
+  Effect.gen(function*() {
+    const played: Array<PlayedMessage> = []
+    const { manners } = client
+    yield* client.connect(manners.introduce(script.client))
+    yield* client.helo(script.helo)
+    if (script.unknown !== undefined) yield* client.unknown(script.unknown)
+    for (const [index, message] of script.messages.entries()) {
+      if (index === 1 && script.heloAgain) yield* client.helo(script.helo)
+      const { givesUpAfter } = message
+      if (givesUpAfter === undefined || givesUpAfter >= lengthOf(message)) {
+        played.push({ script: message, outcome: yield* client.sendMessage(messageOf(message)) })
+        continue
+      }
+      yield* giveUp(client, message, givesUpAfter)
+      played.push({ script: message, outcome: undefined })
+      const vanishes = script.end === "vanishes" && index === script.messages.length - 1
+      if (!vanishes) yield* client.abort()
+    }
+    if (script.end === "vanishes") {
+      client.connection.close()
+      yield* client.closed
+    }
+    return played
+  })

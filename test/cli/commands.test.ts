@@ -1,0 +1,355 @@
+/** The program `effect-milter`, as processes: what it prints, and its exit codes. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer, Result } from "effect"
+import * as MilterServer from "effect-milter/MilterServer"
+import { NodeMilterServer } from "effect-milter/node"
+import * as Recording from "effect-milter/Recording"
+import * as ChildProcess from "node:child_process"
+import * as Fs from "node:fs"
+import * as Net from "node:net"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import { spawn } from "../support/childProcess.ts"
+import * as Listeners from "../support/listeners.ts"
+import picky from "../support/modules/filter.ts"
+
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
+const modules = fileURLToPath(new URL("../support/modules", import.meta.url))
+
+const command = (args: ReadonlyArray<string>): ReadonlyArray<string> => ["-C", "effect-milter-source", main, ...args]
+
+interface Ran {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+const { FORCE_COLOR: _, ...inherited } = process.env
+const environment = { ...inherited, NO_COLOR: "1" }
+
+const runWith = (
+  options: { readonly stdin?: string; readonly env?: NodeJS.ProcessEnv },
+  ...args: ReadonlyArray<string>
+) =>
+  Effect.callback<Ran>((resume) => {
+    const child = ChildProcess.execFile(
+      process.execPath,
+      command(args),
+      { encoding: "utf8", env: { ...environment, ...options.env } },
+      (_, stdout, stderr) => resume(Effect.succeed({ code: child.exitCode, stdout, stderr }))
+    )
+    child.stdin?.end(options.stdin ?? "")
+    return Effect.sync(() => void child.kill("SIGKILL"))
+  })
+
+const run = (...args: ReadonlyArray<string>) => runWith({}, ...args)
+
+const driver = fileURLToPath(new URL("../support/processes/cli.ts", import.meta.url))
+
+/** Several command lines in one process. */
+const runAll = (commands: ReadonlyArray<ReadonlyArray<string>>) =>
+  Effect.callback<ReadonlyArray<Ran>>((resume) => {
+    const child = ChildProcess.execFile(
+      process.execPath,
+      ["-C", "effect-milter-source", driver, JSON.stringify(commands)],
+      { encoding: "utf8", env: environment },
+      (error, stdout) => resume(error === null ? Effect.succeed(JSON.parse(stdout)) : Effect.die(error))
+    )
+    return Effect.sync(() => void child.kill("SIGKILL"))
+  })
+
+/** It could not do it, and says so in one line on standard error and nowhere else. */
+const complains = ({ code, stderr, stdout }: Ran, line: RegExp): void => {
+  assert.match(stderr, /^effect-milter: .*\n$/)
+  assert.match(stderr, line)
+  assert.strictEqual(stdout, "")
+  assert.strictEqual(code, 1)
+}
+
+const text = "From: Alice <alice@example.org>\nTo: bob@example.net, carol@example.net\nSubject: hi\n\nHello\n"
+
+const messageFile = Effect.map(Listeners.directory, (directory) => {
+  const file = Path.join(directory, "message.eml")
+  Fs.writeFileSync(file, text)
+  return { directory, file }
+})
+
+/** The filter, served in this process. */
+const filter = Effect.map(
+  Layer.build(
+    MilterServer.layer(picky).pipe(
+      Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
+      Layer.provide(Listeners.quiet)
+    )
+  ),
+  (context) => Context.get(context, MilterServer.Listener).addresses[0]!
+)
+
+describe("effect-milter", { timeout: 60_000 }, () => {
+  it.live("tells what it can do", () =>
+    Effect.gen(function*() {
+      const [help, version, nothing] = yield* runAll([["--help"], ["--version"], []])
+      for (const name of ["send", "trace", "replay", "serve"]) {
+        assert.match(help!.stdout, new RegExp(`^ +${name} `, "m"))
+      }
+      assert.strictEqual(help!.code, 0)
+      assert.match(version!.stdout, /^effect-milter v\d+\.\d+\.\d+/)
+      assert.include(nothing!.stdout, "USAGE")
+      assert.strictEqual(nothing!.code, 0)
+    }))
+
+  it.live("says in a line what is wrong with a command line", () =>
+    Effect.gen(function*() {
+      const [unknown, missing, flag, spec] = yield* runAll([
+        ["sned"],
+        ["send", "x"],
+        ["send", "x", "--to", "inet:9000", "--bogus"],
+        ["trace", "--listen", "9000", "--upstream", "inet:9001"]
+      ])
+      complains(unknown!, /Unknown subcommand "sned".*; did you mean send.*--help\)$/m)
+      complains(missing!, /--to .*\(see effect-milter send --help\)$/m)
+      complains(flag!, /--bogus/)
+      complains(spec!, /--listen: "9000"\. Expected: inet:PORT@HOST/)
+    }))
+})
+
+describe("send", { timeout: 60_000 }, () => {
+  it.live("shows the verdict, and tells it by its exit code", () =>
+    Effect.gen(function*() {
+      const to = yield* filter
+      const { directory, file } = yield* messageFile
+      const output = Path.join(directory, "output.eml")
+      const send = (...args: ReadonlyArray<string>) => ["send", file, "--to", to, ...args]
+      const [accepted, rejected, later, discarded, quarantined, partly] = yield* runAll([
+        send("--output", output),
+        send("--from", "mallory@example.com"),
+        send("--rcpt", "busy@example.net", "--as", "sendmail"),
+        send("--rcpt", "nobody@example.net"),
+        send("--from", "suspect@example.org"),
+        send("--rcpt", "busy@example.net", "--rcpt", "<bob@example.net>", "--client", "[::1]", "--helo", "there")
+      ])
+      assert.deepStrictEqual(
+        [accepted, rejected, later, discarded, quarantined, partly].map((ran) => [ran?.code, ran?.stderr]),
+        [[0, ""], [2, ""], [3, ""], [4, ""], [5, ""], [0, ""]]
+      )
+      assert.match(accepted!.stdout, /^accepted at end of message\n[^]*^@@ header, line 2 @@\n[^]*^\+X-Picky: yes$/m)
+      assert.match(Fs.readFileSync(output, "latin1"), /^X-Picky: yes\r\n\r\nHello\r\n$/m)
+      assert.strictEqual(rejected!.stdout, "rejected at mail\n  550 5.7.1 not you\n")
+      assert.strictEqual(later!.stdout, "refused for now at rcpt\n  451 4.2.1 on holiday\n")
+      assert.match(discarded!.stdout, /^discarded at rcpt\n/)
+      assert.match(quarantined!.stdout, /^quarantined at end of message: looked at by hand\n/)
+      assert.match(partly!.stdout, /^ {2}<busy@example\.net> is refused: 451 4\.2\.1 on holiday$/m)
+    }))
+
+  it.live("reads standard input, prints JSON and the conversation", () =>
+    Effect.gen(function*() {
+      const to = yield* filter
+      const ran = yield* runWith(
+        { stdin: text },
+        "send",
+        "-",
+        "--to",
+        to,
+        "--json",
+        "--verbose",
+        "--macro",
+        "auth_authen=alice",
+        "--from",
+        "editor@example.org"
+      )
+      assert.strictEqual(ran.code, 0)
+      assert.strictEqual((yield* run("send", "-", "--to", "inet:1")).code, 1)
+      const outcome = JSON.parse(ran.stdout)
+      assert.strictEqual(outcome.verdict, "Accepted")
+      assert.deepStrictEqual(outcome.recipients.map(({ address }: { readonly address: string }) => address), [
+        "bob@example.net",
+        "carol@example.net"
+      ])
+      assert.strictEqual(outcome.delivered.body.text, "one\r\nnew\r\nthree\r\n")
+      assert.match(ran.stderr, /MTA {4}→ Macro for mail: .*\{auth_authen\}=alice$/m)
+      assert.match(ran.stderr, /filter ← ReplaceBody 17 bytes: one\\nnew\\nthree\\n$/m)
+    }))
+
+  it.live("says what to do when it cannot", () =>
+    Effect.gen(function*() {
+      const { directory, file } = yield* messageFile
+      const stranger = yield* Listeners.bare({ host: "127.0.0.1", port: 0 }, (socket) =>
+        socket.resume().write("220 mx ESMTP\r\n"))
+      const closing = yield* Listeners.bare({ host: "127.0.0.1", port: 0 }, (socket) =>
+        socket.resume().end())
+      const portOf = (server: Net.Server) => (server.address() as Net.AddressInfo).port // it listens on TCP
+      const empty = Path.join(directory, "empty.eml")
+      Fs.writeFileSync(empty, "Subject: nobody\n\n")
+      const [nobody, noSocket, noHost, noFile, smtp, closed, noSender, noRecipient] = yield* runAll([
+        ["send", file, "--to", "inet:1"],
+        ["send", file, "--to", `unix:${directory}/none`],
+        ["send", file, "--to", "inet:9000@host.invalid"],
+        ["send", `${directory}/none`, "--to", "inet:1"],
+        ["send", file, "--to", `inet:${portOf(stranger)}`],
+        ["send", file, "--to", `inet:${portOf(closing)}`],
+        ["send", empty, "--to", "inet:1"],
+        ["send", empty, "--to", "inet:1", "--from", "<>"]
+      ])
+      complains(nobody!, /nobody listens on inet:1: start the filter, or correct --to$/m)
+      complains(noSocket!, /there is no socket at unix:.*none: start the filter/)
+      complains(noHost!, /the host of inet:9000@host\.invalid is not known|cannot connect/)
+      complains(noFile!, /cannot read .*none: give the file of a message/)
+      complains(
+        smtp!,
+        /does not speak the milter protocol \(it begins with "220 "\): --to wants the address of a filter/
+      )
+      complains(closed!, /closed the connection at once/)
+      complains(noSender!, /give --from ADDRESS/)
+      complains(noRecipient!, /give --rcpt ADDRESS/)
+    }))
+})
+
+describe("trace and replay", { timeout: 60_000 }, () => {
+  it.live("record a session and play it again", () =>
+    Effect.gen(function*() {
+      const upstream = yield* filter
+      const { directory, file } = yield* messageFile
+      const socket = `unix:${directory}/trace.sock`
+      const recording = Path.join(directory, "session.jsonl")
+      const trace = yield* spawn(
+        process.execPath,
+        command(["trace", "--listen", socket, "--upstream", upstream, "--record", recording]),
+        { env: { NO_COLOR: "1" } }
+      )
+      yield* trace.shows(/listening on unix:.*, in front of inet:/)
+      const accepted = yield* run("send", file, "--to", socket)
+      assert.strictEqual(accepted.code, 0, accepted.stderr)
+      yield* trace.shows(/ 1 .* has closed\n/)
+      // Who does not speak the protocol is passed on as well.
+      const stranger = yield* Effect.callback<string>((resume) => {
+        const connection = Net.connect(socket.slice("unix:".length))
+        connection.on("close", () => resume(Effect.succeed("closed"))).on("error", () => undefined).resume()
+        connection.write("EHLO there\r\n")
+      })
+      assert.strictEqual(stranger, "closed")
+      yield* trace.shows(/ 2 .*the MTA sends 12 bytes that are no frames/)
+      yield* trace.signal("SIGINT")
+      assert.strictEqual(yield* trace.exit, 0)
+      assert.match(trace.output, /^ {2}1 +\d+\.\d{3} MTA {4}→ Connect hostname="client\.example\.org"/m)
+      assert.match(trace.output, /^ {2}1 +\d+\.\d{3} filter ← AddHeader X-Picky: yes$/m)
+
+      const lines = Result.getOrThrow(Recording.parse(Fs.readFileSync(recording, "utf8")))
+      assert.strictEqual(lines[0]?._tag, "Description")
+      assert.isTrue(lines.some((line) => line._tag === "Event" && line.event === "junk"))
+
+      const other = Path.join(directory, "other.jsonl")
+      Fs.writeFileSync(
+        other,
+        Fs.readFileSync(recording, "utf8").replace(
+          "\"cmd\":\"c\",\"name\":\"Continue\"",
+          "\"cmd\":\"r\",\"name\":\"Reject\""
+        )
+      )
+      const [same, differing, nowhere, noRecording] = yield* runAll([
+        ["replay", recording, "--to", upstream],
+        ["replay", other, "--to", upstream],
+        ["replay", recording, "--to", "inet:1"],
+        ["replay", file, "--to", upstream]
+      ])
+      assert.deepStrictEqual([same!.code, same!.stderr], [0, ""])
+      assert.match(same!.stdout, /^connection 1: \d+ commands, same answers\n$/)
+      assert.deepStrictEqual([differing!.code, differing!.stderr], [2, ""])
+      assert.match(differing!.stdout, /1 other answer\n {2}@@ \w+ .*\n {2}- Reject\n {2}\+ Continue\n$/)
+      complains(nowhere!, /nobody listens/)
+      complains(noRecording!, /message\.eml is no recording, or is damaged: line 1/)
+    }))
+
+  it.live("hide who and what if told to", () =>
+    Effect.gen(function*() {
+      const { directory, file } = yield* messageFile
+      const socket = `unix:${directory}/trace.sock`
+      const recording = Path.join(directory, "session.jsonl")
+      const upstream = yield* filter
+      const trace = yield* spawn(
+        process.execPath,
+        command(["trace", "--listen", socket, "--upstream", upstream, "--record", recording, "--redact"])
+      )
+      yield* trace.shows(/listening/)
+      assert.strictEqual((yield* run("send", file, "--to", socket))?.code, 0)
+      yield* trace.shows(/ 1 .* has closed\n/)
+      const recorded = Fs.readFileSync(recording, "utf8")
+      const bytes = recorded.replace(/"hex":"([0-9a-f]*)"/g, (_, hex: string) =>
+        Buffer.from(hex, "hex").toString("latin1"))
+      for (const text of [trace.output, bytes]) {
+        assert.notMatch(text, /alice|bob@|example\.net|Hello/)
+        assert.match(text, /<user\d@domain\d\.example>/)
+      }
+      // The value that the filter adds is hidden as well.
+      const replayed = yield* run("replay", recording, "--to", upstream, "--ignore", "x-picky")
+      assert.strictEqual(replayed.code, 0, replayed.stdout)
+    }))
+
+  it.live("trace says what to do when it cannot", () =>
+    Effect.gen(function*() {
+      const upstream = yield* filter
+      const { directory } = yield* messageFile
+      const trace = (...args: ReadonlyArray<string>) => ["trace", ...args]
+      const [nobody, taken, noFile] = yield* runAll([
+        trace("--listen", "inet:0", "--upstream", "inet:1"),
+        trace("--listen", upstream, "--upstream", upstream),
+        trace("--listen", "inet:0", "--upstream", upstream, "--record", `${directory}/none/x`)
+      ])
+      complains(nobody!, /nobody listens on inet:1: start the filter, or correct --upstream$/m)
+      complains(taken!, /cannot listen on .*somebody listens there already: correct --listen/)
+      complains(noFile!, /cannot write .*: give --record a file/)
+    }))
+})
+
+describe("serve", { timeout: 60_000 }, () => {
+  const serve = Effect.fnUntraced(function*(module: string) {
+    const { directory, file } = yield* messageFile
+    const to = `unix:${directory}/filter.sock`
+    const child = yield* spawn(process.execPath, command(["serve", `${modules}/${module}`, "--listen", to]), {
+      env: { NO_COLOR: "1" }
+    })
+    yield* child.shows(/INPUT_MAIL_FILTER/)
+    return { child, file, to }
+  })
+
+  it.live("serves the filter of a module, and prints the lines for the MTAs", () =>
+    Effect.gen(function*() {
+      const { child, file, to } = yield* serve("filter.ts")
+      assert.include(child.output, `  smtpd_milters = ${to}\n`)
+      assert.include(child.output, `  INPUT_MAIL_FILTER(\`picky', \`S=${to}, F=T, T=`)
+      const ran = yield* run("send", file, "--to", to)
+      assert.strictEqual(ran.code, 0)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+    }))
+
+  it.live("serves a layer, which brings its services", () =>
+    Effect.gen(function*() {
+      const { child, file, to } = yield* serve("server.ts")
+      const ran = yield* run("send", file, "--to", to)
+      assert.strictEqual(ran.stdout, "rejected at mail\n  550 5.7.1 from a service\n")
+      assert.strictEqual(ran.code, 2)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+    }))
+
+  it.live("says what is wrong with a module", () =>
+    Effect.gen(function*() {
+      const serve = (module: string, listen = "inet:0") => ["serve", `${modules}/${module}`, "--listen", listen]
+      const [named, other, broken, needy, none, taken] = yield* runAll([
+        serve("named.ts"),
+        serve("other.ts"),
+        serve("broken.ts"),
+        serve("needy.ts"),
+        serve("none.ts"),
+        serve("filter.ts", yield* filter)
+      ])
+      complains(named!, /exports no filter by default: add `export default Nothing`/)
+      complains(other!, /the default export of .*other\.ts is no filter: write `export default Milter\.make/)
+      complains(broken!, /broken\.ts cannot be loaded: the list is not there/)
+      complains(needy!, /needy\.ts cannot be served: Service not found: test\/Greylist/)
+      complains(none!, /there is no .*none\.ts/)
+      complains(taken!, /somebody listens there already/)
+      const environment = yield* runWith({ env: { MILTER_MAX_CONNECTIONS: "many" } }, ...serve("filter.ts"))
+      complains(environment, /the environment is not in order: Expected .* at MILTER_MAX_CONNECTIONS$/m)
+    }))
+})

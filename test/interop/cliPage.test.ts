@@ -1,0 +1,32 @@
+/** docs/operate/cli.md shows what opendkim and rspamd do to a message: in substance, it still has to be that. */
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import * as Fs from "node:fs"
+import * as cli from "../../scripts/docs/cli.ts"
+import { describeDaemon } from "./support/daemon.ts"
+import { prerequisites } from "./support/daemons.ts"
+import { prerequisites as opendkim } from "./support/opendkim.ts"
+
+/** The verdict, the reply and the fields that came; not their values, which change with time and version. */
+const substanceOf = (text: string): ReadonlyArray<string> => {
+  const lines = text.split("\n")
+  const added = lines.flatMap((line) => /^\+([\w-]+): /.exec(line)?.[1] ?? [])
+  return [...lines.filter((line) => / at end of message$|^ {2}\d{3} /.test(line)), ...added.toSorted()]
+}
+
+describeDaemon("docs/operate/cli.md", {
+  commands: [...opendkim.commands, ...prerequisites.rspamd.commands],
+  packages: `${opendkim.packages} ${prerequisites.rspamd.packages}`
+}, () => {
+  it.live("shows what happens", () =>
+    Effect.gen(function*() {
+      const page = Fs.readFileSync(cli.page, "utf8")
+      const { ham, signed, spam, verified } = yield* cli.sent
+      const same = (name: string, now: string) =>
+        assert.deepStrictEqual(substanceOf(now), substanceOf(cli.sectionOf(page, name) ?? ""), name)
+      assert.deepStrictEqual([signed.code, verified.code, ham.code, spam.code], [0, 0, 0, 2])
+      same("send opendkim", signed.text)
+      same("send verify", verified.text)
+      same("send rspamd", `${ham.text}${spam.text}`)
+    }))
+})

@@ -1,0 +1,113 @@
+/** The server stops, on TestClock. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Milter from "effect-milter/Milter"
+import * as Verdict from "effect-milter/Verdict"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Ref from "effect/Ref"
+import * as TestClock from "effect/testing/TestClock"
+import { wasOverrun } from "../../src/internal/server/drainState.ts"
+import { answering } from "../support/filters.ts"
+import * as Mta from "../support/rawMta.ts"
+
+describe("drain", () => {
+  it.effect("lets a message in progress end, puts the next one off and waits for the quit", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}), { drainTimeout: "1 minute" })
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+      const stopping = yield* Effect.forkChild(server.stop, { startImmediately: true })
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(
+        yield* mta.each(Mta.data, Mta.header(), Mta.endOfHeaders, Mta.body(), Mta.endOfMessage()),
+        ["Continue", "Continue", "Continue", "Continue", "Continue"]
+      )
+      const [refused] = yield* mta.say(Mta.mail())
+      assert.match(refused!, /^ReplyCode text="421 4\.3\.2 Service is shutting down \(session .*\)"$/)
+      yield* Mta.settle
+      assert.isUndefined(stopping.pollUnsafe())
+      yield* mta.say(Mta.abort, Mta.abort, Mta.quit)
+      yield* Fiber.join(stopping)
+      assert.isTrue(yield* mta.closed)
+    }))
+
+  it.effect("waits in a program that was interrupted, as a signal does it", () =>
+    Effect.gen(function*() {
+      const served = yield* Deferred.make<Mta.Server>()
+      const program = yield* Effect.forkChild(
+        Mta.serve(answering({}), { drainTimeout: "1 minute" }).pipe(
+          Effect.flatMap((server) => Deferred.succeed(served, server)),
+          Effect.andThen(Effect.never),
+          Effect.scoped
+        )
+      )
+      const mta = yield* (yield* Deferred.await(served)).open()
+      yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+      const stopping = yield* Effect.forkChild(Fiber.interrupt(program), { startImmediately: true })
+      yield* TestClock.adjust("10 seconds")
+      assert.deepStrictEqual(yield* mta.each(Mta.body(), Mta.endOfMessage()), ["Continue", "Continue"])
+      yield* mta.say(Mta.abort, Mta.quit)
+      yield* Fiber.join(stopping)
+    }))
+
+  it.effect("takes no more connections", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}), { drainTimeout: "1 minute" })
+      yield* server.open()
+      yield* Effect.forkChild(server.stop, { startImmediately: true })
+      yield* Mta.settle
+      const exit = yield* Effect.exit(server.dial)
+      assert.strictEqual(exit._tag, "Failure")
+      yield* TestClock.adjust("2 minutes")
+    }))
+
+  it.effect("at the deadline interrupts hooks, answers what is awaited for now, and closes", () =>
+    Effect.gen(function*() {
+      const events = yield* Ref.make<ReadonlyArray<string>>([])
+      const note = (event: string) => Ref.update(events, (all) => [...all, event])
+      const filter = Milter.make("slow", {
+        connection: () => Effect.addFinalizer(() => note("connection")),
+        message: () => Effect.addFinalizer((exit) => note(`message ${exit._tag}`))
+      }).on({
+        endOfMessage: () => Effect.onInterrupt(Effect.never, () => note("hook")) as Effect.Effect<Verdict.Continue>
+      })
+      const server = yield* Mta.serve(filter, { drainTimeout: "30 seconds", progressInterval: "1 hour" })
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+      yield* mta.say(Mta.endOfMessage())
+      const stopping = yield* Effect.forkChild(server.stop, { startImmediately: true })
+      yield* TestClock.adjust("29 seconds")
+      assert.deepStrictEqual(yield* mta.replies, [])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* mta.replies, ["TempFail"])
+      yield* Fiber.join(stopping)
+      assert.isTrue(yield* mta.closed)
+      assert.deepStrictEqual(yield* Ref.get(events), ["hook", "message Failure", "connection"])
+      assert.isTrue(wasOverrun())
+    }))
+
+  it.effect("is not kept by a finalizer that does not end", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("stuck", { connection: () => Effect.addFinalizer(() => Effect.never) }).on({
+        connect: () => Effect.succeed(Verdict.continue)
+      })
+      const server = yield* Mta.serve(filter, { drainTimeout: "5 seconds" })
+      const mta = yield* server.open()
+      yield* mta.say(Mta.connect())
+      const stopping = yield* Effect.forkChild(server.stop, { startImmediately: true })
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(stopping)
+    }))
+
+  it.effect("is not kept by a hook that does not stop", () =>
+    Effect.gen(function*() {
+      const stubborn = Effect.uninterruptible(Effect.never) as Effect.Effect<Verdict.Verdict>
+      const server = yield* Mta.serve(answering({ mail: stubborn }), { drainTimeout: "5 seconds" })
+      const mta = yield* server.open()
+      yield* mta.say(Mta.connect(), Mta.mail())
+      const stopping = yield* Effect.forkChild(server.stop, { startImmediately: true })
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(stopping)
+    }))
+})
