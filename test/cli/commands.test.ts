@@ -9,7 +9,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { spawn } from "../support/childProcess.ts"
+import { spawn } from "../../testbed/childProcess.ts"
 import * as Listeners from "../support/listeners.ts"
 import picky from "../support/modules/filter.ts"
 

@@ -6,8 +6,8 @@ import * as Fs from "node:fs"
 import type * as Net from "node:net"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
+import { notRoot } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
-import { notRoot } from "../support/prerequisite.ts"
 
 const main = fileURLToPath(new URL("../../examples/run.ts", import.meta.url))
 
@@ -181,7 +181,7 @@ describe("the command of an example", { timeout: 180_000 }, () => {
     const directory = new URL("../integration/", import.meta.url)
     const tests = Fs.readdirSync(directory).filter((file) => /^examples.*\.test\.ts$/.test(file))
       .map((file) => Fs.readFileSync(new URL(file, directory), "utf8"))
-      .filter((text) => text.includes("support/postfix.ts"))
+      .filter((text) => text.includes("testbed/postfix.ts"))
     assert.deepStrictEqual(names.filter((name) => !tests.some((text) => text.includes(`"${name}"`))), [])
   })
 

@@ -9,7 +9,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import { Blocked, Blocklist } from "../../examples/reload/reload.ts"
-import { spawn } from "../support/childProcess.ts"
+import { spawn } from "../../testbed/childProcess.ts"
 import * as Listeners from "../support/listeners.ts"
 
 const list = Effect.fnUntraced(function*(text: string) {

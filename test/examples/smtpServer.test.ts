@@ -6,7 +6,7 @@ import { NodeMilterClient, NodeMilterServer, NodeSmtpServer } from "effect-milte
 import type { AddressInfo } from "node:net"
 import { SMTPServer } from "smtp-server"
 import { listen } from "../../examples/smtp_server/smtpServer.ts"
-import * as SmtpClient from "../integration/support/smtpClient.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { quiet } from "../support/listeners.ts"
 import picky from "../support/modules/filter.ts"
 

@@ -8,12 +8,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { chain, verdicts } from "../auth/support/independent.ts"
 import { input, recordsOf } from "../auth/support/mail.ts"
 import * as FilterServer from "./support/filterServer.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as Sendmail from "./support/sendmail.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const { crlf } = SmtpClient
 

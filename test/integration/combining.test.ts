@@ -8,11 +8,11 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import type * as Scope from "effect/Scope"
+import { type Delivered, headerValues, type Mailbox, type MtaError, poll } from "../../testbed/mta.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as FilterServer from "./support/filterServer.ts"
-import { type Delivered, headerValues, type Mailbox, type MtaError, poll } from "./support/mta.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as Sendmail from "./support/sendmail.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 /** What the filters have seen, and the lines of the one in the shadow. */
 interface Notes {

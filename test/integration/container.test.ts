@@ -8,12 +8,12 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { spawn } from "../support/childProcess.ts"
+import { spawn } from "../../testbed/childProcess.ts"
+import { findProgram, freePort, makeDirectory, MtaError, poll, run } from "../../testbed/mta.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import { realTime } from "../../testbed/realTime.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as Example from "./support/exampleProcess.ts"
-import { findProgram, freePort, makeDirectory, MtaError, poll, run } from "./support/mta.ts"
-import * as Postfix from "./support/postfix.ts"
-import { realTime } from "./support/realTime.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const container = Path.join(root, "container")

@@ -1,7 +1,7 @@
 /** `npm run demo -- --postfix`: what the README shows with a real mail server. */
 import { assert, it } from "@effect/vitest"
 import * as ChildProcess from "node:child_process"
-import { describePostfix } from "./support/postfix.ts"
+import { describePostfix } from "../../testbed/postfix.ts"
 
 describePostfix("the demo with Postfix", () => {
   it("takes three messages through a filter", () => {

@@ -10,10 +10,10 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Path from "node:path"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { directory } from "../support/listeners.ts"
 import * as DecidingFilter from "./support/decidingFilter.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const { crlf } = SmtpClient
 

@@ -4,13 +4,13 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Path from "node:path"
-import type { Child } from "../support/childProcess.ts"
+import type { Child } from "../../testbed/childProcess.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import { realTime } from "../../testbed/realTime.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as Listeners from "../support/listeners.ts"
 import * as Example from "./support/exampleProcess.ts"
 import { from, lf, messageOf, to } from "./support/messages.ts"
-import * as Postfix from "./support/postfix.ts"
-import { realTime } from "./support/realTime.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const { crlf } = SmtpClient
 

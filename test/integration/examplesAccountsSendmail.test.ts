@@ -10,10 +10,10 @@ import * as Fs from "node:fs"
 import { createServer } from "node:http"
 import * as Path from "node:path"
 import * as FakeApi from "../../examples/sender_restriction/fakeApi.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as Listeners from "../support/listeners.ts"
 import * as Example from "./support/exampleProcess.ts"
-import * as Sendmail from "./support/sendmail.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const keys = { MILTER_ACCOUNT_KEYS: `test:${randomBytes(32).toString("base64")}` }
 

@@ -10,10 +10,10 @@ import * as Scope from "effect/Scope"
 import { createServer } from "node:http"
 import * as Net from "node:net"
 import * as FakeApi from "../../examples/sender_restriction/fakeApi.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as Sasl from "../../testbed/sasl.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as Example from "./support/exampleProcess.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as Sasl from "./support/sasl.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const name = "sender_restriction"
 const modes = ["tempfail", "reject", "pass"] as const

@@ -6,11 +6,11 @@ import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
 import * as Path from "node:path"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as Editing from "./support/editing.ts"
 import * as FilterServer from "./support/filterServer.ts"
 import { withNotes as message } from "./support/messages.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 import * as Watching from "./support/watching.ts"
 
 const { ended, small } = Watching

@@ -5,12 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Ref from "effect/Ref"
 import type * as Scope from "effect/Scope"
+import type { Delivered, MtaError, TakeOptions } from "../../testbed/mta.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as table from "../support/messageEdits.ts"
 import * as FilterServer from "./support/filterServer.ts"
-import type { Delivered, MtaError, TakeOptions } from "./support/mta.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as Sendmail from "./support/sendmail.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 /** A running MTA, asking the editing filter. */
 interface Mta {

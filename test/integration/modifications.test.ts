@@ -7,14 +7,14 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { describeWith } from "../support/prerequisite.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import { describeWith } from "../../testbed/prerequisite.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
+import { crlf } from "../../testbed/smtpClient.ts"
 import * as Random from "../support/random.ts"
 import * as Delivering from "./support/delivering.ts"
 import { withNotes as message } from "./support/messages.ts"
-import * as Postfix from "./support/postfix.ts"
 import * as RandomMail from "./support/randomMail.ts"
-import * as Sendmail from "./support/sendmail.ts"
-import { crlf } from "./support/smtpClient.ts"
 
 class Mtas extends Context.Service<Mtas, {
   readonly postfix: Delivering.Mta

@@ -11,9 +11,9 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import { blocksOf } from "../../scripts/docs/steps.ts"
-import { describeWith } from "../support/prerequisite.ts"
-import { describePostfix, missingPrerequisite } from "./support/postfix.ts"
-import * as Sendmail from "./support/sendmail.ts"
+import { describePostfix, missingPrerequisite } from "../../testbed/postfix.ts"
+import { describeWith } from "../../testbed/prerequisite.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const freshMachine = Path.join(root, "scripts/freshMachine.sh")

@@ -2,8 +2,8 @@
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
-import * as Postfix from "./support/postfix.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 
 const { crlf } = SmtpClient
 

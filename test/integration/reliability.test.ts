@@ -12,11 +12,11 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Path from "node:path"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { directory, quiet } from "../support/listeners.ts"
 import * as DecidingFilter from "./support/decidingFilter.ts"
 import * as FilterServer from "./support/filterServer.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const { crlf } = SmtpClient
 

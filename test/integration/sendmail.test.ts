@@ -2,8 +2,8 @@
 import { assert, it, layer } from "@effect/vitest"
 import { Effect } from "effect"
 import { existsSync } from "node:fs"
-import * as Sendmail from "./support/sendmail.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 
 const { crlf } = SmtpClient
 

@@ -7,11 +7,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { createHash } from "node:crypto"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as Sendmail from "../../testbed/sendmail.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as FilterServer from "./support/filterServer.ts"
 import { withNotes as message } from "./support/messages.ts"
-import * as Postfix from "./support/postfix.ts"
-import * as Sendmail from "./support/sendmail.ts"
-import * as SmtpClient from "./support/smtpClient.ts"
 
 const lines = (...texts: ReadonlyArray<string>) => Stream.make(...texts.map((text) => new TextEncoder().encode(text)))
 

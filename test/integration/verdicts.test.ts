@@ -3,9 +3,9 @@ import { layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Postfix from "../../testbed/postfix.ts"
 import { expectations } from "./support/expectations.ts"
 import * as FilterServer from "./support/filterServer.ts"
-import * as Postfix from "./support/postfix.ts"
 import * as StageAndVerdict from "./support/stageAndVerdict.ts"
 
 class Fixture extends Context.Service<Fixture, StageAndVerdict.Fixture>()("test/Fixture") {}

@@ -8,9 +8,9 @@ import * as MilterTest from "effect-milter/MilterTest"
 import { TestClock } from "effect/testing"
 import { spawn } from "node:child_process"
 import * as Fs from "node:fs"
+import { describeDaemon, directory } from "../../testbed/daemon.ts"
+import { opendkim, prerequisites, signingKey } from "../../testbed/opendkim.ts"
 import { input, message, onward, recordsOf, toText, valuesOf } from "../auth/support/mail.ts"
-import { describeDaemon, directory } from "./support/daemon.ts"
-import { opendkim, prerequisites, signingKey } from "./support/opendkim.ts"
 import { added, inside, outside, send } from "./support/send.ts"
 
 const bodies: { readonly [name: string]: MilterClient.Message["body"] } = {

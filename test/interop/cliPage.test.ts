@@ -3,9 +3,9 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Fs from "node:fs"
 import * as cli from "../../scripts/docs/cli.ts"
-import { describeDaemon } from "./support/daemon.ts"
-import { prerequisites } from "./support/daemons.ts"
-import { prerequisites as opendkim } from "./support/opendkim.ts"
+import { describeDaemon } from "../../testbed/daemon.ts"
+import { prerequisites } from "../../testbed/daemons.ts"
+import { prerequisites as opendkim } from "../../testbed/opendkim.ts"
 
 /** The verdict, the reply and the fields that came; not their values, which change with time and version. */
 const substanceOf = (text: string): ReadonlyArray<string> => {

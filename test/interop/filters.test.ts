@@ -2,8 +2,8 @@
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as MilterClient from "effect-milter/MilterClient"
-import { describeDaemon } from "./support/daemon.ts"
-import * as daemons from "./support/daemons.ts"
+import { describeDaemon } from "../../testbed/daemon.ts"
+import * as daemons from "../../testbed/daemons.ts"
 import { added, gtube, message, replyOf, send, sendAll } from "./support/send.ts"
 
 const mtas = [MilterClient.postfix, MilterClient.sendmail]

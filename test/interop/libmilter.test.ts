@@ -11,10 +11,10 @@ import { NodeMilterServer } from "effect-milter/node"
 import * as Packet from "effect-milter/Packet"
 import { ByteString } from "effect-milter/Wire"
 import * as Path from "node:path"
+import { describeWith } from "../../testbed/prerequisite.ts"
 import { type VariantName, variants } from "../differential/filter.ts"
 import * as Reference from "../differential/reference.ts"
 import { quiet } from "../support/listeners.ts"
-import { describeWith } from "../support/prerequisite.ts"
 import { message, outside, sendAll } from "./support/send.ts"
 
 const stages = ["", "data-", "eoh-", "eom-"]

@@ -2,9 +2,9 @@
 import { assert, it, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import * as MilterClient from "effect-milter/MilterClient"
-import { describeDaemon, directory } from "./support/daemon.ts"
-import { dkimpy, prerequisites as others } from "./support/daemons.ts"
-import { opendkim, prerequisites, signingKey } from "./support/opendkim.ts"
+import { describeDaemon, directory } from "../../testbed/daemon.ts"
+import { dkimpy, prerequisites as others } from "../../testbed/daemons.ts"
+import { opendkim, prerequisites, signingKey } from "../../testbed/opendkim.ts"
 import { added, inside, message, outside, send, sendAll } from "./support/send.ts"
 
 class Signer extends Context.Service<Signer, { readonly address: string }>()("test/Signer") {

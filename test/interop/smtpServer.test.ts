@@ -4,9 +4,9 @@ import { Effect } from "effect"
 import { NodeMilterClient, type NodeSmtpServer } from "effect-milter/node"
 import * as RawMessage from "effect-milter/RawMessage"
 import { listen } from "../../examples/smtp_server/smtpServer.ts"
-import * as SmtpClient from "../integration/support/smtpClient.ts"
-import { describeDaemon } from "./support/daemon.ts"
-import { opendkim, prerequisites } from "./support/opendkim.ts"
+import { describeDaemon } from "../../testbed/daemon.ts"
+import { opendkim, prerequisites } from "../../testbed/opendkim.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { added, outside, send } from "./support/send.ts"
 
 describeDaemon("an SMTP server with opendkim", prerequisites, () => {

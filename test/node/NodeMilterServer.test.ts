@@ -19,8 +19,8 @@ import * as endpoint from "../../src/internal/net/endpoint.ts"
 import type { Accepting } from "../../src/internal/net/listener.ts"
 import { NetListener } from "../../src/node/internal/netListener.ts"
 import * as temporaryFile from "../../src/node/internal/temporaryFile.ts"
+import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
-import { describeWith, notRoot } from "../support/prerequisite.ts"
 
 const modeOf = (path: string): number => Fs.lstatSync(path).mode & 0o7777
 

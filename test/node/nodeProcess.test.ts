@@ -8,17 +8,10 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
-import {
-  descriptorOf,
-  listening,
-  type Options,
-  type Program,
-  spawn,
-  start,
-  startTwice
-} from "../support/childProcess.ts"
+import { spawn } from "../../testbed/childProcess.ts"
+import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
-import { describeWith, notRoot } from "../support/prerequisite.ts"
+import { descriptorOf, listening, type Options, type Program, start, startTwice } from "../support/serverProcess.ts"
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 

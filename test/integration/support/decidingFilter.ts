@@ -2,8 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import { fileURLToPath } from "node:url"
-import { type Child, spawn } from "../../support/childProcess.ts"
-import { realTime } from "./realTime.ts"
+import { type Child, spawn } from "../../../testbed/childProcess.ts"
+import { realTime } from "../../../testbed/realTime.ts"
 
 /** What becomes of a message, by the first word of its sender's local part; all others get the header `X-Filtered`. */
 export type Decision =

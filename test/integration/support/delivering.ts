@@ -12,13 +12,13 @@ import { ByteString } from "effect-milter/Wire"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
+import { type Delivered, MtaError, socketDirectory } from "../../../testbed/mta.ts"
+import * as Postfix from "../../../testbed/postfix.ts"
+import * as Sendmail from "../../../testbed/sendmail.ts"
+import * as SmtpClient from "../../../testbed/smtpClient.ts"
 import { capabilities } from "../../support/names.ts"
 import * as Editing from "./editing.ts"
 import * as FilterServer from "./filterServer.ts"
-import { type Delivered, MtaError, socketDirectory } from "./mta.ts"
-import * as Postfix from "./postfix.ts"
-import * as Sendmail from "./sendmail.ts"
-import * as SmtpClient from "./smtpClient.ts"
 
 /** What the filter does at end of message. */
 export type Edit = Editing.Edit

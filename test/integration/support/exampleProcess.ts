@@ -3,9 +3,9 @@ import * as Effect from "effect/Effect"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import { fileURLToPath } from "node:url"
-import { type Child, spawn } from "../../support/childProcess.ts"
+import { type Child, spawn } from "../../../testbed/childProcess.ts"
+import { realTime } from "../../../testbed/realTime.ts"
 import * as FilterServer from "./filterServer.ts"
-import { realTime } from "./realTime.ts"
 
 type Environment = { readonly [name: string]: string }
 

@@ -8,7 +8,7 @@
  */
 import * as Verdict from "effect-milter/Verdict"
 import * as Effect from "effect/Effect"
-import { crlf, type Reply, type SmtpClient, type SmtpClientError } from "./smtpClient.ts"
+import { crlf, type Reply, type SmtpClient, type SmtpClientError } from "../../../testbed/smtpClient.ts"
 
 /** The steps of the session, in order. */
 export const steps = [

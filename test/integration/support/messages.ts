@@ -1,5 +1,5 @@
 /** Messages that several tests send. */
-import { crlf } from "./smtpClient.ts"
+import { crlf } from "../../../testbed/smtpClient.ts"
 
 export const from = "alice@example.org"
 export const to = "bob@test.example"

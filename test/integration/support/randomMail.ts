@@ -1,8 +1,8 @@
 /** Messages and edits at random: names that come often and in both cases, positions that are there and that are not. */
 import * as Effect from "effect/Effect"
+import type { Mail } from "../../../testbed/smtpClient.ts"
 import type { Random } from "../../support/random.ts"
 import type { Edit } from "./delivering.ts"
-import type { Mail } from "./smtpClient.ts"
 
 /** Some are fields that Sendmail has a place of its own for. */
 const names = ["X-A", "x-a", "X-B", "Subject", "To", "Received", "Date", "Message-Id", "X-New"]

@@ -5,11 +5,11 @@ import * as Milter from "effect-milter/Milter"
 import * as Verdict from "effect-milter/Verdict"
 import * as Effect from "effect/Effect"
 import * as Ref from "effect/Ref"
+import type { Content, Mailbox as Mail, MtaError } from "../../../testbed/mta.ts"
+import { realTime } from "../../../testbed/realTime.ts"
+import * as SmtpClient from "../../../testbed/smtpClient.ts"
 import { type Expectation, runSession, summarize } from "./expectations.ts"
 import type * as FilterServer from "./filterServer.ts"
-import type { Content, Mailbox as Mail, MtaError } from "./mta.ts"
-import { realTime } from "./realTime.ts"
-import * as SmtpClient from "./smtpClient.ts"
 
 /** For one recipient only, if it is given. */
 export type Setting = Pick<Expectation, "stage" | "verdict" | "recipient">

@@ -6,8 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import { createHash } from "node:crypto"
-import { realTime } from "./realTime.ts"
-import * as SmtpClient from "./smtpClient.ts"
+import { realTime } from "../../../testbed/realTime.ts"
+import * as SmtpClient from "../../../testbed/smtpClient.ts"
 
 /** One line an event, in the order of arrival. */
 export type Events = Ref.Ref<ReadonlyArray<string>>

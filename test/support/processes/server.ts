@@ -1,12 +1,12 @@
-/** A program as users write it, told by its argument what to serve; see `Program` in ../childProcess.ts. */
+/** A program as users write it, told by its argument what to serve; see `Program` in ../serverProcess.ts. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { markOverrun } from "../../../src/internal/server/drainState.ts"
-import type { Program } from "../childProcess.ts"
 import { introducing } from "../listeners.ts"
+import type { Program } from "../serverProcess.ts"
 
 const program: Program = JSON.parse(process.argv[2] ?? "")
 

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { type Child, spawn } from "../../support/childProcess.ts"
+import { type Child, spawn } from "./childProcess.ts"
 import { makeDirectory, type MtaError, run } from "./mta.ts"
 import { realTime } from "./realTime.ts"
 

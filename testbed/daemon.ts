@@ -1,5 +1,5 @@
 /**
- * Milters that others wrote, each run for one test file: with the least configuration that makes it work without a network,
+ * Starts milters that others wrote, each for one test file: with the least configuration that makes it work without a network,
  * on a UNIX socket in a directory of its own, in the foreground. Nothing is shared with what the machine may run.
  *
  * All waits are in real time: these are processes.
@@ -12,8 +12,8 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { realTime } from "../../integration/support/realTime.ts"
-import { describeWith } from "../../support/prerequisite.ts"
+import { describeWith } from "./prerequisite.ts"
+import { realTime } from "./realTime.ts"
 
 /** It does not start; with what it printed. */
 export class DaemonError extends Data.TaggedError("DaemonError")<{ readonly message: string }> {}

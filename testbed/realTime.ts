@@ -1,3 +1,4 @@
+/** The wall clock, for effects that wait for other processes. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -15,7 +15,6 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { describeWith } from "../../support/prerequisite.ts"
 import {
   attempt,
   captureScript,
@@ -36,6 +35,7 @@ import {
   run,
   tail
 } from "./mta.ts"
+import { describeWith } from "./prerequisite.ts"
 
 export { type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 

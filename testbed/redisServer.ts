@@ -4,7 +4,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { type Child, spawn } from "../../support/childProcess.ts"
+import { type Child, spawn } from "./childProcess.ts"
 import { realTime } from "./realTime.ts"
 
 const isInstalled = (): boolean =>

@@ -20,7 +20,6 @@ import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
-import { describeWith } from "../../support/prerequisite.ts"
 import {
   attempt,
   captureScript,
@@ -41,6 +40,7 @@ import {
   run,
   tail
 } from "./mta.ts"
+import { describeWith } from "./prerequisite.ts"
 
 export { type Content, type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 
