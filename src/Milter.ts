@@ -7,7 +7,6 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -16,24 +15,29 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import { guarded } from "./internal/filter/circuitBreaker.ts"
 import { define, type Definitions, type FailureHandler, resolve } from "./internal/filter/definition.ts"
-import {
-  type Filter,
-  fromDefinitions,
-  fromResolve,
-  type Made,
-  mapped,
-  TypeId,
-  variance
-} from "./internal/filter/filterValue.ts"
+import { type FailurePolicy, type Filter, type Made, TypeId } from "./internal/filter/filterTypes.ts"
+import { fromDefinitions, mapped, variance } from "./internal/filter/filterValue.ts"
 import { mapInner } from "./internal/filter/wrapping.ts"
 import type { MacroStage } from "./Macros.ts"
 import type { Capability, EditorOf } from "./Modification.ts"
 import type { Envelope, Events, Mail, Outcome, OutsideMessage, Session, Stage } from "./Stage.ts"
 import type * as Verdict from "./Verdict.ts"
 
-export { type Filter, type Made, TypeId } from "./internal/filter/filterValue.ts"
+export { circuitBreaker, type CircuitBreakerOptions } from "./internal/filter/circuitBreaker.ts"
+export { delayReject, type DelayRejectOptions } from "./internal/filter/delayReject.ts"
+export {
+  type AnyFilter,
+  type Failure,
+  type FailurePolicy,
+  type Filter,
+  type Made,
+  type Needs,
+  TypeId
+} from "./internal/filter/filterTypes.ts"
+export { sequence } from "./internal/filter/sequence.ts"
+export { shadow } from "./internal/filter/shadow/shadowFilter.ts"
+export { type Condition, type ConditionAt, when } from "./internal/filter/when.ts"
 
 /**
  * A Context key that *is* a filter needing itself, so that servers and sequences take keys and values alike. Made by
@@ -53,15 +57,6 @@ export interface FilterKey<Self, Id extends string>
  * @since 0.1.0
  */
 export const isFilter = (u: unknown): u is Filter<unknown, unknown> => Predicate.hasProperty(u, TypeId)
-
-/**
- * What to answer when a filter cannot decide: refuse, refuse for now, or `"pass"`, which lets this message go on without
- * this filter in the form that is legal at the stage.
- *
- * @category models
- * @since 0.1.0
- */
-export type Policy = Verdict.Reject | Verdict.TempFail | "pass"
 
 /**
  * What a hook gets beside its event. State of a message and its envelope exist from mail to end of message, the editor
@@ -126,7 +121,7 @@ export interface Options<
   /** Also show, to `observes.rejectedRecipient`, the recipients that the MTA has refused itself. */
   readonly rejectedRecipients?: RR
   /** The answer when a hook dies. `tempFail` by default, so that the sender tries again. */
-  readonly onDefect?: Policy
+  readonly onDefect?: FailurePolicy
   /**
    * A failure at connect or helo normally answers continue and gives the policy for each message, so that one hiccup
    * neither bars nor frees a whole SMTP session; `true` answers with it at once.
@@ -347,82 +342,17 @@ export function make(name: string, options: object = {}): unknown {
  */
 export const onFailure: {
   <E, R2>(
-    f: (error: E, at: { readonly stage: Stage }) => Effect.Effect<Policy, never, R2>
+    f: (error: E, at: { readonly stage: Stage }) => Effect.Effect<FailurePolicy, never, R2>
   ): <R>(self: Filter<E, R>) => Made<never, R | R2>
   <E, R, R2>(
     self: Filter<E, R>,
-    f: (error: E, at: { readonly stage: Stage }) => Effect.Effect<Policy, never, R2>
+    f: (error: E, at: { readonly stage: Stage }) => Effect.Effect<FailurePolicy, never, R2>
   ): Made<never, R | R2>
 } = dual(
   2,
   (self: Filter<unknown, never>, f: FailureHandler): Made<never, never> =>
     mapped(self, (definition) => mapInner(definition, (inner) => ({ ...inner, onFailure: inner.onFailure ?? f })))
 )
-
-/**
- * Options of {@link circuitBreaker}.
- *
- * - `failures`: how many hooks have to fail or die in a row
- * - `openFor`: how long the filter is left alone then; after that one hook is tried
- * - `whileOpen`: the answer meanwhile, for each message
- * - `timeout`: a hook that takes longer counts as failed (and dies). Without it slow hooks do not count, since the server's own
- *   timeouts interrupt them. It must be shorter than those.
- *
- * @category models
- * @since 0.1.0
- */
-export interface CircuitBreakerOptions {
-  readonly failures: number
-  readonly openFor: Duration.Input
-  readonly whileOpen: Policy
-  readonly timeout?: Duration.Input
-}
-
-/**
- * Leaves a filter alone for a while after it has failed again and again, so that what it depends on can recover and mail
- * does not wait for it. The circuit is one for all connections of a server.
- *
- * **Example** (On without the filter while its database is down)
- *
- * ```ts
- * import * as Effect from "effect/Effect"
- * import * as Milter from "effect-milter/Milter"
- * import * as Verdict from "effect-milter/Verdict"
- *
- * const Lookup = Milter.make("lookup").on({ rcpt: () => Effect.succeed(Verdict.continue) })
- *
- * const Protected = Milter.circuitBreaker(Lookup, {
- *   failures: 5,
- *   openFor: "30 seconds",
- *   timeout: "3 seconds",
- *   whileOpen: "pass"
- * })
- * ```
- *
- * @category error handling
- * @since 0.1.0
- */
-export const circuitBreaker: {
-  (options: CircuitBreakerOptions): <E, R>(self: Filter<E, R>) => Made<E, R>
-  <E, R>(self: Filter<E, R>, options: CircuitBreakerOptions): Made<E, R>
-} = dual(
-  2,
-  (self: Filter<never, never>, options: CircuitBreakerOptions): Made<never, never> =>
-    fromResolve(Effect.flatMap(resolve(self), Effect.forEach((definition) => guarded(definition, options))))
-)
-
-export {
-  type AnyFilter,
-  type Condition,
-  type ConditionAt,
-  delayReject,
-  type DelayRejectOptions,
-  type Failure,
-  type Needs,
-  sequence,
-  shadow,
-  when
-} from "./internal/filter/combining.ts"
 
 /**
  * A key under which a layer provides a filter. A module exports its key and a layer (see {@link layer}); applications

@@ -6,37 +6,40 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
 import type { Delivered, DeliveryError } from "./Delivery.ts"
 import * as makeChain from "./internal/mta/chain/makeChain.ts"
-import type { Chain, ChainOptions, Failure, FilterOptions } from "./internal/mta/chainTypes.ts"
+import type { Chain, ChainOptions, FilterOptions } from "./internal/mta/chainTypes.ts"
 import type { ClientError } from "./internal/mta/clientError.ts"
+import type { Client, Message, Mta, Options } from "./internal/mta/clientTypes.ts"
 import * as internal from "./internal/mta/dial.ts"
-import type { Answer, ModificationPacket } from "./internal/mta/interpretReply.ts"
 import type { Manners } from "./internal/mta/manners/mtaManners.ts"
 import { postfix } from "./internal/mta/manners/presets.ts"
 import type { Dialing } from "./internal/net/dialer.ts"
-import type { Agreement, Offer } from "./Negotiation.ts"
-import type * as Packet from "./Packet.ts"
-import type { Reply } from "./Reply.ts"
-import type { ByStage } from "./Verdict.ts"
+import type { ModificationPacket } from "./internal/wire/filterPackets.ts"
+import type { Agreement } from "./Negotiation.ts"
 
-export type {
-  Chain,
-  ChainOptions,
-  Decision,
-  Failure,
-  FilterOptions,
-  Policy,
-  Refused
-} from "./internal/mta/chainTypes.ts"
+export type { Chain, ChainOptions, Decision, FilterOptions, Refused } from "./internal/mta/chainTypes.ts"
 export { ClientError, type ClientErrorReason } from "./internal/mta/clientError.ts"
-export type { Answer, ModificationPacket, NotSentBecause, Replied } from "./internal/mta/interpretReply.ts"
+export type {
+  Client,
+  Connect,
+  DefaultAction,
+  EndOfMessage,
+  Failure,
+  MacroValues,
+  Message,
+  Mta,
+  Options,
+  Outcome,
+  Recipient,
+  Text
+} from "./internal/mta/clientTypes.ts"
+export type { Answer, NotSentBecause, Replied } from "./internal/mta/interpretReply.ts"
 export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./internal/mta/manners/presets.ts"
+export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 
 /**
  * What opens connections to milters.
@@ -48,227 +51,6 @@ export class Dialer extends Context.Service<Dialer, {
   /** The forms of addresses that it takes, for messages to people: `inet:PORT@HOST, … or unix:/path`. */
   readonly reaches: string
 }>()("effect-milter/MilterClient/Dialer") {}
-
-/**
- * An MTA to behave like: what it offers, which macros it sends at which stage, how it aborts, how long it waits, what it
- * tells the SMTP client, how it changes a message. One of {@link postfix}, {@link sendmail} and their like, or a copy with
- * another offer: `{ ...MilterClient.postfix, offer }`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Mta {
-  readonly name: string
-  readonly offer: Offer
-}
-
-/**
- * Options of {@link dial}.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Options {
-  /**
-   * The MTA to behave like, in each step and in {@link Client.sendMessage}. If not given, steps say what they are told to
-   * and no more, and messages are sent as by {@link postfix}.
-   */
-  readonly as?: Mta
-  /** How long to wait; as the MTA does unless given here (in brackets: Postfix and Sendmail). */
-  readonly timeouts?: {
-    /** For the connection (30 s; 5 min). */
-    readonly connect?: Duration.Input
-    /** For answers up to DATA (30 s; 10 s). Progress and every other packet of an answer start anew. */
-    readonly command?: Duration.Input
-    /** For answers to header, body and end of message (5 min; 10 s). Every packet starts anew. */
-    readonly content?: Duration.Input
-    /** For the whole answer to end of message, whatever progress comes (Postfix has no limit, here 1 h; 5 min). */
-    readonly total?: Duration.Input
-  }
-  /** The longest frame taken from the filter, in bytes without its length field; 1 MiB if not given. */
-  readonly maxFrameLength?: number
-  /** Sees each packet as it is sent and as it is taken in. Must not throw. */
-  readonly observe?: (from: "mta" | "filter", packet: Packet.MtaPacket | Packet.FilterPacket) => void
-}
-
-/**
- * Text goes out as UTF-8, bytes as they are.
- *
- * @category models
- * @since 0.1.0
- */
-export type Text = string | Uint8Array
-
-/**
- * The client of an SMTP session. `address` is an IPv4 or IPv6 address in any spelling (it is sent as it stands), or a path
- * for a UNIX socket; without one the client is unknown.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Connect {
-  readonly hostname: string
-  readonly address?: string
-  readonly port?: number
-}
-
-/**
- * Values of macros by name, `i` and `{mail_addr}` or `mail_addr`.
- *
- * @category models
- * @since 0.1.0
- */
-export type MacroValues = { readonly [name: string]: string }
-
-/**
- * What came of end of message. The modifications stand in the order in which they came, and count only if the verdict lets
- * the message pass.
- *
- * @category models
- * @since 0.1.0
- */
-export interface EndOfMessage {
-  readonly verdict: Answer
-  readonly modifications: ReadonlyArray<ModificationPacket>
-}
-
-/**
- * A recipient of a {@link Message}: an address, ESMTP parameters, and what the MTA itself has against it. Only a filter
- * that asked for refused recipients is shown those.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Recipient {
-  readonly address: Text
-  readonly parameters?: ReadonlyArray<Text>
-  readonly refused?: { readonly enhanced: string; readonly text: string }
-}
-
-/**
- * A message and its envelope. Addresses get angle brackets where they have none; `""` is the null sender. Header values
- * are what follows the colon and its space, with folds as line breaks before white space. The lines of the body get the
- * ends of SMTP, as by the MTA.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Message {
-  readonly from: Text
-  readonly to: Text | Recipient | ReadonlyArray<Text | Recipient>
-  readonly headers?: ReadonlyArray<readonly [name: Text, value: Text]>
-  readonly body?: Text
-  /** ESMTP parameters of MAIL. */
-  readonly parameters?: ReadonlyArray<Text>
-  /** The SMTP client; client.example.org [192.0.2.1] if not given. It counts for the first message of a connection. */
-  readonly client?: Partial<Connect>
-  /** What it says at HELO; its host name if not given. */
-  readonly helo?: Text
-  /** Macros beside those that the MTA sends anyway, or in their place. */
-  readonly macros?: { readonly [K in keyof ByStage]?: MacroValues }
-}
-
-/**
- * How a message ended.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Outcome {
-  /** `Accepted`: the filter lets it pass, with the `modifications`; `Discarded`: it is dropped behind the sender's back. */
-  readonly _tag: "Accepted" | "Rejected" | "TempFailed" | "Discarded"
-  /** The stage that settled it. */
-  readonly stage: keyof ByStage
-  /** What the SMTP client reads if the message is refused; undefined if the MTA refused all recipients itself. */
-  readonly reply: Reply | undefined
-  /** The address of the filter that refused or discarded it. */
-  readonly filter: string | undefined
-  /** Whether the MTA ends the SMTP session with that reply. */
-  readonly closes: boolean
-  readonly recipients: ReadonlyArray<{ readonly address: Text; readonly answer: Answer }>
-  /** In the order in which they came, one filter's after the other's; none unless the message is accepted. */
-  readonly modifications: ReadonlyArray<ModificationPacket>
-  /** What the MTA would deliver, and to whom; undefined unless the message is accepted. */
-  readonly delivered: Delivered | undefined
-  /** The filters that have failed so far in this session, and what was made of that. */
-  readonly failures: ReadonlyArray<Failure>
-}
-
-/**
- * A session with a filter. Each method is one stage: it sends the command, preceded by the macros that go with it, in one
- * write, and gives the answer. What the filter does not want is not sent, and nothing more about a message or a session on
- * which it has given its verdict; the answer then is `NotSent`.
- *
- * Steps go one at a time. One that is interrupted closes the connection, since the answer that comes later would be taken
- * for that of the next command; so does every failure but `InvalidValue`.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Client {
-  /** Where the filter is. */
-  readonly address: string
-  /** What was agreed on; `undefined` before {@link Client.negotiate}. */
-  readonly agreed: Agreement | undefined
-  /** The first step. Offers what the MTA does: version 6, all actions and all steps unless told otherwise. */
-  readonly negotiate: (offer?: Partial<Offer>) => Effect.Effect<Agreement, ClientError>
-  /**
-   * Defines macros for the next command of a stage, beside those that the MTA sends anyway. If the filter asked for macros
-   * of its choice at that stage, it gets those, from all values that have been given so far; `onRequest` are such as are
-   * sent to nobody else.
-   */
-  readonly macros: (
-    stage: keyof ByStage,
-    values: MacroValues,
-    onRequest?: MacroValues
-  ) => Effect.Effect<void, ClientError>
-  /** A client has connected to the MTA. */
-  readonly connect: (client: Connect) => Effect.Effect<Answer, ClientError>
-  /** HELO or EHLO; ends the message in progress. */
-  readonly helo: (name: Text) => Effect.Effect<Answer, ClientError>
-  /** MAIL FROM: the address as the client typed it, `<a@example.org>`, and ESMTP parameters such as `SIZE=1000`. */
-  readonly mail: (sender: Text, parameters?: ReadonlyArray<Text>) => Effect.Effect<Answer, ClientError>
-  /** RCPT TO. `refused`: the MTA has refused it already; sent only to a filter that asked for such recipients. */
-  readonly rcpt: (
-    recipient: Text,
-    parameters?: ReadonlyArray<Text>,
-    options?: { readonly refused?: boolean | NonNullable<Recipient["refused"]> }
-  ) => Effect.Effect<Answer, ClientError>
-  /** DATA. */
-  readonly data: () => Effect.Effect<Answer, ClientError>
-  /**
-   * One header field. The value is what follows the colon and the space behind it; with `verbatim`, what follows the colon
-   * (` a`, or `a` where the message has no space).
-   */
-  readonly header: (
-    name: Text,
-    value: Text,
-    options?: { readonly verbatim?: boolean }
-  ) => Effect.Effect<Answer, ClientError>
-  /** The empty line after the header. */
-  readonly endOfHeaders: () => Effect.Effect<Answer, ClientError>
-  /** The body or a part of it, in pieces of 65535 bytes. Gives the last answer, or the one that ended it. */
-  readonly body: <E = never, R = never>(
-    body: Text | Stream.Stream<Uint8Array, E, R>
-  ) => Effect.Effect<Answer, ClientError | E, R>
-  /** The end of the message: what the filter decides and what it changes. */
-  readonly endOfMessage: () => Effect.Effect<EndOfMessage, ClientError>
-  /** An SMTP command that the MTA does not know. */
-  readonly unknown: (line: Text) => Effect.Effect<Answer, ClientError>
-  /** The message, if there is one, will not be completed. Sendmail says so only to a filter that is still waiting. */
-  readonly abort: () => Effect.Effect<void, ClientError>
-  /** The SMTP session is over: says so and closes. */
-  readonly quit: () => Effect.Effect<void, ClientError>
-  /** The SMTP session is over, another begins with connect. No MTA does this, and few filters know it. */
-  readonly quitNewConnection: () => Effect.Effect<void, ClientError>
-  /**
-   * A whole message as the MTA of the {@link Options} takes it through the filter: negotiation, connect and HELO if they
-   * have not been yet, then everything from MAIL to the verdict, with macros.
-   */
-  readonly sendMessage: (message: Message) => Effect.Effect<Outcome, ClientError>
-  /** Completes when the filter has closed the connection. */
-  readonly closed: Effect.Effect<void>
-}
 
 /**
  * Connects to a filter; closes the connection with the Scope. Nothing has been said yet: go on with `negotiate`, or with

@@ -392,7 +392,7 @@ describe("stages before", () => {
 })
 
 describe("size", () => {
-  const limited = (options: { readonly maxBytes: number; readonly tooLarge?: Milter.Policy }) =>
+  const limited = (options: { readonly maxBytes: number; readonly tooLarge?: Milter.FailurePolicy }) =>
     Message.make("limited", { ...options, modify: ["headers"] }).on({
       document: ({ headers }) => Effect.as(headers.append("X-Seen", "yes"), Verdict.continue)
     })

@@ -4,43 +4,15 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
-import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { DnsError, DnsErrorReason, Records, RecordType } from "./internal/dnsError.ts"
+import type { DnsError, Records, RecordType } from "./internal/dnsError.ts"
+import type { DnsOptions, RecordTable } from "./internal/dnsTypes.ts"
 import * as nodeDns from "./internal/nodeDns.ts"
 import { recordTable } from "./internal/recordTable.ts"
 
 export { DnsError, type DnsErrorReason, type Records, type RecordType } from "./internal/dnsError.ts"
-
-/**
- * Options of {@link Dns.layerWith}.
- *
- * - `servers`: addresses of name servers, `192.0.2.53` or `[2001:db8::53]:5353`; those of the system if not given
- * - `timeout`: how long a server has for a first try, 2 seconds by default; each further try doubles it
- * - `tries`: per server, 3 by default
- *
- * @category models
- * @since 0.1.0
- */
-export interface DnsOptions {
-  readonly servers?: ReadonlyArray<string> | undefined
-  readonly timeout?: Duration.Input | undefined
-  readonly tries?: number | undefined
-}
-
-/**
- * Records for tests, by name: for each type its records, or why there are none. A reason in place of them all holds for
- * each type.
- *
- * @category models
- * @since 0.1.0
- */
-export interface RecordTable {
-  readonly [name: string]:
-    | { readonly [T in RecordType]?: ReadonlyArray<Records[T]> | DnsErrorReason }
-    | DnsErrorReason
-}
+export type { DnsOptions, RecordTable } from "./internal/dnsTypes.ts"
 
 /**
  * Where the filters of this entry look up records. `resolve` gives one record or more, or fails.

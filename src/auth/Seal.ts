@@ -14,8 +14,9 @@ import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
 import { checkId, idOf, normalId, resultOf } from "./internal/authserv.ts"
 import { Feed, fieldOf, HeaderBlock } from "./internal/content.ts"
+import type { SigningKey } from "./internal/keyTypes.ts"
 import { makeSeal, type SealField } from "./internal/mailauth.ts"
-import { KeyError, Keys, type SigningKey } from "./Keys.ts"
+import { KeyError, Keys } from "./Keys.ts"
 import type { Selection } from "./Submission.ts"
 
 /**

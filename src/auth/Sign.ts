@@ -14,8 +14,9 @@ import * as Verdict from "../Verdict.ts"
 import { authorDomain } from "./internal/author.ts"
 import { BodyHash } from "./internal/canonical.ts"
 import { type Field, fieldOf } from "./internal/content.ts"
+import type { SigningKey } from "./internal/keyTypes.ts"
 import { covered, signature, type Signing } from "./internal/signature.ts"
-import { KeyError, Keys, type SigningKey } from "./Keys.ts"
+import { KeyError, Keys } from "./Keys.ts"
 import { type Selection, type Submission, submitted } from "./Submission.ts"
 
 /**

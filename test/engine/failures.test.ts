@@ -27,7 +27,7 @@ const answers = (stage: Answered, hook: () => Effect.Effect<never, Failure>) => 
 
 const fails = (stage: Stage) => () => Effect.fail(new Failure({ at: stage }))
 
-const label = (policy: Milter.Policy) => policy === "pass" ? policy : policy._tag
+const label = (policy: Milter.FailurePolicy) => policy === "pass" ? policy : policy._tag
 
 /** The replies to a whole message up to the first that is not continue, and to the MAIL of another. */
 const conversation = Effect.fnUntraced(function*(mta: Mta.Mta) {

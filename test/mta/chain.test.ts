@@ -325,7 +325,7 @@ describe("a filter that fails", () => {
   const ticks: Array<() => void> = []
 
   const verdicts: {
-    readonly [K in MilterClient.Policy]: (outcome: MilterClient.Outcome, misconfigured: boolean) => void
+    readonly [K in MilterClient.DefaultAction]: (outcome: MilterClient.Outcome, misconfigured: boolean) => void
   } = {
     tempFail: (outcome, misconfigured) =>
       MilterTest.assertTempFailed(outcome, {

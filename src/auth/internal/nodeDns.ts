@@ -2,8 +2,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { promises } from "node:dns"
-import type { DnsOptions } from "../Dns.ts"
 import { DnsError, type DnsErrorReason, type Records, type RecordType, type Resolve } from "./dnsError.ts"
+import type { DnsOptions } from "./dnsTypes.ts"
 
 const reasons: { readonly [code: string]: DnsErrorReason } = {
   ENOTFOUND: "NotFound",

@@ -4,7 +4,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { createPrivateKey, createPublicKey, type KeyObject, sign as signWith } from "node:crypto"
 import { domainToASCII } from "node:url"
-import type { KeyInput, SigningKey } from "../Keys.ts"
+import type { KeyInput, SigningKey } from "./keyTypes.ts"
 
 const objects = new WeakMap<SigningKey, KeyObject>()
 

@@ -1,7 +1,7 @@
 /** DNS out of a table. */
 import * as Effect from "effect/Effect"
-import type { RecordTable } from "../Dns.ts"
 import { DnsError, type DnsErrorReason, type Records, type RecordType, type Resolve } from "./dnsError.ts"
+import type { RecordTable } from "./dnsTypes.ts"
 
 const keyOf = (name: string): string => name.toLowerCase().replace(/\.$/, "")
 

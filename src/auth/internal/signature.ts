@@ -1,9 +1,9 @@
 /** DKIM signatures (RFC 6376). mailauth makes them as well, but never covers fields that are not there. */
 import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
-import type { SigningKey } from "../Keys.ts"
 import { canonicalField, type Canonicalization } from "./canonical.ts"
 import type { Field } from "./content.ts"
+import type { SigningKey } from "./keyTypes.ts"
 import { sign } from "./privateKey.ts"
 
 export interface Signing {

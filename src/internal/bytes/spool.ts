@@ -1,7 +1,7 @@
 /** Where a new body waits until it is complete: in memory, and past a limit in a file. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { concat } from "../mta/packetValues.ts"
+import { concat } from "./concat.ts"
 
 /** A temporary file that is gone when it is closed, or when the process is. Failures are defects: the disk is ours. */
 export interface TemporaryFile {

@@ -1,7 +1,7 @@
 /** The fewest packets that make one list of header fields of another. */
-import type { HeaderField, Inexact } from "../../Delivery.ts"
 import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
+import type { HeaderField, Inexact } from "./deliveryTypes.ts"
 import { align, none } from "./editScript.ts"
 import { ownFields } from "./sendmailQueue.ts"
 

@@ -1,8 +1,8 @@
 /** The fewest modifications that make one message of another. */
-import type { Difference, DiffOptions, Draft, Inexact, Recipient } from "../../Delivery.ts"
 import type { ByteString } from "../../Wire.ts"
-import type { ModificationPacket } from "../mta/interpretReply.ts"
-import { maxPayload } from "../mta/packetValues.ts"
+import type { ModificationPacket } from "../wire/filterPackets.ts"
+import { maxPayload } from "../wire/packetDefinition.ts"
+import type { Difference, DiffOptions, Draft, Inexact, Recipient } from "./deliveryTypes.ts"
 import { diffHeaders, type Mta } from "./diffHeaders.ts"
 import * as sendmailQueue from "./sendmailQueue.ts"
 

@@ -1,8 +1,8 @@
 /** What Postfix makes of modifications. Compared with messages that 3.7 delivered. */
-import type { Delivered, HeaderField, Message, Recipient } from "../../Delivery.ts"
 import { ByteString } from "../../Wire.ts"
-import type { ModificationPacket } from "../mta/interpretReply.ts"
+import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { DeliveryError } from "./deliveryError.ts"
+import type { Delivered, HeaderField, Message, Recipient } from "./deliveryTypes.ts"
 import * as queueFile from "./queueFile.ts"
 
 const longestReason = 100

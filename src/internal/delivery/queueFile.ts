@@ -1,10 +1,10 @@
 /** A message in an MTA's queue while filters change it, one after the other. */
-import type { Delivered, Message, Recipient } from "../../Delivery.ts"
 import { Mailbox } from "../../Envelope.ts"
 import type { ByteString } from "../../Wire.ts"
-import type { ModificationPacket } from "../mta/interpretReply.ts"
-import { concat } from "../mta/packetValues.ts"
+import { concat } from "../bytes/concat.ts"
+import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { DeliveryError } from "./deliveryError.ts"
+import type { Delivered, Message, Recipient } from "./deliveryTypes.ts"
 
 export interface QueueFile {
   /** What the next filter is shown. */

@@ -2,10 +2,10 @@
  * What Sendmail makes of modifications. Compared with messages that 8.17 delivered; 8.18.2 differs in one point, it
  * appends an added To, Cc or Bcc to the field that is there.
  */
-import type { Delivered, HeaderField, Message, Recipient } from "../../Delivery.ts"
 import { ByteString } from "../../Wire.ts"
-import type { ModificationPacket } from "../mta/interpretReply.ts"
+import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { DeliveryError } from "./deliveryError.ts"
+import type { Delivered, HeaderField, Message, Recipient } from "./deliveryTypes.ts"
 import * as queueFile from "./queueFile.ts"
 
 /** An entry of Sendmail's list of header fields. */

@@ -13,8 +13,8 @@ import * as postfixQueue from "../delivery/postfixQueue.ts"
 import { type QueueFile, spaced } from "../delivery/queueFile.ts"
 import * as sendmailQueue from "../delivery/sendmailQueue.ts"
 import type { Edits } from "../filter/editor.ts"
-import type { ModificationPacket } from "../mta/interpretReply.ts"
-import { maxPayload } from "../mta/packetValues.ts"
+import type { ModificationPacket } from "../wire/filterPackets.ts"
+import { maxPayload } from "../wire/packetDefinition.ts"
 import type { Closing } from "./scopeCloser.ts"
 
 const isHeader = (packet: Packet.FilterPacket): packet is HeaderPacket =>

@@ -8,20 +8,26 @@ import { Step } from "../../Negotiation.ts"
 import type * as Packet from "../../Packet.ts"
 import type { Envelope, Mail, Outcome, Rcpt, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
-import { Failed, type Policy } from "../filter/definition.ts"
+import type { Writer } from "../../Wire.ts"
+import { Failed } from "../filter/definition.ts"
 import * as editor from "../filter/editor.ts"
+import type { FailurePolicy as Policy } from "../filter/filterTypes.ts"
 import type { MessageMonitor } from "../observe/monitor.ts"
 import type { AnsweredStage } from "../protocol/verdictPacket.ts"
-import type { Conversation } from "./conversation.ts"
+import type { Plan } from "./contentPasses.ts"
 import * as content from "./editedContent.ts"
 import { Part } from "./filterMessage.ts"
 import type { Participant } from "./filterSession.ts"
 import { inTurn } from "./forEachCallback.ts"
 import type { Decision } from "./hookRunner.ts"
+import type { Host } from "./host.ts"
 import * as ownReplies from "./libraryReplies.ts"
 import { Size } from "./messageSize.ts"
 import { exitOf, outcomeOf } from "./outcome.ts"
-import type { Closing } from "./scopeCloser.ts"
+import type { Closing, Scopes } from "./scopeCloser.ts"
+import { sendEdits } from "./sendEdits.ts"
+import type { Program, Unit } from "./serverRuntime.ts"
+import type { SmtpSession } from "./smtpSession.ts"
 
 type MessageStage = Exclude<AnsweredStage, "connect" | "helo" | "unknown">
 
@@ -38,8 +44,29 @@ const isContentStage = (stage: Stage): boolean =>
 const verdictOf = (policy: Policy): Refusal | Verdict.AcceptMessage =>
   policy === "pass" ? Verdict.acceptMessage : policy
 
+/** What a transaction needs of the conversation it belongs to. */
+export interface TransactionOwner {
+  readonly program: Program
+  readonly host: Host
+  readonly session: SmtpSession
+  readonly participants: ReadonlyArray<Participant>
+  readonly plan: Plan
+  readonly scopes: Scopes
+  readonly writer: Writer
+  readonly offeredActions: number
+  readonly stage: AnsweredStage
+  readonly now: number
+  readonly mta: "postfix" | "sendmail"
+  readonly hasStep: (bit: number) => boolean
+  readonly answers: (stage: AnsweredStage) => boolean
+  readonly reply: (stage: AnsweredStage, verdict: Verdict.Verdict, by: Unit | undefined) => void
+  readonly abort: (next: () => void) => void
+  readonly ended: () => void
+  readonly broken: (cause: Cause.Cause<unknown>) => void
+}
+
 export class Transaction {
-  private readonly owner: Conversation
+  private readonly owner: TransactionOwner
   private readonly mailed: Mail
   private readonly recipients: Array<Rcpt> = []
   private readonly envelope: Envelope
@@ -65,7 +92,7 @@ export class Transaction {
   private verdict: Verdict.Verdict["_tag"] | undefined
   private queueId: string | undefined
 
-  constructor(owner: Conversation, packet: Packet.Mail, began: number) {
+  constructor(owner: TransactionOwner, packet: Packet.Mail, began: number) {
     const { plan, program, session } = owner
     this.owner = owner
     this.mailed = { sender: new Mailbox(packet.sender), parameters: new Parameters(packet.parameters) }
@@ -405,7 +432,7 @@ export class Transaction {
       owner.reply(stage, verdict, this.unitOf(by))
       return settle()
     }
-    const sent = editor.send(edits, verdict, owner.writer, owner.host)
+    const sent = sendEdits(edits, verdict, owner.writer, owner.host)
     if (sent === undefined) return settle()
     owner.host.startWork("answer", sent, owner.session.fork, (exit) => {
       if (Exit.isSuccess(exit)) settle()

@@ -1,16 +1,19 @@
-/** A circuit breaker around the hooks of a filter, on Effect's own. */
+/** A circuit breaker around the hooks of a filter, on Effect's own. Re-exported by `Milter`. */
 import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import type * as Scope from "effect/Scope"
-import type { CircuitBreakerOptions } from "../../Milter.ts"
-import { type Definition, Failed } from "./definition.ts"
+import { type Definition, Failed, resolve } from "./definition.ts"
+import type { FailurePolicy, Filter, Made } from "./filterTypes.ts"
+import { fromResolve } from "./filterValue.ts"
 import { mapInner } from "./wrapping.ts"
 
 /** What a hook that took too long fails with inside the breaker, so that it counts. */
 const tooSlow = "effect-milter/CircuitBreaker/tooSlow"
 
-export const guarded = (
+const guarded = (
   definition: Definition,
   options: CircuitBreakerOptions
 ): Effect.Effect<Definition, never, Scope.Scope> =>
@@ -40,3 +43,55 @@ export const guarded = (
       })
     }
   )
+
+/**
+ * Options of {@link circuitBreaker}.
+ *
+ * - `failures`: how many hooks have to fail or die in a row
+ * - `openFor`: how long the filter is left alone then; after that one hook is tried
+ * - `whileOpen`: the answer meanwhile, for each message
+ * - `timeout`: a hook that takes longer counts as failed (and dies). Without it slow hooks do not count, since the server's own
+ *   timeouts interrupt them. It must be shorter than those.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface CircuitBreakerOptions {
+  readonly failures: number
+  readonly openFor: Duration.Input
+  readonly whileOpen: FailurePolicy
+  readonly timeout?: Duration.Input
+}
+
+/**
+ * Leaves a filter alone for a while after it has failed again and again, so that what it depends on can recover and mail
+ * does not wait for it. The circuit is one for all connections of a server.
+ *
+ * **Example** (On without the filter while its database is down)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Lookup = Milter.make("lookup").on({ rcpt: () => Effect.succeed(Verdict.continue) })
+ *
+ * const Protected = Milter.circuitBreaker(Lookup, {
+ *   failures: 5,
+ *   openFor: "30 seconds",
+ *   timeout: "3 seconds",
+ *   whileOpen: "pass"
+ * })
+ * ```
+ *
+ * @category error handling
+ * @since 0.1.0
+ */
+export const circuitBreaker: {
+  (options: CircuitBreakerOptions): <E, R>(self: Filter<E, R>) => Made<E, R>
+  <E, R>(self: Filter<E, R>, options: CircuitBreakerOptions): Made<E, R>
+} = dual(
+  2,
+  (self: Filter<never, never>, options: CircuitBreakerOptions): Made<never, never> =>
+    fromResolve(Effect.flatMap(resolve(self), Effect.forEach((definition) => guarded(definition, options))))
+)

@@ -7,17 +7,16 @@ import { InvalidValue } from "../../InvalidValue.ts"
 import { checkName, type MacroStage } from "../../Macros.ts"
 import type { Capability } from "../../Modification.ts"
 import type { Envelope, Mail, Session, Stage } from "../../Stage.ts"
-import type { Reject, TempFail, Verdict } from "../../Verdict.ts"
-
-export type Policy = Reject | TempFail | "pass"
+import type { Verdict } from "../../Verdict.ts"
+import type { FailurePolicy } from "./filterTypes.ts"
 
 /** A hook that failed: the policy that takes the place of its verdict, and why. */
 export class Failed {
-  readonly policy: Policy
+  readonly policy: FailurePolicy
   readonly cause: Cause.Cause<unknown>
   /** Its time was over: it may be running still, and no time is left for others. */
   readonly expired: boolean
-  constructor(policy: Policy, cause: Cause.Cause<unknown>, expired = false) {
+  constructor(policy: FailurePolicy, cause: Cause.Cause<unknown>, expired = false) {
     this.policy = policy
     this.cause = cause
     this.expired = expired
@@ -39,7 +38,7 @@ export type Hook = (event: unknown, at: At) => Effect.Effect<Verdict | Failed | 
 export type FailureHandler = (
   error: unknown,
   at: { readonly stage: Stage }
-) => Effect.Effect<Policy>
+) => Effect.Effect<FailurePolicy>
 
 /** Effects here need nothing by their types: the public types have told what they need, and it is in the context they run with. */
 export interface Definition {
@@ -49,7 +48,7 @@ export interface Definition {
   readonly macros: { readonly [K in MacroStage]?: ReadonlyArray<string> }
   readonly rejectedRecipients: boolean
   /** Undefined: refuse for now, in words that name the session. */
-  readonly onDefect: Policy | undefined
+  readonly onDefect: FailurePolicy | undefined
   readonly refuseConnection: boolean
   readonly connection: ((session: Session) => Effect.Effect<unknown, unknown>) | undefined
   readonly message:
@@ -112,3 +111,15 @@ export interface Resolvable {
 }
 
 export const resolve = (filter: object): Effect.Effect<Definitions, never, unknown> => (filter as Resolvable).resolve
+
+/** Modifications of the header. */
+export const editsHeaders: ReadonlySet<Capability> = new Set([
+  "addHeader",
+  "insertHeader",
+  "changeHeader",
+  "deleteHeader"
+])
+
+/** Whether filters behind one that may do this see another header or body. */
+export const isContent = (capability: Capability): boolean =>
+  editsHeaders.has(capability) || capability === "replaceBody"

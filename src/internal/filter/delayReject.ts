@@ -1,14 +1,13 @@
-/** A filter whose refusals before RCPT are given to each recipient, but for those that are exempt. */
+/** A filter whose refusals before RCPT are given to each recipient, but for those that are exempt. Re-exported by `Milter`. */
 import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type { Envelope } from "../../Stage.ts"
 import type { Rcpt, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { type At, type Definition, Failed, type Hook } from "./definition.ts"
+import type { Filter, Made } from "./filterTypes.ts"
+import { mapped } from "./filterValue.ts"
 import { decide, goesOn, inside, madeFrom, outside } from "./wrapping.ts"
-
-export type Except = (
-  rcpt: Rcpt,
-  at: { readonly session: Session; readonly envelope: NonNullable<At["envelope"]> }
-) => Effect.Effect<boolean> | boolean
 
 type Refusal = Verdict.Reject | Verdict.TempFail
 
@@ -38,8 +37,8 @@ const messageOf = ({ message }: At): MessagePart => message as MessagePart // ma
 const isRefusal = (verdict: Verdict.Verdict | Failed): verdict is Refusal =>
   !(verdict instanceof Failed) && (verdict._tag === "Reject" || verdict._tag === "TempFail")
 
-/** Nobody is exempt by default, and then a filter that has refused is not asked any more. */
-export const made = (except: Except | undefined): (inner: Definition) => Definition => {
+/** What `delayReject` makes of each definition. Nobody is exempt by default, and then a filter that has refused is not asked any more. */
+const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => Definition => {
   const make = (inner: Definition): Definition => {
     const own = (at: At): At => ({ ...at, connection: sessionOf(at).state, message: messageOf(at).state })
 
@@ -165,3 +164,61 @@ export const made = (except: Except | undefined): (inner: Definition) => Definit
   }
   return (inner) => madeFrom(inner, make)
 }
+
+/**
+ * Options of {@link delayReject}.
+ *
+ * - `at`: where refusals are given
+ * - `except`: recipients for whom they are not given
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface DelayRejectOptions<R = never> {
+  readonly at: "rcpt"
+  readonly except?: (
+    rcpt: Rcpt,
+    at: { readonly session: Session; readonly envelope: Envelope }
+  ) => Effect.Effect<boolean, never, R> | boolean
+}
+
+/**
+ * Gives a reject or tempFail of connect, helo or mail to each recipient instead, as Postfix does with its own
+ * restrictions: so the MTA's log shows sender and recipient of what was refused, and some recipients can be exempt, such as
+ * postmaster.
+ *
+ * For an exempt recipient it goes on as if the filter had said continue: its later hooks run, and what they refuse is
+ * refused. Without `except` the filter is not asked any more about mail that it has refused.
+ *
+ * Everything else a filter says counts at once. Only an accept or discard that comes after a refusal waits until all
+ * recipients have had their answer, since it would free or swallow the whole message. Policies for failures are not
+ * delayed: they say that the filter has no opinion.
+ *
+ * **Example** (Everybody may write to postmaster)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Blocked = Milter.make("blocked").on({
+ *   connect: ({ client }) => Effect.succeed(client.isWithin("192.0.2.0/24") ? Verdict.reject() : Verdict.continue)
+ * })
+ *
+ * const Polite = Milter.delayReject(Blocked, {
+ *   at: "rcpt",
+ *   except: ({ recipient }) => recipient.localPart.toLowerCase() === "postmaster"
+ * })
+ * ```
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const delayReject: {
+  <R2 = never>(options: DelayRejectOptions<R2>): <E, R>(self: Filter<E, R>) => Made<E, R | R2>
+  <E, R, R2 = never>(self: Filter<E, R>, options: DelayRejectOptions<R2>): Made<E, R | R2>
+} = dual(
+  2,
+  // What `except` needs is in the type of the result.
+  (self: Filter<never, never>, options: DelayRejectOptions): Made<never, never> => mapped(self, delayed(options.except))
+)

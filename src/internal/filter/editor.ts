@@ -11,12 +11,8 @@ import {
   type Modification,
   toPacket
 } from "../../Modification.ts"
-import * as Packet from "../../Packet.ts"
-import type * as Verdict from "../../Verdict.ts"
-import type { Writer } from "../../Wire.ts"
+import type * as Packet from "../../Packet.ts"
 import { type OpenFile, Spool } from "../bytes/spool.ts"
-import type { Host } from "../engine/host.ts"
-import { maxPayload } from "../mta/packetValues.ts"
 import type { Definition } from "./definition.ts"
 
 export interface Edits {
@@ -82,40 +78,4 @@ export const make = (
       : Option.some(methods[capability](edits, encoding))
   }
   return editor
-}
-
-// More than this is not put together into one write.
-const oneWrite = 262_144
-
-/**
- * Sends edits and verdict: at once if that is little, else piece by piece as fast as the MTA takes them. The body comes
- * last and in one run, since Postfix fails the message when anything comes between two pieces.
- */
-export const send = (
-  edits: Edits,
-  verdict: Verdict.OfMessage,
-  writer: Writer,
-  host: Pick<Host, "send" | "sendAndWait">
-): Effect.Effect<void> | undefined => {
-  const { body, packets } = edits
-  for (const packet of packets) Packet.write(writer, packet)
-  const last: Packet.FilterPacket = { _tag: verdict._tag === "AcceptMessage" ? "Accept" : "Continue" }
-  if (body === undefined) {
-    Packet.write(writer, last)
-    host.send(writer.take())
-    return undefined
-  }
-  const flush = Effect.suspend(() => host.sendAndWait(writer.take()))
-  const piece = (bytes: Uint8Array): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      Packet.write(writer, { _tag: "ReplaceBody", bytes })
-      return body.length > oneWrite ? flush : Effect.void
-    })
-  return Effect.andThen(
-    body.pieces(maxPayload, piece),
-    Effect.suspend(() => {
-      Packet.write(writer, last)
-      return flush
-    })
-  )
 }

@@ -1,23 +1,20 @@
-/** A filter that takes part only where a condition holds; what comes before that can be told is held for it. */
+/** A filter that takes part only where a condition holds; what comes before that can be told is held for it. Re-exported by `Milter`. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
 import * as Scope from "effect/Scope"
+import type { Events } from "../../Stage.ts"
 import type { Mail, Session } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { ByteString } from "../../Wire.ts"
 import { type At, type Definition, Failed, type Hook } from "./definition.ts"
+import type { Filter, Made } from "./filterTypes.ts"
+import { mapped } from "./filterValue.ts"
 import { wholeOf } from "./sessionView.ts"
 import { decide, type Decision, goesOn, inside, madeFrom, outside } from "./wrapping.ts"
 
 /** The event is that of its stage. */
 type Test = (event: never, at: { readonly session: Session }) => Effect.Effect<boolean> | boolean
-
-/** One of the three. */
-export interface Condition {
-  readonly connect?: Test | undefined
-  readonly helo?: Test | undefined
-  readonly mail?: Test | undefined
-}
 
 /** `about` is what the answer belongs to: all filters of a sequence get one answer. */
 type Ask = (about: object, event: unknown, session: Session) => Effect.Effect<boolean>
@@ -274,7 +271,8 @@ const atMail = (ask: Ask) => (inner: Definition): Definition => {
 }
 
 /** For the filters of a sequence this is called once, so that they get the same answers. */
-export const made = ({ connect, helo, mail }: Condition): (inner: Definition) => Definition => {
+/** What `when` makes of each definition. */
+const conditioned = ({ connect, helo, mail }: Condition): (inner: Definition) => Definition => {
   const make = connect !== undefined
     ? atConnect(askOnce(connect))
     : helo !== undefined
@@ -289,3 +287,76 @@ export const made = ({ connect, helo, mail }: Condition): (inner: Definition) =>
 const absurd = (): never => {
   throw new TypeError("a condition says connect, helo or mail")
 }
+
+/**
+ * What {@link when} asks at one stage: whether the filter takes part, as a boolean or an effect that gives one. It can
+ * look up what the session has said so far; its own failures it has to handle itself.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ConditionAt<K extends "connect" | "helo" | "mail", R> = (
+  event: Events[K],
+  at: { readonly session: Session }
+) => Effect.Effect<boolean, never, R> | boolean
+
+/**
+ * A condition of {@link when}: one function, under the name of the stage at which it can be told.
+ *
+ * - `connect`: once for the SMTP session
+ * - `helo`: at each HELO or EHLO, of which there are two where the client uses STARTTLS. For a client that sends mail
+ *   without either the name is empty.
+ * - `mail`: for each message
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Condition<R = never> =
+  | { readonly connect: ConditionAt<"connect", R>; readonly helo?: never; readonly mail?: never }
+  | { readonly connect?: never; readonly helo: ConditionAt<"helo", R>; readonly mail?: never }
+  | { readonly connect?: never; readonly helo?: never; readonly mail: ConditionAt<"mail", R> }
+
+/**
+ * A filter that takes part only where a condition holds. Where it does not the filter is not there: no hook runs, no state
+ * is built, and a circuit breaker or a policy for failures has nothing to do with it.
+ *
+ * What comes before the stage of the condition is held: once it holds, the state of the connection is built, and the hooks
+ * of connect and helo run, the latter for the latest HELO only, with the session as it is by then. What they decide counts
+ * there: a reject at MAIL refuses the message, and the next one too; `acceptConnection` at MAIL lets pass this message and
+ * all that follow in the session. If they fail they are tried again for the next message. Unknown commands before that, or
+ * between messages that the condition of `mail` is asked for, are not shown.
+ *
+ * What is agreed with the MTA is the same whatever the condition says, since nobody can ask it that early.
+ *
+ * Macros such as the name of an authenticated user are what the peer says: a condition that spares somebody a filter is
+ * worth as much as the list of peers who may connect (the server's option `peers`, or the mode of a UNIX socket).
+ *
+ * **Example** (By network, and by user)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Greylist = Milter.make("greylist").on({ rcpt: () => Effect.succeed(Verdict.tempFail()) })
+ *
+ * const FromOutside = Milter.when(Greylist, {
+ *   connect: ({ client }) => !client.isLoopback && !client.isWithin("10.0.0.0/8")
+ * })
+ *
+ * const NotForUsers = Greylist.pipe(
+ *   Milter.when({ mail: (_, { session }) => session.macros.authentication === undefined })
+ * )
+ * ```
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const when: {
+  <R2 = never>(condition: Condition<R2>): <E, R>(self: Filter<E, R>) => Made<E, R | R2>
+  <E, R, R2 = never>(self: Filter<E, R>, condition: Condition<R2>): Made<E, R | R2>
+} = dual(
+  2,
+  // What the condition needs is in the type of the result.
+  (self: Filter<never, never>, condition: Condition): Made<never, never> => mapped(self, conditioned(condition))
+)

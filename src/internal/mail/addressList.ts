@@ -1,7 +1,7 @@
 /** Addresses and dates in header fields. Lists of addresses and RFC 2047 are read by postal-mime. */
 import * as DateTime from "effect/DateTime"
 import { addressParser, decodeWords } from "postal-mime"
-import type { Address, Group } from "../../Message.ts"
+import type { Address, Group } from "./addressTypes.ts"
 
 /** Text as people see it: encoded words are decoded, white space around is taken off. */
 export const decode = (text: string): string => (text.includes("=?") ? decodeWords(text) : text).trim()

@@ -1,19 +1,21 @@
 /** The filter that collects a message and hands it to its author as a document. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Part } from "../../Message.ts"
-import * as Milter from "../../Milter.ts"
 import type { Capability, Editor } from "../../Modification.ts"
 import type { Body, Envelope, Header, Mail, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
+import { define } from "../filter/definition.ts"
+import type { FailurePolicy } from "../filter/filterTypes.ts"
+import { fromDefinitions } from "../filter/filterValue.ts"
 import { Document, Draft, headOf, openSpool } from "./document.ts"
+import type { Part } from "./documentTypes.ts"
 
 /** Options and hooks without their types, which the public module has checked. */
 export interface Options {
   readonly modify?: ReadonlyArray<Part>
   readonly body?: boolean
   readonly maxBytes?: number
-  readonly tooLarge?: Milter.Policy
+  readonly tooLarge?: FailurePolicy
   readonly inMemory?: number
   readonly message?: (mail: Mail, at: unknown) => Effect.Effect<unknown, unknown>
 }
@@ -48,14 +50,8 @@ const capabilities: { readonly [K in Part]: ReadonlyArray<Capability> } = {
 
 const tooLargeReply = Verdict.reject({ code: "552", enhanced: "5.3.4", text: "The message is too large" })
 
-// Its types are those of the public module.
-const makeFilter = Milter.make as unknown as (
-  name: string,
-  options: object
-) => { readonly on: (answers: object, observes: object) => unknown }
-
-export const make = (name: string, options: Options, hooks: Hooks): unknown => {
-  const { body = true, inMemory, maxBytes = Infinity, message: build, modify = [], tooLarge, ...others } = options
+export const make = (name: string, given: Options, hooks: Hooks): unknown => {
+  const { body = true, inMemory, maxBytes = Infinity, message: build, modify = [], tooLarge, ...others } = given
   const onTooLarge = tooLarge === "pass" ? Verdict.acceptMessage : tooLarge ?? tooLargeReply
   const isLimited = maxBytes < Infinity
 
@@ -105,8 +101,8 @@ export const make = (name: string, options: Options, hooks: Hooks): unknown => {
     )
   }
 
-  return makeFilter(name, { ...others, message: draft, modify: modify.flatMap((part) => capabilities[part]) })
-    .on(answers, observes)
+  const options = { ...others, message: draft, modify: modify.flatMap((part) => capabilities[part]) }
+  return fromDefinitions([define(name, options, answers, observes)])
 }
 
 const goOn = Effect.succeed(Verdict.continue)

@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Header from "../../Header.ts"
 import { InvalidValue } from "../../InvalidValue.ts"
-import type { Address, EditableHeaders, Group, Headers } from "../../Message.ts"
 import { ByteString } from "../../Wire.ts"
 import * as addressList from "../mail/addressList.ts"
+import type { Address, Group } from "../mail/addressTypes.ts"
+import type { EditableHeaders, Headers } from "./documentTypes.ts"
 
 export class HeaderList implements Headers {
   /** Values begin with the space behind the colon, whatever the MTA shows. */

@@ -1,8 +1,9 @@
 /** A stream in pieces that fill packets. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import { concat } from "../bytes/concat.ts"
+import { maxPayload } from "../wire/packetDefinition.ts"
 import type { Answer } from "./interpretReply.ts"
-import { concat, maxPayload } from "./packetValues.ts"
 
 /** Sends a body until the filter has had enough, and pulls no more of it then. Gives the answer that says most. */
 export const inPackets = <E, R, E2>(

@@ -1,28 +1,12 @@
 /** Several filters in a row, as an MTA asks them. Re-exported by `MilterClient`. */
 import type * as Effect from "effect/Effect"
 import type { InvalidValue } from "../../InvalidValue.ts"
-import type { Connect, MacroValues, Message, Options, Outcome, Recipient, Text } from "../../MilterClient.ts"
 import type * as Packet from "../../Packet.ts"
 import type { Reply } from "../../Reply.ts"
 import type { ByStage } from "../../Verdict.ts"
 import type { ClientError } from "./clientError.ts"
-
-/**
- * What becomes of mail while a filter cannot be reached, breaks the protocol or does not answer. It holds from then to the
- * end of the SMTP session: MTAs do not connect anew.
- *
- * - `tempFail`: the client is put off, 451
- * - `reject`: it is refused, 550
- * - `accept`: mail passes without this filter
- * - `quarantine`: the same, but it is held
- * - `shutdown`: the client is put off and its session ends, 421
- *
- * Postfix calls this `milter_default_action`, Sendmail has a flag of `F=` for it.
- *
- * @category models
- * @since 0.1.0
- */
-export type Policy = "tempFail" | "reject" | "accept" | "quarantine" | "shutdown"
+import type { DefaultAction, Failure } from "./clientTypes.ts"
+import type { Connect, MacroValues, Message, Options, Outcome, Recipient, Text } from "./clientTypes.ts"
 
 /**
  * A filter of a chain: where it is, and what is different for it.
@@ -32,7 +16,7 @@ export type Policy = "tempFail" | "reject" | "accept" | "quarantine" | "shutdown
  */
 export interface FilterOptions extends Pick<Options, "timeouts" | "maxFrameLength"> {
   readonly address: string
-  readonly onFailure?: Policy
+  readonly onFailure?: DefaultAction
 }
 
 /**
@@ -43,7 +27,7 @@ export interface FilterOptions extends Pick<Options, "timeouts" | "maxFrameLengt
  */
 export interface ChainOptions extends Pick<Options, "as" | "timeouts" | "maxFrameLength"> {
   /** Otherwise what the MTA does that it behaves like: `tempFail`, from Postfix 3.11 `shutdown`. */
-  readonly onFailure?: Policy
+  readonly onFailure?: DefaultAction
   /** Sees each packet as it is sent to a filter and as it is taken in. Must not throw. */
   readonly observe?: (
     filter: string,
@@ -80,23 +64,11 @@ export interface Refused {
 export type Decision = { readonly _tag: "Continue" } | Refused
 
 /**
- * A filter that failed, and what was made of that.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Failure {
-  readonly filter: string
-  readonly policy: Policy
-  readonly error: ClientError
-}
-
-/**
  * One SMTP session before several filters. Each of them has one connection, as long as the session. A command is put to
  * one after the other; the first that refuses has decided it, and the others are not asked. The content of a message goes
  * to the first filter as a whole, then to the second with the changes of the first, and so on.
  *
- * Filters that fail are the affair of their {@link Policy}: the methods fail only with `InvalidValue`, for a value that
+ * Filters that fail are the affair of their {@link DefaultAction}: the methods fail only with `InvalidValue`, for a value that
  * fits into no packet. Steps go one at a time.
  *
  * @category models

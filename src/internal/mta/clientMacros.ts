@@ -1,9 +1,9 @@
 /** The macros that an MTA sends: its own selection, or what the filter asked for at a stage. */
 import * as Macros from "../../Macros.ts"
-import type { MacroValues } from "../../MilterClient.ts"
 import type * as Packet from "../../Packet.ts"
 import { ByteString } from "../../Wire.ts"
 import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import type { MacroValues } from "./clientTypes.ts"
 import type { KnownMacros, Manners } from "./manners/mtaManners.ts"
 import { packetText } from "./packetValues.ts"
 

@@ -1,12 +1,12 @@
 /** What the MTA's side knows of a session: what is still to be sent, and what an answer changes. Pure. */
 import { Mailbox } from "../../Envelope.ts"
-import type { Connect, Text } from "../../MilterClient.ts"
 import { type Agreement, Step } from "../../Negotiation.ts"
 import { ByteString } from "../../Wire.ts"
+import { byteStringOf } from "../bytes/concat.ts"
 import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import type { Connect, Text } from "./clientTypes.ts"
 import { type Answer, isRefusal, noStep, type NotSentBecause, since } from "./interpretReply.ts"
 import { type Facts, type Manners, usualClient } from "./manners/mtaManners.ts"
-import { byteStringOf } from "./packetValues.ts"
 
 export const isContent = (stage: AnsweredStage): boolean =>
   stage === "header" || stage === "endOfHeaders" || stage === "body" || stage === "endOfMessage"

@@ -4,6 +4,7 @@ import { Action, Step } from "../../Negotiation.ts"
 import type * as Packet from "../../Packet.ts"
 import * as Reply from "../../Reply.ts"
 import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { ClientErrorReason } from "./clientError.ts"
 
 /**
@@ -51,23 +52,6 @@ export type NotSentBecause = "step" | "version" | "skip" | "decided" | "refused"
 export interface Replied extends Reply.Reply {
   readonly _tag: "Reply"
 }
-
-/**
- * A packet that changes the message, sent in answer to end of message.
- *
- * @category models
- * @since 0.1.0
- */
-export type ModificationPacket =
-  | Packet.AddHeader
-  | Packet.InsertHeader
-  | Packet.ChangeHeader
-  | Packet.ReplaceBody
-  | Packet.AddRecipient
-  | Packet.AddRecipientWithParameters
-  | Packet.DeleteRecipient
-  | Packet.ChangeSender
-  | Packet.Quarantine
 
 /** An answer that refuses. */
 export type Refusal = Extract<Answer, { readonly _tag: "Reject" | "TempFail" | "Reply" }>

@@ -1,8 +1,8 @@
 /** Messages as people give them, and as an MTA has them. */
 import type * as Delivery from "../../Delivery.ts"
-import type { Message, Recipient, Text } from "../../MilterClient.ts"
 import type { ByteString } from "../../Wire.ts"
-import { bytesOf, byteStringOf } from "./packetValues.ts"
+import { bytesOf, byteStringOf } from "../bytes/concat.ts"
+import type { Message, Recipient, Text } from "./clientTypes.ts"
 
 export const bracketed = (address: Text): Text =>
   typeof address === "string" && !address.startsWith("<") ? `<${address}>` : address

@@ -1,19 +1,10 @@
 /** What goes into packets, from what people give. */
 import { InvalidValue } from "../../InvalidValue.ts"
-import type { Connect, Text } from "../../MilterClient.ts"
 import type * as Packet from "../../Packet.ts"
-import { ByteString } from "../../Wire.ts"
-
-/** What both MTAs put into one body packet, and the most that libmilter takes. */
-export const maxPayload = 65535
-
-/** Text as UTF-8, bytes as they are. */
-export const bytesOf = (value: string | Uint8Array): Uint8Array =>
-  typeof value === "string" ? ByteString.toBytes(ByteString.fromText(value)) : value
-
-/** The same as a string of bytes. */
-export const byteStringOf = (value: string | Uint8Array): ByteString =>
-  typeof value === "string" ? ByteString.fromText(value) : ByteString.fromBytes(value)
+import type { ByteString } from "../../Wire.ts"
+import { byteStringOf } from "../bytes/concat.ts"
+import { maxPayload } from "../wire/packetDefinition.ts"
+import type { Connect, Text } from "./clientTypes.ts"
 
 // Leaves room for a packet's other fields.
 const maxText = maxPayload - 512
@@ -24,16 +15,6 @@ export const packetText = (what: string, value: string | Uint8Array): ByteString
   if (bytes.includes("\0")) throw new InvalidValue({ what, value: bytes, reason: "expected no NUL" })
   if (bytes.length <= maxText) return bytes
   throw new InvalidValue({ what, value: bytes, reason: `expected at most ${maxText} bytes` })
-}
-
-export const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const bytes = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, at)
-    at += chunk.length
-  }
-  return bytes
 }
 
 /** An address of any kind, as it stands. Throws `InvalidValue`. */

@@ -2,7 +2,22 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Status } from "../../MilterServer.ts"
+
+/**
+ * A server of this process, as {@link status} tells of it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Status {
+  /** The name of its filter. */
+  readonly filter: string
+  readonly addresses: ReadonlyArray<string>
+  /** `starting` before it listens; `draining` when it stops: it listens no more, and messages in progress end. */
+  readonly state: "starting" | "listening" | "draining"
+  /** Connections that are open, each with one SMTP session. */
+  readonly sessions: number
+}
 
 /** One set for all, as with Effect's registry of metrics; a test can have its own. */
 export const Running = Context.Reference<Set<() => Status>>("effect-milter/MilterServer/Running", {

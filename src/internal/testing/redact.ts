@@ -1,8 +1,8 @@
 /** Recordings without what nobody else should read. */
 import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
-import type { Event, Line, RecordedFrame } from "../../Recording.ts"
 import type { ByteString } from "../../Wire.ts"
+import { type Event, isComplete, type Line, packet, type RecordedFrame } from "./recordingLines.ts"
 
 type AnyPacket = Packet.MtaPacket | Packet.FilterPacket
 
@@ -106,8 +106,7 @@ class Redactor {
   private frame({ bytes, code, connection, from, length, name, time }: RecordedFrame): RecordedFrame {
     // Without the sum of the payload, by which short ones could be guessed.
     const frame: RecordedFrame = { _tag: "Frame", connection, time, from, code, name, length, bytes }
-    const isWhole = frame.bytes.length === frame.length - 1
-    const decoded = isWhole ? decode(frame) : undefined
+    const decoded = isComplete(frame) ? packet(frame) : undefined
     // What cannot be understood might be anything; of what was cut, the rest is not there.
     if (decoded === undefined || Result.isFailure(decoded)) {
       const isBody = frame.code === (frame.from === "mta" ? "B" : "b")
@@ -231,16 +230,5 @@ class Redactor {
 }
 
 const frameHeader = 5
-
-const decode = (frame: RecordedFrame): Result.Result<AnyPacket, Packet.PacketError> => {
-  const whole = {
-    code: frame.code.charCodeAt(0),
-    bytes: frame.bytes,
-    offset: 0,
-    limit: frame.bytes.length,
-    position: 0
-  }
-  return frame.from === "mta" ? Packet.decodeMta(whole) : Packet.decodeFilter(whole)
-}
 
 export const redactor = (redaction: Redaction): (line: Line) => Line => new Redactor(redaction).line

@@ -350,3 +350,20 @@ export const Shutdown = packet("Shutdown", "4", {}, { documentation: "MTA-intern
  * @since 0.1.0
  */
 export type Shutdown = typeof Shutdown.schema.Type
+
+/**
+ * A packet that changes the message, sent in answer to end of message.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type ModificationPacket =
+  | AddHeader
+  | InsertHeader
+  | ChangeHeader
+  | ReplaceBody
+  | AddRecipient
+  | AddRecipientWithParameters
+  | DeleteRecipient
+  | ChangeSender
+  | Quarantine

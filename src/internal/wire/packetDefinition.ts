@@ -3,6 +3,9 @@ import type * as Wire from "../../Wire.ts"
 import type { Reader } from "./reader.ts"
 import type { Writer } from "./writer.ts"
 
+/** What both MTAs put into one body packet, and the most that libmilter takes. */
+export const maxPayload = 65535
+
 /** The type of a packet with these fields. */
 export type Type<Name extends string, Fields extends Wire.Fields> = SchemaOf<Name, Fields>["Type"]
 

@@ -6,7 +6,8 @@ import * as Scope from "effect/Scope"
 import type { Session, Stage } from "../../../Stage.ts"
 import * as Verdict from "../../../Verdict.ts"
 import * as replies from "../../protocol/verdictPacket.ts"
-import { type At, type Definition, Failed, type Policy } from "../definition.ts"
+import { type At, type Definition, Failed } from "../definition.ts"
+import type { FailurePolicy } from "../filterTypes.ts"
 import { handled, inside, outside } from "../wrapping.ts"
 
 /** How long a hook may take: what the engine grants at end of message. Nobody else would stop it. */
@@ -27,7 +28,7 @@ export class Decided {
   }
 }
 
-const verdictOf = (policy: Policy): Verdict.Verdict => policy === "pass" ? Verdict.acceptMessage : policy
+const verdictOf = (policy: FailurePolicy): Verdict.Verdict => policy === "pass" ? Verdict.acceptMessage : policy
 
 /** The filter in one SMTP session. */
 export class Rehearsal {

@@ -1,6 +1,6 @@
 /**
  * A filter in the shadow: what the engine shows it is noted down and given to its hooks later, in fibers that nobody waits
- * for. What they decide is logged.
+ * for. What they decide is logged. Re-exported by `Milter`.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -10,7 +10,9 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { Macros } from "../../../Macros.ts"
 import type { Body, Envelope, Header, Mail, Rcpt, Session, Stage } from "../../../Stage.ts"
-import type { At, Definition, Hook } from "../definition.ts"
+import { type At, type Definition, type Hook, resolve } from "../definition.ts"
+import type { Filter, Made } from "../filterTypes.ts"
+import { fromResolve } from "../filterValue.ts"
 import { viewOf } from "../sessionView.ts"
 import { madeFrom, outside } from "../wrapping.ts"
 import { Rehearsal } from "./dryRun.ts"
@@ -41,13 +43,13 @@ interface Job {
 }
 
 /** All connections of a server, so that what still runs ends with it. */
-export interface Shadows {
+interface Shadows {
   readonly all: Set<Shadow>
   /** Bytes that wait in all of them. */
   queued: number
 }
 
-export const makeShadows: Effect.Effect<Shadows, never, Scope.Scope> = Effect.acquireRelease(
+const makeShadows: Effect.Effect<Shadows, never, Scope.Scope> = Effect.acquireRelease(
   Effect.sync((): Shadows => ({ all: new Set(), queued: 0 })),
   ({ all }) => Effect.forEach(Array.from(all), (shadow) => shadow.stop, { discard: true })
 )
@@ -260,7 +262,7 @@ const watched = [
   "rejectedRecipient"
 ] as const
 
-export const made = (shadows: Shadows) => (inner: Definition): Definition =>
+const shadowedIn = (shadows: Shadows) => (inner: Definition): Definition =>
   madeFrom(inner, (inner) => shadowed(shadows, inner))
 
 const shadowed = (shadows: Shadows, inner: Definition): Definition => {
@@ -308,3 +310,40 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
 /** State builders run with a Scope, of which the types of definitions know nothing. */
 const atEnd = (f: (exit: Exit.Exit<unknown, unknown>) => void): Effect.Effect<void> =>
   Effect.addFinalizer((exit) => Effect.sync(() => f(exit))) as Effect.Effect<void>
+
+/**
+ * A filter on trial: it sees real mail, and nothing that it decides or edits has an effect.
+ *
+ * The log has a line for each message: `shadow rejected` and the like, with the same fields as the server's own line for
+ * the message, and also `reply` (the text the client would have read), `refused` (recipients, with their replies),
+ * `modifications` and `error`. One filter of a sequence does not see what another would have edited or refused.
+ *
+ * Nobody waits for its hooks: they run later, one after the other, on copies of what has been said. They may fail; what
+ * `onFailure` does not handle is logged. A filter that is too slow for the mail that comes gives up on a message, with a
+ * warning, when more than 1 MiB waits for it in one SMTP session; a hook that takes more than 4 minutes is interrupted.
+ * When a message is given up by the client its hooks are interrupted, and its scope closes as it would for any filter.
+ *
+ * The MTA is asked for the stages that the filter looks at and for no modification. Where a filter ahead in the sequence
+ * decides on a message the shadow does not see the rest and has no outcome: the line says `shadow aborted`.
+ *
+ * **Example** (Trying a filter before it counts)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Proven = Milter.make("proven").on({ rcpt: () => Effect.succeed(Verdict.continue) })
+ * const Strict = Milter.make("strict").on({ helo: ({ name }) => Effect.fail(`what is ${name}?`) })
+ *
+ * const Both = Milter.sequence([Proven, Milter.shadow(Strict)])
+ * ```
+ *
+ * @category combining
+ * @since 0.1.0
+ */
+export const shadow = <E, R>(self: Filter<E, R>): Made<never, R> =>
+  fromResolve(Effect.flatMap(
+    resolve(self),
+    (definitions) => Effect.map(makeShadows, (all) => definitions.map(shadowedIn(all)))
+  ))

@@ -1,9 +1,10 @@
 /** What a chain is made of, and the ways in which its messages end. */
-import type * as MilterClient from "../../../MilterClient.ts"
 import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
-import type { Decision, Policy, Refused } from "../chainTypes.ts"
+import type { Decision, Refused } from "../chainTypes.ts"
 import type { Client } from "../client.ts"
 import type { ClientError } from "../clientError.ts"
+import type * as MilterClient from "../clientTypes.ts"
+import type { DefaultAction } from "../clientTypes.ts"
 import type { Answer } from "../interpretReply.ts"
 
 /** A filter of the chain. */
@@ -12,7 +13,7 @@ export interface Link {
   /** Undefined if it could not be reached. */
   readonly client: Client | undefined
   /** What to make of its failure; undefined leaves that to the caller. */
-  readonly policy: Policy | undefined
+  readonly policy: DefaultAction | undefined
   failure: ClientError | undefined
 }
 

@@ -1,18 +1,20 @@
 /** An SMTP session before one filter or several. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import type * as MilterClient from "../../../MilterClient.ts"
 import { Step } from "../../../Negotiation.ts"
 import { ByteString } from "../../../Wire.ts"
+import { byteStringOf } from "../../bytes/concat.ts"
 import type { QueueFile } from "../../delivery/queueFile.ts"
 import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
-import type { Decision, Failure, Policy, Refused } from "../chainTypes.ts"
+import type { ModificationPacket } from "../../wire/filterPackets.ts"
+import type { Decision, Refused } from "../chainTypes.ts"
 import type { Client } from "../client.ts"
 import { ClientError } from "../clientError.ts"
-import { type Answer, isRefusal, type ModificationPacket, type Refusal } from "../interpretReply.ts"
+import type * as MilterClient from "../clientTypes.ts"
+import type { DefaultAction, Failure } from "../clientTypes.ts"
+import { type Answer, isRefusal, type Refusal } from "../interpretReply.ts"
 import type { Manners } from "../manners/mtaManners.ts"
 import { asReceived, bracketed, recipientsOf } from "../messageInput.ts"
-import { byteStringOf } from "../packetValues.ts"
 import {
   type Asked,
   decisionOf,
@@ -60,7 +62,7 @@ export class ChainSession {
     })
   }
 
-  private failedAt(link: Link, policy: Policy, error: ClientError): void {
+  private failedAt(link: Link, policy: DefaultAction, error: ClientError): void {
     link.failure = error
     this.failures.push({ filter: link.address, policy, error })
   }

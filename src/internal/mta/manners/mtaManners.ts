@@ -1,12 +1,11 @@
 /** How MTAs speak to a filter: what they offer, the macros they send, when they abort, what they tell the SMTP client. */
-import type { Message } from "../../../Delivery.ts"
 import type { Mailbox } from "../../../Envelope.ts"
-import type { Connect, MacroValues, Mta, Text } from "../../../MilterClient.ts"
 import type { Reply } from "../../../Reply.ts"
 import { ByteString } from "../../../Wire.ts"
+import type { Message } from "../../delivery/deliveryTypes.ts"
 import type { QueueFile } from "../../delivery/queueFile.ts"
 import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
-import type { Policy } from "../chainTypes.ts"
+import type { Connect, DefaultAction, MacroValues, Mta, Text } from "../clientTypes.ts"
 import type { Refusal } from "../interpretReply.ts"
 
 /** What macros tell about. */
@@ -75,7 +74,7 @@ export interface Manners extends Mta {
   readonly closesAfter: (reply: Reply) => boolean
   /** Whether it has the last word on commands that it does not know, unless the filter puts the client off. */
   readonly ownUnknownReply: boolean
-  readonly onFailure: Policy
+  readonly onFailure: DefaultAction
   /** What the SMTP client reads when a filter has failed; `configuration`: it is set up wrongly, rather than broken. */
   readonly failureReply: (policy: "tempFail" | "reject" | "shutdown", configuration: boolean) => Reply
   readonly queue: (message: Message) => QueueFile

@@ -1,10 +1,10 @@
 /** How Postfix speaks to a filter, from release to release. */
-import type { Connect, MacroValues } from "../../../MilterClient.ts"
 import { ByteString } from "../../../Wire.ts"
+import { byteStringOf } from "../../bytes/concat.ts"
 import * as postfixQueue from "../../delivery/postfixQueue.ts"
 import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
 import { everything } from "../checkAgreement.ts"
-import { byteStringOf } from "../packetValues.ts"
+import type { Connect, MacroValues } from "../clientTypes.ts"
 import {
   type Facts,
   hostname,

@@ -1,5 +1,5 @@
 /** The MTAs that can be imitated. Re-exported by `MilterClient`. */
-import type { Mta } from "../../../MilterClient.ts"
+import type { Mta } from "../clientTypes.ts"
 import * as postfixManners from "./postfixManners.ts"
 import * as sendmailManners from "./sendmailManners.ts"
 

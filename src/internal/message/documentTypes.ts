@@ -1,0 +1,235 @@
+/** Messages as documents, and the filters that read and edit them. Re-exported by `Message`. */
+import type * as DateTime from "effect/DateTime"
+import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { Mailbox, Parameters } from "../../Envelope.ts"
+import type { HeaderValue } from "../../Header.ts"
+import type * as Milter from "../../Milter.ts"
+import type { Mail, Rcpt, Session } from "../../Stage.ts"
+import type * as Verdict from "../../Verdict.ts"
+import type { Address, Group } from "../mail/addressTypes.ts"
+
+/**
+ * The header: fields in their order, the MTA's own Received not among them. Names are found in any case; `occurrence` counts
+ * the fields of one name from 1, which is what it is if left out.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Headers {
+  /** All fields as they are now, with their bytes. */
+  readonly fields: ReadonlyArray<HeaderValue>
+  /** A field with its bytes. */
+  field(name: string, occurrence?: number): HeaderValue | undefined
+  /** The value as people see it: on one line, encoded words (RFC 2047) decoded, without white space around. */
+  get(name: string, occurrence?: number): string | undefined
+  /** The values of all fields of this name. */
+  getAll(name: string): ReadonlyArray<string>
+  /** The addresses in all fields of this name, groups as groups; {@link mailboxes} opens them. */
+  addresses(name: string): ReadonlyArray<Address | Group>
+  /** The date in a field, `Date` if none is named. `undefined` without one, and if it is no date of RFC 5322. */
+  date(name?: string): DateTime.Utc | undefined
+}
+
+/**
+ * The header, to be edited. Names and values are checked when the effect runs: one that cannot go into a message is a defect
+ * `InvalidValue`. Text outside ASCII is encoded (RFC 2047) unless the message is SMTPUTF8, long lines are folded, and line
+ * breaks may stand where a line is folded.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EditableHeaders extends Headers {
+  /** Gives the nth field of this name another value; without one, adds it at the end of the header. */
+  set(name: string, value: string, occurrence?: number): Effect.Effect<void>
+  /** Adds a field at the end of the header. */
+  append(name: string, value: string): Effect.Effect<void>
+  /** Adds a field above all others, directly below the MTA's own Received. */
+  prepend(name: string, value: string): Effect.Effect<void>
+  /** Removes the nth field of this name; without `occurrence` all of them. */
+  remove(name: string, occurrence?: number): Effect.Effect<void>
+  /**
+   * Gives the nth field of this name another one; without `occurrence` all of them. The bytes of the value stay. So does the
+   * place on Postfix, and on Sendmail with the fields of the usual `sendmail.cf`; where the MTA is not known the field comes to
+   * the top or the end of the header.
+   */
+  rename(from: string, to: string, occurrence?: number): Effect.Effect<void>
+}
+
+/**
+ * A message as far as the end of its header.
+ *
+ * - `parameters`: the ESMTP parameters of MAIL
+ * - `recipients`: those that neither the MTA nor this filter has refused
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Head {
+  readonly sender: Mailbox
+  readonly parameters: Parameters
+  readonly recipients: ReadonlyArray<Rcpt>
+  readonly headers: Headers
+}
+
+/**
+ * A body as it is now. It can be read any number of times while the hook runs. What comes out are views: copy what you change.
+ *
+ * - `size`: in bytes
+ * - `stream`: the bytes, lines end with CR LF; transfer encodings are not undone
+ * - `bytes`, `text`: all of it at once, whatever its size; the text as UTF-8, U+FFFD where it is none
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Body {
+  readonly size: number
+  readonly stream: Stream.Stream<Uint8Array>
+  readonly bytes: Effect.Effect<Uint8Array>
+  readonly text: Effect.Effect<string>
+}
+
+/**
+ * What a document has unless the filter does without the body: that, and the whole message as in a file, for scanners and
+ * parsers.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Content {
+  readonly body: Body
+  readonly source: Stream.Stream<Uint8Array>
+}
+
+/**
+ * What can be edited. A value that cannot go into a message is a defect `InvalidValue`, at once.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Editing {
+  readonly headers: EditableHeaders
+  /**
+   * Puts another body in the place of all of it. Text goes out as UTF-8 with CR LF at the end of each line; bytes go out as
+   * they are, with lines that should end with CR LF. Adapt Content-Type and Content-Transfer-Encoding yourself. A Stream is run
+   * to its end; its errors and needs become the hook's.
+   */
+  replaceBody<E = never, R = never>(
+    body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>
+  ): Effect.Effect<void, E, R>
+  /** Adds an envelope recipient; one that is there, in whatever case, is not added. The header is not touched. */
+  addRecipient(address: Mailbox | string): Effect.Effect<void>
+  /**
+   * Removes an envelope recipient, upper and lower case alike; nothing happens if it is not there. The last one cannot be
+   * removed: the MTA would be left with a message for nobody. Add others first, or give the verdict discardMessage.
+   */
+  removeRecipient(address: Mailbox | string): Effect.Effect<void>
+  /** Changes the envelope sender; `""` is the null sender. The parameters of MAIL stay. */
+  setSender(address: Mailbox | string): Effect.Effect<void>
+  /** Has the MTA hold the message, if the verdict lets it pass. Postfix keeps 100 bytes of the reason. */
+  quarantine(reason: string): Effect.Effect<void>
+}
+
+/**
+ * What a filter may change, as it declares it in `modify`.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Part = "headers" | "body" | "recipients" | "sender" | "quarantine"
+
+interface Methods {
+  readonly headers: "headers"
+  readonly body: "replaceBody"
+  readonly recipients: "addRecipient" | "removeRecipient"
+  readonly sender: "setSender"
+  readonly quarantine: "quarantine"
+}
+
+/**
+ * A message as a document: `A` can be changed, and `B` says whether it has its body. What is read shows the edits so far.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Document<A extends Part = never, B extends boolean = true> =
+  & Head
+  & (B extends true ? Content : {})
+  & Pick<Editing, Methods[A]>
+
+/**
+ * What hooks get beside the message: the session, and the state of the connection and of the message.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface At<C, M> {
+  readonly session: Session
+  readonly connection: C
+  readonly message: M
+}
+
+/**
+ * The options of {@link make}. All are optional; those that {@link Milter.Options} has too mean the same.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Options<C, CE, CR, M, ME, MR, A extends Part, B extends boolean>
+  extends Pick<Milter.Options<C, CE, CR, M, ME, MR, never, never, false>, "macros" | "onDefect" | "refuseConnection">
+{
+  /** What this filter may change. An MTA that does not offer that is refused before mail is touched. */
+  readonly modify?: ReadonlyArray<A>
+  /** False if the filter does without the body: the MTA is not asked for it. */
+  readonly body?: B
+  /**
+   * Most bytes of header and body. A larger message gets the answer `tooLarge`, at MAIL already if the client announces it;
+   * unlimited by default.
+   */
+  readonly maxBytes?: number
+  /** The answer to a message that is larger: `552 5.3.4` by default. `"pass"` lets it pass unseen. */
+  readonly tooLarge?: Milter.FailurePolicy
+  /** Most bytes of a body that are kept in memory; what is larger goes into a temporary file. 256 KiB by default. */
+  readonly inMemory?: number
+  /** Builds the state of a connection. */
+  readonly connection?: (session: Session) => Effect.Effect<C, CE, CR>
+  /** Builds the state of a message at MAIL. */
+  readonly message?: (
+    mail: Mail,
+    // While nothing has fixed C, a builder written with `Effect.fnUntraced` would infer `never` from here.
+    at: { readonly session: Session; readonly connection: [C] extends [never] ? void : C }
+  ) => Effect.Effect<M, ME, MR>
+}
+
+/**
+ * The result of {@link make}: `on` takes the hooks. Only `document` is needed. The others come before it and may settle the
+ * message, whose rest is then neither asked for nor kept; they are those of {@link Milter.Making}, but for `endOfHeaders`, which
+ * gets the message as far as it has come.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface Making<C, M, A extends Part, B extends boolean, E, R> {
+  readonly on: <
+    E1 = never,
+    R1 = never,
+    E2 = never,
+    R2 = never,
+    E3 = never,
+    R3 = never,
+    E4 = never,
+    R4 = never,
+    E5 = never,
+    R5 = never,
+    E6 = never,
+    R6 = never
+  >(hooks: {
+    readonly connect?: Milter.Hook<C, M, never, never, "connect", E1, R1>
+    readonly helo?: Milter.Hook<C, M, never, never, "helo", E2, R2>
+    readonly mail?: Milter.Hook<C, M, never, never, "mail", E3, R3>
+    readonly rcpt?: Milter.Hook<C, M, never, never, "rcpt", E4, R4>
+    readonly endOfHeaders?: (head: Head, at: At<C, M>) => Effect.Effect<Verdict.OfMessage, E5, R5>
+    readonly document: (document: Document<A, B>, at: At<C, M>) => Effect.Effect<Verdict.OfMessage, E6, R6>
+  }) => Milter.Made<E | E1 | E2 | E3 | E4 | E5 | E6, R | Exclude<R1 | R2 | R3 | R4 | R5 | R6, Scope.Scope>>
+}

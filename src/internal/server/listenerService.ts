@@ -1,0 +1,52 @@
+/** Where a server takes connections from, as a service. Re-exported by `MilterServer`. */
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+
+/**
+ * Where connections of MTAs come from. Provided by a listening layer: `NodeMilterServer.layer`, `EffectSocket.layer` or,
+ * in tests, `MilterTest`.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Listener extends Context.Service<Listener, {
+  /** Where it listens, as `inet:9000@127.0.0.1` or `unix:/run/filter.sock`; with the real port where 0 was asked for. */
+  readonly addresses: ReadonlyArray<string>
+}>()("effect-milter/MilterServer/Listener") {}
+
+/**
+ * It is not possible to listen there.
+ *
+ * @category errors
+ * @since 0.1.0
+ */
+export class ListenError extends Data.TaggedError("ListenError")<{
+  readonly address: string
+  readonly reason:
+    | "AddressInUse"
+    | "AddressNotAvailable"
+    | "PermissionDenied"
+    | "InvalidAddress"
+    | "NotASocket"
+    | "NotPassed"
+    | "UnknownOwner"
+    | "Other"
+  readonly cause: unknown
+}> {
+  override get message(): string {
+    const { address, cause, reason } = this
+    const detail = reason === "Other" && cause instanceof Error ? `: ${cause.message}` : ""
+    return `cannot listen on ${address}: ${explanations[reason]}${detail}`
+  }
+}
+
+const explanations: { readonly [K in ListenError["reason"]]: string } = {
+  AddressInUse: "somebody listens there already",
+  AddressNotAvailable: "this host has no such address",
+  PermissionDenied: "permission denied",
+  InvalidAddress: "not an address to listen on",
+  NotASocket: "there is a file that is not a socket",
+  NotPassed: "the process was not started with this socket",
+  UnknownOwner: "there is no such owner or group",
+  Other: "the system refused it"
+}

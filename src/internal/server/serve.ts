@@ -1,0 +1,157 @@
+/** Runs a server: takes connections, keeps their time limits, and drains. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as FiberSet from "effect/FiberSet"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
+import * as ClientAddress from "../../ClientAddress.ts"
+import type { Filter } from "../../Milter.ts"
+import { Files } from "../bytes/spool.ts"
+import * as connection from "../engine/connection.ts"
+import type { Program } from "../engine/serverRuntime.ts"
+import { type Definitions, resolve } from "../filter/definition.ts"
+import { checkOrder } from "../filter/signing.ts"
+import type { Accepting } from "../net/listener.ts"
+import type { Transport } from "../net/transport.ts"
+import * as observer from "../observe/serverMonitor.ts"
+import { markOverrun } from "./drainState.ts"
+import { Listener } from "./listenerService.ts"
+import * as registry from "./registry.ts"
+import { type Options, settingsOf } from "./settings.ts"
+
+// Unique in this process, whatever the number of servers.
+let sessions = 0
+
+// How late a deadline may be noticed, in milliseconds.
+const sweepInterval = 250
+
+export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: Options) {
+  // A filter resolves to its definition with the services in its type, which are all in this effect's type.
+  const definitions = checkOrder(yield* resolve(filter) as Effect.Effect<Definitions, never, R>)
+  const name = definitions.map(({ name }) => name).join(" + ")
+  const listener = (yield* Listener) as Accepting // every listening layer builds one
+  const { drain, limits, peers, timeouts } = settingsOf(options)
+  const surroundings = yield* Effect.context<R>()
+  // Scope and span of the layer are not those of a session.
+  const own: Context.Context<never> = Context.omit(Scope.Scope, Tracer.ParentSpan)(
+    surroundings as Context.Context<Scope.Scope>
+  ).pipe(Context.add(Files, listener.openFile))
+  const clock = yield* Clock.Clock
+  const started = clock.currentTimeMillisUnsafe().toString(36)
+  const contextOf = (services: Context.Context<never> | undefined): Context.Context<never> =>
+    services === undefined ? own : Context.merge(own, services)
+  // What belongs to no filter runs with the services of the only one, so that there is one context.
+  const context = definitions.length === 1 ? contextOf(definitions[0]!.services) : own
+  const monitor = observer.make(name, context, clock)
+  const program: Program = {
+    name,
+    units: definitions.map((definition) => ({
+      definition,
+      context: definitions.length === 1 ? context : contextOf(definition.services),
+      monitor: monitor.filter(definition.name)
+    })),
+    context,
+    clock,
+    timeouts,
+    limits,
+    peers,
+    monitor,
+    openFile: listener.openFile,
+    nextId: () => `${started}-${(++sessions).toString(36)}`,
+    connections: new Set(),
+    draining: false
+  }
+  // Closed by the drain, which does not wait for ever.
+  const fibers = yield* Scope.provide(FiberSet.make<void>(), Scope.makeUnsafe())
+  const fork = yield* FiberSet.runtime(fibers)()
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(sweepInterval), sweep(program))))
+  let listening = false
+  yield* registry.add(() => ({
+    filter: name,
+    addresses: listener.addresses,
+    state: program.draining ? "draining" : listening ? "listening" : "starting",
+    sessions: program.connections.size
+  }))
+  const onConnection = (transport: Transport): void => {
+    if (isAllowed(program, transport)) {
+      fork(connection.run(program, transport))
+    } else {
+      transport.destroy()
+      program.monitor.error("PeerRefused")
+      fork(Effect.logWarning(`PeerRefused: ${transport.peer} is in no network of peers`))
+    }
+  }
+  // The drain comes after accept, so that connections which come while the listener stops are still taken.
+  yield* Effect.uninterruptible(Effect.andThen(
+    listener.accept(onConnection),
+    Effect.addFinalizer(() => drainAll(program, listener, fibers, drain))
+  ))
+  listening = true
+  yield* Effect.logInfo(`${name} listens on ${listener.addresses.join(", ")}`)
+  // In memory nobody's mail is at stake.
+  if (listener.drains !== false) {
+    yield* Effect.logInfo(
+      `whenever ${name} is away, the MTA's own setting decides: Postfix's milter_default_action, Sendmail's F=`
+    )
+  }
+})
+
+/** Peers without an IP address have passed the permissions of their socket. */
+const isAllowed = ({ peers }: Program, { address }: Transport): boolean => {
+  if (peers === undefined || address === undefined) return true
+  const client = ClientAddress.fromText(address)
+  return Result.isSuccess(client) && peers.contains(client.success)
+}
+
+const sweep = (program: Program): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const now = program.clock.currentTimeMillisUnsafe()
+    const failures: Array<unknown> = []
+    for (const connection of program.connections) {
+      try {
+        connection.tick(now)
+      } catch (defect) {
+        failures.push(defect)
+      }
+    }
+    // One that fails must not take away the time limits of the others.
+    return failures.length === 0 ? Effect.void : Effect.logError("a deadline could not be kept", ...failures)
+  })
+
+/**
+ * The server stops: it listens no more, messages in progress end, the next MAIL of each session is put off. What is left
+ * at the deadline is interrupted.
+ */
+const drainAll = (
+  program: Program,
+  listener: Accepting,
+  fibers: FiberSet.FiberSet<void>,
+  timeout: number
+): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    yield* listener.stop
+    program.draining = true
+    const open = program.connections.size
+    if (open > 0 && listener.drains !== false) {
+      yield* Effect.logInfo(`${program.name} stops when its open connections have ended (${open})`)
+      const ended = yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), timeout)
+      if (Option.isNone(ended)) {
+        markOverrun()
+        yield* Effect.logWarning(
+          `${program.name} interrupts what is left (${program.connections.size} connections)`
+        )
+      }
+    }
+    // A finalizer that never ends must not keep the process.
+    const closing = yield* Effect.forkDetach(FiberSet.clear(fibers), { startImmediately: true })
+    yield* Effect.timeoutOption(Fiber.join(closing), program.timeouts.stop)
+    for (const connection of program.connections) connection.destroy()
+  }).pipe(
+    // In a fiber of its own: that of the layer has been interrupted, by a signal mostly, and cannot wait interruptibly.
+    Effect.forkDetach({ startImmediately: true }),
+    Effect.flatMap(Fiber.join)
+  )
