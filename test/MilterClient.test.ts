@@ -1,11 +1,11 @@
-import { assert, describe, it } from "@effect/vitest"
-import { Data, Effect, Fiber, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import { assert, describe } from "@effect/vitest"
+import { Data, Effect, Fiber, Result, Stream } from "effect"
 import * as MilterClient from "../src/MilterClient.ts"
 import { Action, Step } from "../src/Negotiation.ts"
 import type * as Packet from "../src/Packet.ts"
 import { ByteString } from "../src/Wire.ts"
 import { agreeTo, dial, orContinue, type Script } from "./support/scriptedFilter.ts"
+import * as yielding from "./support/yielding.ts"
 
 const text = ByteString.fromText
 
@@ -40,7 +40,7 @@ const reasonOf = <A>(effect: Effect.Effect<A, MilterClient.ClientError>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason)
 
 describe("MilterClient", () => {
-  it.effect("sends a command with its macros in one write", () =>
+  yielding.effect("sends a command with its macros in one write", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial(goOn)
       yield* mta.negotiate()
@@ -65,7 +65,7 @@ describe("MilterClient", () => {
       ])
     }))
 
-  it.effect("writes client addresses of all kinds", () =>
+  yielding.effect("writes client addresses of all kinds", () =>
     Effect.gen(function*() {
       const addresses: Array<Packet.Connect["address"]> = []
       for (const address of ["IPv6:2001:db8::1", "/run/socket", undefined]) {
@@ -81,7 +81,7 @@ describe("MilterClient", () => {
       ])
     }))
 
-  it.effect("tells what was answered", () =>
+  yielding.effect("tells what was answered", () =>
     Effect.gen(function*() {
       const replies: { readonly [K in Packet.MtaPacket["_tag"]]?: Packet.FilterPacket } = {
         Rcpt: { _tag: "ReplyCode", text: text("450-4.2.1 100%% full\r\n450 4.2.1 later") },
@@ -110,7 +110,7 @@ describe("MilterClient", () => {
       assert.deepStrictEqual(yield* mta.mail("<>"), { _tag: "Continue" })
     }))
 
-  it.effect("asks no more after a verdict on the session", () =>
+  yielding.effect("asks no more after a verdict on the session", () =>
     Effect.gen(function*() {
       for (const tag of ["Accept", "Reject", "TempFail"] as const) {
         const [mta, filter] = yield* dial(answer("Helo", { _tag: tag }))
@@ -125,7 +125,7 @@ describe("MilterClient", () => {
       }
     }))
 
-  it.effect("leaves out what the filter does not want, but not its macros", () =>
+  yielding.effect("leaves out what the filter does not want, but not its macros", () =>
     Effect.gen(function*() {
       const steps = Step.noConnect | Step.noHelo | Step.noMail | Step.noRcpt | Step.noData | Step.noHeaders |
         Step.noEndOfHeaders | Step.noBody | Step.noUnknown
@@ -148,7 +148,7 @@ describe("MilterClient", () => {
       assert.deepStrictEqual(tags(filter.packets), ["Negotiate", "Macro", "EndOfMessage"])
     }))
 
-  it.effect("leaves out what the filter's version does not know", () =>
+  yielding.effect("leaves out what the filter's version does not know", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial(agreeing({ version: 2 }))
       yield* upToData(mta)
@@ -157,7 +157,7 @@ describe("MilterClient", () => {
       assert.deepStrictEqual(tags(filter.packets), ["Negotiate", "Connect", "Helo", "Mail", "Rcpt"])
     }))
 
-  it.effect("does not wait for answers that were given up", () =>
+  yielding.effect("does not wait for answers that were given up", () =>
     Effect.gen(function*() {
       const [mta] = yield* dial((packet) =>
         packet._tag === "Negotiate"
@@ -176,7 +176,7 @@ describe("MilterClient", () => {
       assert.deepStrictEqual((yield* mta.endOfMessage()).verdict, { _tag: "Accept" })
     }))
 
-  it.effect("shows refused recipients only to a filter that asked for them", () =>
+  yielding.effect("shows refused recipients only to a filter that asked for them", () =>
     Effect.gen(function*() {
       for (const steps of [0, Step.rejectedRecipients]) {
         const [mta, filter] = yield* dial(orContinue(
@@ -193,7 +193,7 @@ describe("MilterClient", () => {
       }
     }))
 
-  it.effect("sends the macros that were asked for, spelled as they were", () =>
+  yielding.effect("sends the macros that were asked for, spelled as they were", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial(agreeing({
         macros: [
@@ -220,7 +220,7 @@ describe("MilterClient", () => {
       ])
     }))
 
-  it.effect("leaves the space after the colon to a filter that wants it", () =>
+  yielding.effect("leaves the space after the colon to a filter that wants it", () =>
     Effect.gen(function*() {
       for (const steps of [0, Step.leadingSpace]) {
         const [mta, filter] = yield* dial(agreeing({ steps }))
@@ -237,7 +237,7 @@ describe("MilterClient", () => {
       }
     }))
 
-  it.effect("sends a body in full packets, from bytes and from a stream", () =>
+  yielding.effect("sends a body in full packets, from bytes and from a stream", () =>
     Effect.gen(function*() {
       const body = Uint8Array.from({ length: 150_000 }, (_, index) => index % 251)
       const chunks = Stream.fromIterable(
@@ -259,7 +259,7 @@ describe("MilterClient", () => {
       }
     }))
 
-  it.effect("stops at skip, and pulls no more of the stream", () =>
+  yielding.effect("stops at skip, and pulls no more of the stream", () =>
     Effect.gen(function*() {
       let pulled = 0
       const chunks = Stream.fromIterable(Array.from({ length: 100 }, () => new Uint8Array(65535))).pipe(
@@ -278,7 +278,7 @@ describe("MilterClient", () => {
       assert.deepStrictEqual((yield* mta.endOfMessage()).verdict, { _tag: "Continue" })
     }))
 
-  it.effect("gives modifications in their order", () =>
+  yielding.effect("gives modifications in their order", () =>
     Effect.gen(function*() {
       const modifications: ReadonlyArray<MilterClient.ModificationPacket> = [
         { _tag: "AddHeader", name: text("X-A"), value: text("a") },
@@ -291,7 +291,7 @@ describe("MilterClient", () => {
       assert.deepStrictEqual(yield* mta.endOfMessage(), { verdict: { _tag: "Accept" }, modifications })
     }))
 
-  it.effect("waits as long as Postfix does, and longer with progress", () =>
+  yielding.effect("waits as long as Postfix does, and longer with progress", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial((packet) => {
         if (packet._tag === "Negotiate") return agreeTo()
@@ -300,17 +300,17 @@ describe("MilterClient", () => {
       yield* mta.negotiate()
       yield* mta.mail("<a@example.org>")
       const slow = yield* Effect.forkChild(mta.rcpt("<b@example.org>"))
-      yield* TestClock.adjust("29 seconds")
+      yield* yielding.adjust("29 seconds")
       filter.send({ _tag: "Progress" })
-      yield* TestClock.adjust("29 seconds")
+      yield* yielding.adjust("29 seconds")
       filter.send({ _tag: "Continue" })
       assert.deepStrictEqual(yield* Fiber.join(slow), { _tag: "Continue" })
       const silent = yield* Effect.forkChild(Effect.flip(mta.endOfMessage()))
-      yield* TestClock.adjust("299 seconds")
+      yield* yielding.adjust("299 seconds")
       filter.send({ _tag: "Progress" })
-      yield* TestClock.adjust("299 seconds")
+      yield* yielding.adjust("299 seconds")
       assert.isUndefined(silent.pollUnsafe())
-      yield* TestClock.adjust("1 second")
+      yield* yielding.adjust("1 second")
       const error = yield* Fiber.join(silent)
       assert.strictEqual(error.message, "memory:script, at EndOfMessage: no answer within 300 s")
       // It is over: the answer might still come.
@@ -318,11 +318,11 @@ describe("MilterClient", () => {
       assert.isTrue(filter.closed)
     }))
 
-  it.effect("takes other timeouts", () =>
+  yielding.effect("takes other timeouts", () =>
     Effect.gen(function*() {
       const [mta] = yield* dial(() => undefined, { timeouts: { command: "2 seconds" } })
       const fiber = yield* Effect.forkChild(reasonOf(mta.negotiate()))
-      yield* TestClock.adjust("2 seconds")
+      yield* yielding.adjust("2 seconds")
       assert.deepStrictEqual(yield* Fiber.join(fiber), { _tag: "Timeout", milliseconds: 2000 })
     }))
 
@@ -336,7 +336,7 @@ describe("MilterClient", () => {
         "a modification too early",
         answer("Mail", { _tag: "DeleteRecipient", recipient: text("x") }),
         "UnexpectedReply",
-        "at Mail"
+        `at Mail: expected a verdict (modifications come at end of message only), not DeleteRecipient recipient="x"`
       ],
       ["discard at connect", answer("Connect", { _tag: "Discard" }), "UnexpectedReply", "not Discard"],
       ["accept at unknown", answer("Unknown", { _tag: "Accept" }), "UnexpectedReply", "not Accept"],
@@ -368,7 +368,7 @@ describe("MilterClient", () => {
       ]
     ]
     for (const [what, script, reason, message] of cases) {
-      it.effect(what, () =>
+      yielding.effect(what, () =>
         Effect.gen(function*() {
           const [mta, filter] = yield* dial(script)
           const error = yield* Effect.flip(Effect.andThen(
@@ -381,13 +381,13 @@ describe("MilterClient", () => {
           // Nothing is said to it any more.
           const sent = filter.packets.length
           yield* Effect.flip(mta.mail("<a@example.org>"))
-          yield* Effect.yieldNow
+          yield* yielding.quiet
           assert.strictEqual(filter.packets.length, sent)
           assert.isTrue(filter.closed)
         }))
     }
 
-    it.effect("a modification that it did not ask for", () =>
+    yielding.effect("a modification that it did not ask for", () =>
       Effect.gen(function*() {
         const [mta] = yield* dial(orContinue(
           (packet) =>
@@ -404,7 +404,44 @@ describe("MilterClient", () => {
         )
       }))
 
-    it.effect("an action that was not offered", () =>
+    yielding.effect("more modifications than are taken", () =>
+      Effect.gen(function*() {
+        const added = { _tag: "AddHeader", name: text("X-Tag"), value: text("x") } as const
+        const piece = { _tag: "ReplaceBody", bytes: new Uint8Array(1000) } as const
+        const cases: ReadonlyArray<
+          readonly [count: number, Packet.FilterPacket, MilterClient.Options, expected: string | number]
+        > = [
+          [10_000, added, {}, 10_000],
+          [10_001, added, {}, "the filter sent more than 10000 modifications of one message"],
+          [10_001, piece, {}, 10_001],
+          [3, added, { maxModifications: 2 }, "the filter sent more than 2 modifications of one message"],
+          // A piece counts 1,256 bytes.
+          [2, piece, { maxModificationBytes: 2512 }, 2],
+          [
+            2,
+            piece,
+            { maxModificationBytes: 2511 },
+            "the filter sent more than 2511 bytes of modifications of one message"
+          ]
+        ]
+        for (const [count, packet, options, expected] of cases) {
+          const [mta, filter] = yield* dial(
+            answer("EndOfMessage", ...Array.from({ length: count }, () => packet), { _tag: "Continue" }),
+            options
+          )
+          yield* upToData(mta)
+          const result = yield* Effect.result(mta.endOfMessage())
+          if (Result.isSuccess(result)) assert.strictEqual(result.success.modifications.length, expected)
+          else {
+            assert.strictEqual(result.failure.reason._tag, "TooManyModifications")
+            assert.strictEqual(result.failure.message, `memory:script, at EndOfMessage: ${expected}`)
+            yield* yielding.quiet
+            assert.isTrue(filter.closed)
+          }
+        }
+      }))
+
+    yielding.effect("an action that was not offered", () =>
       Effect.gen(function*() {
         const [mta] = yield* dial(agreeing({ actions: Action.changeSender | Action.addHeader }))
         const error = yield* Effect.flip(mta.negotiate({ version: 2, actions: 0x3f, steps: 0x7f }))
@@ -413,14 +450,14 @@ describe("MilterClient", () => {
         assert.strictEqual((yield* lower.negotiate({ version: 2 })).version, 2)
       }))
 
-    it.effect("steps that were not offered are left out", () =>
+    yielding.effect("steps that were not offered are left out", () =>
       Effect.gen(function*() {
         const [mta] = yield* dial(agreeing({ steps: Step.noBody | Step.skip | 0x10000000 }))
         assert.strictEqual((yield* mta.negotiate({ steps: 0x7f })).steps, Step.noBody)
       }))
   })
 
-  it.effect("a verdict that came before the close counts", () =>
+  yielding.effect("a verdict that came before the close counts", () =>
     Effect.gen(function*() {
       const [mta] = yield* dial(orContinue((packet, filter) => {
         if (packet._tag !== "Mail") return undefined
@@ -433,7 +470,7 @@ describe("MilterClient", () => {
       assert.strictEqual((yield* reasonOf(mta.unknown("x")))._tag, "Closed")
     }))
 
-  it.effect("values that do not fit are refused, and the session goes on", () =>
+  yielding.effect("values that do not fit are refused, and the session goes on", () =>
     Effect.gen(function*() {
       const [mta] = yield* dial(goOn)
       yield* mta.negotiate()
@@ -446,19 +483,19 @@ describe("MilterClient", () => {
       assert.deepStrictEqual(yield* mta.mail("<a@example.org>"), { _tag: "Continue" })
     }))
 
-  it.effect("a step that is interrupted ends the connection", () =>
+  yielding.effect("a step that is interrupted ends the connection", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial(orContinue((packet) => packet._tag === "Mail" ? [] : undefined))
       yield* mta.negotiate()
       const fiber = yield* Effect.forkChild(mta.mail("<a@example.org>"))
-      yield* Effect.yieldNow
+      yield* yielding.quiet
       yield* Fiber.interrupt(fiber)
-      yield* Effect.yieldNow
+      yield* yielding.quiet
       assert.isTrue(filter.closed)
       assert.strictEqual((yield* reasonOf(mta.unknown("x")))._tag, "Closed")
     }))
 
-  it.effect("steps go one at a time", () =>
+  yielding.effect("steps go one at a time", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial(goOn)
       yield* mta.negotiate()
@@ -469,7 +506,7 @@ describe("MilterClient", () => {
       assert.strictEqual(filter.reads.length, 5)
     }))
 
-  it.effect("begins another session on the same connection", () =>
+  yielding.effect("begins another session on the same connection", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial(
         orContinue((packet) => packet._tag === "Helo" && packet.name === "bad" ? { _tag: "Reject" } : undefined)
@@ -490,21 +527,21 @@ describe("MilterClient", () => {
       ])
     }))
 
-  it.effect("a session begins with negotiate", () =>
+  yielding.effect("a session begins with negotiate", () =>
     Effect.gen(function*() {
       const [mta] = yield* dial(goOn)
       const exit = yield* Effect.exit(mta.mail("<a@example.org>"))
       assert.include(String(exit), "begins with negotiate")
     }))
 
-  it.effect("closes with its scope", () =>
+  yielding.effect("closes with its scope", () =>
     Effect.gen(function*() {
       const filter = yield* Effect.scoped(Effect.map(dial(goOn), ([, filter]) => filter))
-      yield* Effect.yieldNow
+      yield* yielding.quiet
       assert.isTrue(filter.closed)
     }))
 
-  it.effect("nobody there", () =>
+  yielding.effect("nobody there", () =>
     Effect.gen(function*() {
       const dialer: MilterClient.Dialer["Service"] & { dial: () => Effect.Effect<never, Refused> } = {
         reaches: "nobody",
@@ -522,7 +559,7 @@ describe("MilterClient", () => {
       const fiber = yield* Effect.forkChild(
         Effect.flip(Effect.provideService(MilterClient.dial("memory:silent"), MilterClient.Dialer, silent))
       )
-      yield* TestClock.adjust("30 seconds")
+      yield* yielding.adjust("30 seconds")
       assert.strictEqual((yield* Fiber.join(fiber)).message, "memory:silent: no connection within 30 s")
     }))
 
@@ -536,9 +573,9 @@ describe("MilterClient", () => {
 
     /** What is not answered has also arrived then. */
     const deliver = (mta: MilterClient.Client, message: MilterClient.Message) =>
-      Effect.tap(mta.sendMessage(message), () => Effect.yieldNow)
+      Effect.tap(mta.sendMessage(message), () => yielding.quiet)
 
-    it.effect("is what Postfix sends", () =>
+    yielding.effect("is what Postfix sends", () =>
       Effect.gen(function*() {
         const [mta, filter] = yield* dial(goOn)
         const outcome = yield* deliver(mta, message)
@@ -575,7 +612,7 @@ describe("MilterClient", () => {
         ])
       }))
 
-    it.effect("is what Sendmail sends", () =>
+    yielding.effect("is what Sendmail sends", () =>
       Effect.gen(function*() {
         const [mta, filter] = yield* dial(goOn, { as: MilterClient.sendmail })
         const outcome = yield* deliver(mta, { ...message, client: { address: "2001:db8::1" }, helo: "[x]" })
@@ -611,7 +648,7 @@ describe("MilterClient", () => {
         ])
       }))
 
-    it.effect("stops where the filter decides", () =>
+    yielding.effect("stops where the filter decides", () =>
       Effect.gen(function*() {
         const commands = {
           Connect: "connect",
@@ -654,7 +691,7 @@ describe("MilterClient", () => {
         }
       }))
 
-    it.effect("goes on with the recipients that are left", () =>
+    yielding.effect("goes on with the recipients that are left", () =>
       Effect.gen(function*() {
         const refuse = (...refused: ReadonlyArray<string>) =>
           dial(orContinue((packet) => {
@@ -676,7 +713,7 @@ describe("MilterClient", () => {
         assert.include(yield* discarding.sendMessage(message), { _tag: "Discarded", stage: "rcpt" })
       }))
 
-    it.effect("does not ask about recipients that the MTA has refused", () =>
+    yielding.effect("does not ask about recipients that the MTA has refused", () =>
       Effect.gen(function*() {
         const to = { address: "nobody@example.net", refused: { enhanced: "5.1.1", text: "no such user" } }
         const [mta, filter] = yield* dial(agreeing({ steps: Step.rejectedRecipients }))
@@ -690,7 +727,7 @@ describe("MilterClient", () => {
         assert.include(yield* deliver(mta, { ...message, to }), { _tag: "Rejected", stage: "rcpt", reply: undefined })
       }))
 
-    it.effect("sends several on one connection", () =>
+    yielding.effect("sends several on one connection", () =>
       Effect.gen(function*() {
         const [mta, filter] = yield* dial(goOn)
         yield* deliver(mta, message)
@@ -709,7 +746,7 @@ describe("MilterClient", () => {
         assert.include(filter.reads[filter.reads.length - 2]?.[0], "A1B2C30002")
       }))
 
-    it.effect("shows what Postfix would deliver", () =>
+    yielding.effect("shows what Postfix would deliver", () =>
       Effect.gen(function*() {
         for (const steps of [0, Step.leadingSpace]) {
           const value = text(steps === 0 ? "yes" : " yes")
@@ -740,7 +777,7 @@ describe("MilterClient", () => {
         }
       }))
 
-    it.effect("a body in two runs fails the message, as in Postfix", () =>
+    yielding.effect("a body in two runs fails the message, as in Postfix", () =>
       Effect.gen(function*() {
         const piece = { _tag: "ReplaceBody", bytes: Uint8Array.of(120) } as const
         const [mta] = yield* dial(

@@ -1,7 +1,6 @@
 /** Several filters in a row, and what becomes of mail when one of them fails. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Effect, Fiber, Result } from "effect"
-import { TestClock } from "effect/testing"
 import * as MilterClient from "../../src/MilterClient.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
 import { Action, Step } from "../../src/Negotiation.ts"
@@ -10,6 +9,7 @@ import * as Recording from "../../src/Recording.ts"
 import { ByteString } from "../../src/Wire.ts"
 import * as recordings from "../support/recordings.ts"
 import { agreeTo, network, orContinue, type Script } from "../support/scriptedFilter.ts"
+import * as yielding from "../support/yielding.ts"
 
 const text = ByteString.fromText
 
@@ -49,7 +49,7 @@ describe("several filters", () => {
   for (const as of [MilterTest.postfix, MilterTest.sendmail]) {
     const mta = as === MilterTest.postfix ? "postfix" : "sendmail"
     for (const name of [`${mta}-chain`, `${mta}-chain-reject1`, `${mta}-chain-same-reject`]) {
-      it.effect(`${name}: the second is told what it was told by the real MTA`, () =>
+      yielding.effect(`${name}: the second is told what it was told by the real MTA`, () =>
         Effect.gen(function*() {
           const [first] = recordings.connections(`${name}.first`)
           const [second] = recordings.connections(name)
@@ -75,7 +75,7 @@ describe("several filters", () => {
             body: all("Body")[0]!.bytes
           })
           yield* chain.quit()
-          yield* Effect.yieldNow
+          yield* yielding.quiet
           const about = (packets: ReadonlyArray<Packet.MtaPacket | Packet.FilterPacket>) =>
             packets.filter(({ _tag }) => !["Macro", "Negotiate", "Connect", "Helo"].includes(_tag)).map(Packet.format)
           assert.deepStrictEqual(about(filters["a"]!.packets), about(told))
@@ -84,18 +84,18 @@ describe("several filters", () => {
     }
   }
 
-  it.effect("one that discards ends it for the others", () =>
+  yielding.effect("one that discards ends it for the others", () =>
     Effect.gen(function*() {
       for (const as of [MilterTest.postfix, MilterTest.sendmail]) {
         const [chain, filters] = yield* chainOf({ a: answer("EndOfMessage", { _tag: "Discard" }), b: goOn }, { as })
         const outcome = yield* chain.sendMessage(message)
         assert.include(outcome, { _tag: "Discarded", stage: "endOfMessage", filter: "a" })
-        yield* Effect.yieldNow
+        yield* yielding.quiet
         assert.deepStrictEqual(tags(filters["b"]?.packets).slice(-2), ["Data", "Abort"])
       }
     }))
 
-  it.effect("the first that refuses has decided it", () =>
+  yielding.effect("the first that refuses has decided it", () =>
     Effect.gen(function*() {
       const [chain, filters] = yield* chainOf({
         a: orContinue((packet) =>
@@ -107,14 +107,14 @@ describe("several filters", () => {
       const outcome = yield* chain.sendMessage(message)
       assert.include(outcome, { _tag: "TempFailed", stage: "data", filter: "b", closes: false })
       assert.deepStrictEqual(outcome.recipients.map(({ answer }) => answer._tag), ["Reject", "Continue"])
-      yield* Effect.yieldNow
+      yield* yielding.quiet
       const envelope = ["Negotiate", "Connect", "Helo", "Mail", "Rcpt"]
       assert.deepStrictEqual(tags(filters["a"]?.packets), [...envelope, "Rcpt", "Data", "Abort"])
       assert.deepStrictEqual(tags(filters["b"]?.packets), [...envelope, "Data", "Abort"])
       assert.deepStrictEqual(tags(filters["c"]?.packets), [...envelope, "Abort"])
     }))
 
-  it.effect("one that accepts is spared the rest, the others are not", () =>
+  yielding.effect("one that accepts is spared the rest, the others are not", () =>
     Effect.gen(function*() {
       const adds = (name: string) =>
         answer("EndOfMessage", { _tag: "AddHeader", name: text(name), value: text("yes") }, { _tag: "Continue" })
@@ -127,12 +127,12 @@ describe("several filters", () => {
       const outcome = yield* chain.sendMessage(message)
       MilterTest.assertAccepted(outcome, { headers: { Subject: "hello", "X-C": "yes", "X-D": "yes" } })
       assert.deepStrictEqual(outcome.modifications.length, 2)
-      yield* Effect.yieldNow
+      yield* yielding.quiet
       assert.deepStrictEqual(tags(filters["a"]?.packets), ["Negotiate", "Connect"])
       assert.deepStrictEqual(tags(filters["b"]?.packets), ["Negotiate", "Connect", "Helo", "Mail", "Abort"])
     }))
 
-  it.effect("header values keep their space, whichever filter wants to see it", () =>
+  yielding.effect("header values keep their space, whichever filter wants to see it", () =>
     Effect.gen(function*() {
       const changing = (steps: number, value: string) =>
         orContinue((packet) =>
@@ -153,7 +153,7 @@ describe("several filters", () => {
       assert.deepStrictEqual(seen("c"), ["Subject: hello", "X-A: one", "X-A:two"])
     }))
 
-  it.effect("goes step by step, as an SMTP server does", () =>
+  yielding.effect("goes step by step, as an SMTP server does", () =>
     Effect.gen(function*() {
       const [chain, filters] = yield* chainOf({
         a: orContinue((packet) =>
@@ -184,7 +184,7 @@ describe("several filters", () => {
       const refused = yield* chain.mail("<>")
       assert.include(refused, { _tag: "Refused", closes: true })
       yield* chain.quit()
-      yield* Effect.yieldNow
+      yield* yielding.quiet
       assert.include(filters["b"]!.reads.flat().join("\n"), `"{auth_authen}"="alice"`)
       assert.deepStrictEqual(tags(filters["b"]!.packets), [
         "Negotiate",
@@ -206,7 +206,7 @@ describe("several filters", () => {
       ])
     }))
 
-  it.effect("what was refused at connect or HELO stays so", () =>
+  yielding.effect("what was refused at connect or HELO stays so", () =>
     Effect.gen(function*() {
       const [chain] = yield* chainOf({ a: goOn, b: answer("Helo", { _tag: "Reject" }) })
       yield* chain.connect({})
@@ -218,7 +218,7 @@ describe("several filters", () => {
       MilterTest.assertRejected(yield* chain.sendMessage(message), { stage: "helo" })
     }))
 
-  it.effect("the MTA's words for an unknown command", () =>
+  yielding.effect("the MTA's words for an unknown command", () =>
     Effect.gen(function*() {
       for (const [as, tag] of [[MilterTest.postfix, "Refused"], [MilterTest.postfix38, "Continue"]] as const) {
         const [chain, filters] = yield* chainOf({ a: answer("Unknown", { _tag: "Reject" }) }, { as })
@@ -229,7 +229,7 @@ describe("several filters", () => {
       }
     }))
 
-  it.effect("a value that fits into no packet is the caller's", () =>
+  yielding.effect("a value that fits into no packet is the caller's", () =>
     Effect.gen(function*() {
       const [chain] = yield* chainOf({ a: goOn })
       const error = yield* Effect.flip(chain.mail("a\0b@example.org"))
@@ -237,7 +237,7 @@ describe("several filters", () => {
       assert.strictEqual((yield* chain.sendMessage(message))._tag, "Accepted")
     }))
 
-  it.effect("shows packets with their filter", () =>
+  yielding.effect("shows packets with their filter", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const [chain] = yield* chainOf({ a: goOn, b: goOn }, {
@@ -256,7 +256,7 @@ describe("several filters", () => {
       ])
     }))
 
-  it.effect("none at all lets everything pass", () =>
+  yielding.effect("none at all lets everything pass", () =>
     Effect.gen(function*() {
       const [chain] = yield* chainOf({})
       MilterTest.assertAccepted(yield* chain.sendMessage(message), {
@@ -352,7 +352,7 @@ describe("a filter that fails", () => {
 
   for (const [what, script, reason, stage] of cases) {
     for (const policy of ["tempFail", "reject", "accept", "quarantine", "shutdown"] as const) {
-      it.effect(`${what}: ${policy}`, () =>
+      yielding.effect(`${what}: ${policy}`, () =>
         Effect.gen(function*() {
           const next = answer("EndOfMessage", { _tag: "AddHeader", name: text("X-Next"), value: text("yes") }, {
             _tag: "Continue"
@@ -366,7 +366,7 @@ describe("a filter that fails", () => {
           if (reason === "Timeout") {
             // Half an hour of nothing, and an hour of progress.
             for (let minutes = 0; minutes < 61; minutes++) {
-              yield* TestClock.adjust("1 minute")
+              yield* yielding.adjust("1 minute")
               ticks.splice(0).forEach((tick) => {
                 tick()
                 ticks.push(tick)
@@ -387,14 +387,14 @@ describe("a filter that fails", () => {
           // It holds for the whole session, and the filter is told no more.
           const told = filters["bad"]?.packets.length
           verdicts[policy](yield* chain.sendMessage(message), reason === "ReplyError")
-          yield* Effect.yieldNow
+          yield* yielding.quiet
           assert.strictEqual(filters["bad"]?.packets.length, told)
           assert.strictEqual(chain.failures.length, 1)
         }))
     }
   }
 
-  it.effect("the MTA's own policy, if there is no other", () =>
+  yielding.effect("the MTA's own policy, if there is no other", () =>
     Effect.gen(function*() {
       const policies: Array<string> = []
       for (const as of [MilterTest.postfix, MilterTest.postfix311, MilterTest.sendmail]) {
@@ -405,7 +405,7 @@ describe("a filter that fails", () => {
       assert.deepStrictEqual(policies, ["tempFail 451 false", "shutdown 421 true", "tempFail 451 false"])
     }))
 
-  it.effect("changes that Postfix would not carry out", () =>
+  yielding.effect("changes that Postfix would not carry out", () =>
     Effect.gen(function*() {
       const piece = { _tag: "ReplaceBody", bytes: Uint8Array.of(120, 10) } as const
       const twice = answer("EndOfMessage", piece, { _tag: "Quarantine", reason: text("x") }, piece, {
@@ -423,7 +423,20 @@ describe("a filter that fails", () => {
       MilterTest.assertAccepted(yield* chain.sendMessage(message), { body: "x\nx\n", quarantined: "x" })
     }))
 
-  it.effect("a second verdict at the end is noticed, the first one holds", () =>
+  yielding.effect("more changes than the chain takes from it", () =>
+    Effect.gen(function*() {
+      const many = answer(
+        "EndOfMessage",
+        ...Array.from({ length: 3 }, () => ({ _tag: "AddHeader", name: text("X-Half"), value: text("x") }) as const),
+        { _tag: "Continue" }
+      )
+      const [chain] = yield* chainOf({ a: many, b: goOn }, { onFailure: "accept", maxModifications: 2 })
+      const outcome = yield* chain.sendMessage(message)
+      MilterTest.assertAccepted(outcome, { headers: { "X-Half": undefined } })
+      assert.strictEqual(outcome.failures[0]?.error.reason._tag, "TooManyModifications")
+    }))
+
+  yielding.effect("a second verdict at the end is noticed, the first one holds", () =>
     Effect.gen(function*() {
       const [chain] = yield* chainOf({ a: answer("EndOfMessage", { _tag: "Continue" }, { _tag: "Reject" }) }, {
         onFailure: "accept"
@@ -433,12 +446,12 @@ describe("a filter that fails", () => {
       assert.strictEqual(outcome.failures[0]?.error.reason._tag, "UnexpectedReply")
     }))
 
-  it.effect("a step that is interrupted counts as a failure", () =>
+  yielding.effect("a step that is interrupted counts as a failure", () =>
     Effect.gen(function*() {
       const [chain] = yield* chainOf({ a: silent }, { onFailure: "reject" })
       yield* chain.mail("alice@example.org")
       const fiber = yield* Effect.forkChild(chain.rcpt("bob@example.net"))
-      yield* Effect.yieldNow
+      yield* yielding.quiet
       yield* Fiber.interrupt(fiber)
       assert.deepInclude(yield* chain.mail("alice@example.org"), { _tag: "Refused", filter: "a" })
     }))

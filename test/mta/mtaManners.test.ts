@@ -1,5 +1,5 @@
 /** The MTAs that are imitated, compared with recordings of the real ones, and what is different from release to release. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import { Effect, Ref, Result } from "effect"
 import * as Milter from "../../src/Milter.ts"
 import * as MilterClient from "../../src/MilterClient.ts"
@@ -11,6 +11,7 @@ import * as Verdict from "../../src/Verdict.ts"
 import { ByteString } from "../../src/Wire.ts"
 import * as recordings from "../support/recordings.ts"
 import { agreeTo, dial, orContinue, type Script } from "../support/scriptedFilter.ts"
+import * as yielding from "../support/yielding.ts"
 
 const text = ByteString.fromText
 
@@ -92,7 +93,7 @@ const drive = Effect.fnUntraced(function*(mta: MilterClient.Client, commands: Re
     }
   }
   yield* mta.quit()
-  yield* Effect.yieldNow
+  yield* yielding.quiet
 })
 
 const counting = Milter.make("counting", { modify: ["addHeader"], message: () => Ref.make(0) }).on({
@@ -118,7 +119,7 @@ describe("as recorded", () => {
       "sendmail-two-messages"
     ]
   ) {
-    it.effect(name, () =>
+    yielding.effect(name, () =>
       Effect.gen(function*() {
         const [recorded] = recordings.connections(name)
         const commands = packetsOf(recorded!, "mta") as ReadonlyArray<Packet.MtaPacket>
@@ -147,7 +148,7 @@ describe("each release", () => {
       return [mta, filter] as const
     })
 
-  it.effect("offers what it knows", () =>
+  yielding.effect("offers what it knows", () =>
     Effect.gen(function*() {
       const offers = MilterTest.mtas.map(({ name, offer: { actions, steps, version } }) =>
         `${name}: ${version} ${actions.toString(16)} ${steps.toString(16)}`
@@ -162,7 +163,7 @@ describe("each release", () => {
       ])
     }))
 
-  it.effect("introduces the client", () =>
+  yielding.effect("introduces the client", () =>
     Effect.gen(function*() {
       const found: Array<string> = []
       for (const as of MilterTest.mtas) {
@@ -181,7 +182,7 @@ describe("each release", () => {
       ])
     }))
 
-  it.effect("shows unknown commands", () =>
+  yielding.effect("shows unknown commands", () =>
     Effect.gen(function*() {
       const lines: Array<string | undefined> = []
       for (const as of [MilterTest.postfix, MilterTest.postfix38, MilterTest.sendmail]) {
@@ -192,7 +193,7 @@ describe("each release", () => {
       assert.deepStrictEqual(lines, [`Unknown line="FOO"`, `Unknown line="FOO bar"`, `Unknown line="FOO bar"`])
     }))
 
-  it.effect("aborts after a second HELO or before it", () =>
+  yielding.effect("aborts after a second HELO or before it", () =>
     Effect.gen(function*() {
       for (
         const [as, expected] of [
@@ -204,19 +205,19 @@ describe("each release", () => {
         yield* mta.mail("<alice@example.org>")
         yield* mta.helo("again")
         yield* mta.quit()
-        yield* Effect.yieldNow
+        yield* yielding.quiet
         const tags = filter.packets.map(({ _tag }) => _tag).filter((tag) => tag !== "Macro")
         assert.strictEqual(tags.slice(3).join(" "), expected)
       }
     }))
 
-  it.effect("leaves a filter that has given its verdict on the session", () =>
+  yielding.effect("leaves a filter that has given its verdict on the session", () =>
     Effect.gen(function*() {
       const accept = orContinue((packet) => packet._tag === "Helo" ? { _tag: "Accept" } : undefined)
       for (const [as, last] of [[MilterTest.postfix, "Helo"], [MilterTest.sendmail, "Quit"]] as const) {
         const [mta, filter] = yield* reads(as, accept)
-        yield* Effect.yieldNow
-        yield* Effect.yieldNow
+        yield* yielding.quiet
+        yield* yielding.quiet
         assert.isTrue(filter.closed, as.name)
         assert.strictEqual(filter.packets.at(-1)?._tag, last)
         assert.deepStrictEqual(yield* mta.mail("<alice@example.org>"), { _tag: "NotSent", because: "decided" })
@@ -224,7 +225,7 @@ describe("each release", () => {
       }
     }))
 
-  it.effect("2.3 keeps the end of the body for end of message", () =>
+  yielding.effect("2.3 keeps the end of the body for end of message", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial(goOn, { as: MilterTest.postfix23 })
       const body = new Uint8Array(70_000).fill(120)
@@ -247,7 +248,7 @@ describe("each release", () => {
       assert.deepInclude(other.packets.find(({ _tag }) => _tag === "EndOfMessage"), { bytes: new Uint8Array(0) })
     }))
 
-  it.effect("2.3 knows no lists of macros", () =>
+  yielding.effect("2.3 knows no lists of macros", () =>
     Effect.gen(function*() {
       const asking = orContinue(() => undefined, { version: 2, macros: [{ stage: 0, names: text("j") }] })
       for (const as of [MilterTest.postfix23, MilterTest.postfix26]) {
@@ -258,7 +259,7 @@ describe("each release", () => {
       }
     }))
 
-  it.effect("what skip leaves out", () =>
+  yielding.effect("what skip leaves out", () =>
     Effect.gen(function*() {
       for (const at of ["Header", "EndOfHeaders", "Body"] as const) {
         const skip: Script = orContinue((packet) => packet._tag === at ? { _tag: "Skip" } : undefined)
@@ -278,7 +279,7 @@ describe("each release", () => {
       }
     }))
 
-  it.effect("Sendmail's reading of macro lists", () =>
+  yielding.effect("Sendmail's reading of macro lists", () =>
     Effect.gen(function*() {
       const asking = (...macros: Packet.Negotiated["macros"]) => orContinue(() => undefined, { macros, actions: 0x100 })
       const stagesOf = Effect.fnUntraced(function*(script: Script) {
@@ -302,23 +303,26 @@ describe("each release", () => {
       assert.deepStrictEqual(yield* stagesOf(asking({ stage: 3, names: text("") })), ["E {msg_id}"])
     }))
 
-  it.effect("Sendmail is stricter with what was not offered, and with signs of life", () =>
-    Effect.gen(function*() {
-      const as = { ...MilterTest.sendmail, offer: { version: 6, actions: 0x1ff, steps: 0x7f } }
-      const [mta] = yield* dial((packet) => packet._tag === "Negotiate" ? agreeTo({ steps: Step.skip }) : undefined, {
-        as
+  yielding.effect(
+    "Sendmail is stricter with what was not offered, and with signs of life",
+    () =>
+      Effect.gen(function*() {
+        const as = { ...MilterTest.sendmail, offer: { version: 6, actions: 0x1ff, steps: 0x7f } }
+        const [mta] = yield* dial((packet) => packet._tag === "Negotiate" ? agreeTo({ steps: Step.skip }) : undefined, {
+          as
+        })
+        assert.include((yield* Effect.flip(mta.negotiate())).message, "wants what was not offered: skip")
+        const progress = orContinue((packet) =>
+          packet._tag === "Mail" ? [{ _tag: "Progress" }, { _tag: "Continue" }] : undefined
+        )
+        const [postfix] = yield* dial(progress, { as: MilterTest.postfix })
+        assert.strictEqual((yield* postfix.sendMessage(message))._tag, "Accepted")
+        const [sendmail] = yield* dial(progress, { as: MilterTest.sendmail })
+        assert.include((yield* Effect.flip(sendmail.sendMessage(message))).message, "not Progress")
       })
-      assert.include((yield* Effect.flip(mta.negotiate())).message, "wants what was not offered: skip")
-      const progress = orContinue((packet) =>
-        packet._tag === "Mail" ? [{ _tag: "Progress" }, { _tag: "Continue" }] : undefined
-      )
-      const [postfix] = yield* dial(progress, { as: MilterTest.postfix })
-      assert.strictEqual((yield* postfix.sendMessage(message))._tag, "Accepted")
-      const [sendmail] = yield* dial(progress, { as: MilterTest.sendmail })
-      assert.include((yield* Effect.flip(sendmail.sendMessage(message))).message, "not Progress")
-    }))
+  )
 
-  it.effect("words refusals", () =>
+  yielding.effect("words refusals", () =>
     Effect.gen(function*() {
       const replies = Effect.fnUntraced(function*(as: MilterClient.Mta, reply: Packet.FilterPacket) {
         const found: Array<string> = []

@@ -14,7 +14,9 @@ import type { Connect, MacroValues, Message, Options, Outcome, Recipient, Text }
  * @category models
  * @since 0.1.0
  */
-export interface FilterOptions extends Pick<Options, "timeouts" | "maxFrameLength"> {
+export interface FilterOptions
+  extends Pick<Options, "timeouts" | "maxFrameLength" | "maxModifications" | "maxModificationBytes">
+{
   readonly address: string
   readonly onFailure?: DefaultAction
 }
@@ -25,7 +27,9 @@ export interface FilterOptions extends Pick<Options, "timeouts" | "maxFrameLengt
  * @category models
  * @since 0.1.0
  */
-export interface ChainOptions extends Pick<Options, "as" | "timeouts" | "maxFrameLength"> {
+export interface ChainOptions
+  extends Pick<Options, "as" | "timeouts" | "maxFrameLength" | "maxModifications" | "maxModificationBytes">
+{
   /** Otherwise what the MTA does that it behaves like: `tempFail`, from Postfix 3.11 `shutdown`. */
   readonly onFailure?: DefaultAction
   /** Sees each packet as it is sent to a filter and as it is taken in. Must not throw. */

@@ -21,6 +21,7 @@ import { ClientState, isContent } from "./clientState.ts"
 import type * as MilterClient from "./clientTypes.ts"
 import { type Answer, interpret } from "./interpretReply.ts"
 import type { Facts, Manners, Timeouts } from "./manners/mtaManners.ts"
+import { type ModificationLimits, ModificationList } from "./modificationList.ts"
 import { clientAddress, headerValue, packetText } from "./packetValues.ts"
 
 type Text = MilterClient.Text
@@ -47,6 +48,7 @@ export class Client implements MilterClient.Client {
   readonly state = new ClientState()
   manners: Manners
   private readonly timeouts: Timeouts
+  private readonly limits: ModificationLimits
   private readonly writer = new Writer()
   private readonly semaphore = Semaphore.makeUnsafe(1)
   private readonly definitions = new ClientMacros()
@@ -58,11 +60,13 @@ export class Client implements MilterClient.Client {
     connection: ClientConnection,
     manners: Manners,
     timeouts: Timeouts,
+    limits: ModificationLimits,
     send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
   ) {
     this.connection = connection
     this.manners = manners
     this.timeouts = timeouts
+    this.limits = limits
     this.send = send
   }
 
@@ -333,7 +337,7 @@ export class Client implements MilterClient.Client {
 
   private receive(stage: AnsweredStage, agreed: Negotiation.Agreement): Effect.Effect<Answered, ClientError> {
     return Effect.gen({ self: this }, function*() {
-      const modifications: Array<ModificationPacket> = []
+      const modifications = new ModificationList(this.limits)
       const milliseconds = isContent(stage) ? this.timeouts.content : this.timeouts.command
       const { total } = this.timeouts
       const deadline = (yield* Clock.currentTimeMillis) + total
@@ -346,8 +350,13 @@ export class Client implements MilterClient.Client {
           : this.connection.receive(milliseconds)
         const meaning = interpret(packet, stage, agreed.actions, this.manners.progressEverywhere)
         if (Result.isFailure(meaning)) return yield* this.connection.fail(meaning.failure)
-        if (meaning.success._tag === "Answer") return { answer: meaning.success.answer, modifications }
-        if (meaning.success._tag === "Modification") modifications.push(meaning.success.packet)
+        if (meaning.success._tag === "Answer") {
+          return { answer: meaning.success.answer, modifications: modifications.packets }
+        }
+        if (meaning.success._tag === "Modification") {
+          const beyond = modifications.add(meaning.success.packet)
+          if (beyond !== undefined) return yield* this.connection.fail(beyond)
+        }
       }
     })
   }

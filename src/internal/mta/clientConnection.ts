@@ -124,12 +124,15 @@ export class ClientConnection {
     if (now !== undefined) return Effect.succeed(now)
     if (this.failure !== undefined) return this.error(this.failure)
     return Effect.callback<A, ClientError>((resume) => {
-      this.wake = () => {
+      const check = (): void => {
         const value = ready()
         if (value === undefined && this.failure === undefined) return
         this.wake = undefined
         resume(value === undefined ? this.error(this.failure!) : Effect.succeed(value))
       }
+      this.wake = check
+      // The fiber may have yielded since it was asked above, and the answer may have come meanwhile.
+      check()
       return Effect.sync(() => {
         this.wake = undefined
       })

@@ -15,6 +15,7 @@ import type { DeliveryError } from "../delivery/deliveryError.ts"
  * - `UnexpectedReply`: a packet that is not legal at this point: a verdict where none was due, a second verdict, a
  *   modification before end of message, a discard at connect
  * - `UnrequestedAction`: a modification that the filter did not ask for in the negotiation
+ * - `TooManyModifications`: more modifications of one message, or more bytes of them, than the options allow
  * - `Timeout`: no answer for so many milliseconds, or no end of the answer
  * - `Closed`: the filter, or this side, closed the connection before an answer that was due
  * - `DeliveryError`: modifications that the MTA takes for a broken configuration; only with several filters and their
@@ -32,6 +33,7 @@ export type ClientErrorReason =
   | NegotiationError
   | { readonly _tag: "UnexpectedReply"; readonly packet: Packet.FilterPacket; readonly expected: string }
   | { readonly _tag: "UnrequestedAction"; readonly packet: Packet.FilterPacket; readonly action: string }
+  | { readonly _tag: "TooManyModifications"; readonly limit: number; readonly unit: "modifications" | "bytes" }
   | { readonly _tag: "Timeout"; readonly milliseconds: number }
   | { readonly _tag: "Closed"; readonly cause: unknown }
   | DeliveryError
@@ -66,6 +68,10 @@ const explain = (reason: ClientErrorReason): string => {
       return `expected ${reason.expected}, not ${Packet.format(reason.packet)}`
     case "UnrequestedAction":
       return `the filter did not ask for ${reason.action}, but sent ${Packet.format(reason.packet)}`
+    case "TooManyModifications":
+      return `the filter sent more than ${reason.limit} ${
+        reason.unit === "bytes" ? "bytes of modifications" : "modifications"
+      } of one message`
     case "Timeout":
       return `no answer within ${reason.milliseconds / 1000} s`
     case "Closed":

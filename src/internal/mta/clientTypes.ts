@@ -49,6 +49,16 @@ export interface Options {
   }
   /** The longest frame taken from the filter, in bytes without its length field; 1 MiB if not given. */
   readonly maxFrameLength?: number
+  /**
+   * The most modifications taken for one message, 10,000 if not given; pieces of a new body do not count. The client gives
+   * up a filter that sends more, with `TooManyModifications`.
+   */
+  readonly maxModifications?: number
+  /**
+   * The most bytes taken for the modifications of one message, a new body included; 64 MiB if not given. Each packet counts
+   * 256 bytes more than it holds, about what it costs in memory. The client gives up a filter that sends more.
+   */
+  readonly maxModificationBytes?: number
   /** Sees each packet as it is sent and as it is taken in. Must not throw. */
   readonly observe?: (from: "mta" | "filter", packet: Packet.MtaPacket | Packet.FilterPacket) => void
 }

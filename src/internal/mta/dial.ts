@@ -16,6 +16,7 @@ import type { Message, Options } from "./clientTypes.ts"
 import { type Manners, plain, type Timeouts } from "./manners/mtaManners.ts"
 import { postfix37 } from "./manners/postfixManners.ts"
 import { asReceived, recipientsOf } from "./messageInput.ts"
+import { limitsOf } from "./modificationList.ts"
 
 const plainPostfix = plain(postfix37)
 
@@ -67,7 +68,7 @@ export const dial = (
       (connection) => Effect.sync(() => connection.close()),
       { interruptible: true }
     )
-    return new Client(connection, manners, timeouts, sendMessage)
+    return new Client(connection, manners, timeouts, limitsOf(options), sendMessage)
   })
 
 export const applyTo = (

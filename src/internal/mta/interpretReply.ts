@@ -124,7 +124,7 @@ export const interpret = (
     case "DeleteRecipient":
     case "ChangeSender":
     case "Quarantine": {
-      if (stage !== "endOfMessage") return unexpected(packet, "a verdict, no modification before end of message,")
+      if (stage !== "endOfMessage") return unexpected(packet, "a verdict (modifications come at end of message only)")
       const action = actionOf[packet._tag]
       return (actions & Action[action]) === 0
         ? Result.fail({ _tag: "UnrequestedAction", packet, action })

@@ -23,6 +23,8 @@ const dialLink = (dialing: Dialing, filter: FilterOptions, options: ChainOptions
           as: manners,
           timeouts: { ...options.timeouts, ...filter.timeouts },
           ...given("maxFrameLength", filter.maxFrameLength ?? options.maxFrameLength),
+          ...given("maxModifications", filter.maxModifications ?? options.maxModifications),
+          ...given("maxModificationBytes", filter.maxModificationBytes ?? options.maxModificationBytes),
           ...given("observe", observe && ((from, packet) => observe(address, from, packet)))
         }),
         (client) => client.negotiate(manners.offer)
