@@ -263,7 +263,7 @@ export const runProgram = (name: string, program: Effect.Effect<unknown, unknown
 export const portOf = (text: string): Effect.Effect<number, Trouble> =>
   /^\d{1,5}$/.test(text) && Number(text) <= 65535
     ? Effect.succeed(Number(text))
-    : new Trouble({ message: `${JSON.stringify(text)} is no port from 0 to 65535` })
+    : new Trouble({ message: `${JSON.stringify(text)} is not a port from 0 to 65535` })
 
 /** Runs layers as a program that has no flags, and reads all that it needs from the configuration. */
 export const runLayer = (

@@ -8,7 +8,7 @@ import { NodeMilterClient } from "effect-milter/node"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
-import { Blocked, Blocklist } from "../../examples/reload/reload.ts"
+import { Blocked, Blocklist } from "../../examples/reload/filter.ts"
 import { spawn } from "../../testbed/childProcess.ts"
 import * as Listeners from "../support/listeners.ts"
 
@@ -65,8 +65,9 @@ describe("a list that is read again", { timeout: 60_000 }, () => {
   it.live("is read at SIGHUP, and sessions stay open", () =>
     Effect.gen(function*() {
       const { path, write } = yield* list("spam.example\n")
-      const script = fileURLToPath(new URL("../../examples/reload/reload.ts", import.meta.url))
-      const child = yield* spawn(process.execPath, ["-C", "effect-milter-source", script, path, "inet:0"])
+      const script = fileURLToPath(new URL("../../examples/reload/main.ts", import.meta.url))
+      const env = { MILTER_LISTEN: "inet:0", MILTER_BLOCKED: path }
+      const child = yield* spawn(process.execPath, ["-C", "effect-milter-source", script], { env })
       const [, port = ""] = yield* child.shows(/listens on inet:(\d+)/)
       const mta = yield* MilterClient.dial(`inet:${port}@127.0.0.1`)
       yield* mta.negotiate()
@@ -80,7 +81,7 @@ describe("a list that is read again", { timeout: 60_000 }, () => {
       yield* mta.abort()
       yield* write("?\n")
       yield* child.signal("SIGHUP")
-      yield* child.shows(/"\?" is no domain/)
+      yield* child.shows(/"\?" is not a domain/)
       assert.strictEqual((yield* mta.mail("<eve@a.example>"))._tag, "Reply")
     }).pipe(Effect.scoped, Effect.provide(NodeMilterClient.layer)))
 })

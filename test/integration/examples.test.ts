@@ -3,8 +3,10 @@ import { assert, layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Fs from "node:fs"
 import * as Path from "node:path"
 import type { Child } from "../../testbed/childProcess.ts"
+import { freePort } from "../../testbed/mta.ts"
 import * as Postfix from "../../testbed/postfix.ts"
 import { realTime } from "../../testbed/realTime.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
@@ -18,6 +20,10 @@ class Examples extends Context.Service<Examples, {
   readonly children: ReadonlyArray<Child>
   readonly debug: Child
   readonly log: string
+  readonly reload: Child
+  readonly blocked: string
+  /** Where observability answers to HTTP. */
+  readonly http: number
 }>()("test/Examples") {}
 
 // Trusted clients get a From where there is none, and may tell whom they stand for.
@@ -26,7 +32,10 @@ const anyClient = { local_header_rewrite_clients: "", smtpd_authorized_xclient_h
 const fixture = Layer.effectContext(Effect.gen(function*() {
   const directory = yield* Listeners.directory
   const log = Path.join(directory, "messages.log")
-  const [address, body, debug, aligned, authenticated, instance, json, modules] = yield* Effect.all([
+  const blocked = Path.join(directory, "blocked.txt")
+  Fs.writeFileSync(blocked, "spam.example\n")
+  const http = yield* freePort(["127.0.0.1"])
+  const [address, body, debug, aligned, authenticated, instance, json, modules, reload, observed] = yield* Effect.all([
     Example.serveByName("append_header_ip"),
     Example.serveByName("change_body", ["--listen", `unix:${directory}/body.sock`, "--mode", "666"], {
       MILTER_NEWBODY: "This is new.\nAll of it."
@@ -36,7 +45,9 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
     Example.serveByName("alignment", ["--only", "authenticated", "--networks", "192.0.2.0/24"]),
     Example.serveByName("instance_header"),
     Example.serveByName("json_log", ["--file", log, "--headers", "Subject"]),
-    Example.serveByName("modules", ["--accounts", "Bob@test.example, carol@test.example"])
+    Example.serveByName("modules", ["--accounts", "Bob@test.example, carol@test.example"]),
+    Example.serveByName("reload", [], { MILTER_BLOCKED: blocked }),
+    Example.serveByName("observability", [], { HTTP_PORT: String(http) })
   ], { concurrency: 2 })
   const postfix = yield* Postfix.make<string>({
     milters: address.milter,
@@ -54,11 +65,16 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
       smtp: { milters: instance.milter },
       submission: { milters: instance.milter, options: { milter_macro_daemon_name: "submission" } },
       json: { milters: json.milter },
-      modules: { milters: modules.milter, options: anyClient }
+      modules: { milters: modules.milter, options: anyClient },
+      reload: { milters: reload.milter },
+      observed: { milters: observed.milter }
     }
   })
-  const children = [address, body, debug, aligned, authenticated, instance, json, modules].map(({ child }) => child)
-  return Context.make(Examples, { children, debug: debug.child, log }).pipe(Context.add(Postfix.Postfix, postfix))
+  const children = [address, body, debug, aligned, authenticated, instance, json, modules, reload, observed]
+    .map(({ child }) => child)
+  return Context.make(Examples, { children, debug: debug.child, log, reload: reload.child, blocked, http }).pipe(
+    Context.add(Postfix.Postfix, postfix)
+  )
 }))
 
 /** Says who the client stands for. */
@@ -293,6 +309,43 @@ Postfix.describePostfix("examples with Postfix", () => {
         const inside = yield* connect("modules")
         const mail = yield* delivered(inside, messageOf("three"))
         assert.strictEqual(Postfix.withoutReceived(mail), lf(messageOf("three")))
+      }))
+
+    it.effect("reload goes by its new list after SIGHUP, in a session that was open", () =>
+      Effect.gen(function*() {
+        const { blocked, reload } = yield* Examples
+        const client = yield* connect("reload")
+        const replies = Effect.forEach(["eve@spam.example", "eve@other.example"], (sender) =>
+          Effect.gen(function*() {
+            const { code } = yield* client.command(`MAIL FROM:<${sender}>`)
+            yield* client.command("RSET")
+            return code
+          }))
+        yield* client.command("EHLO client.example.org")
+        assert.deepStrictEqual(yield* replies, [550, 250])
+        Fs.writeFileSync(blocked, "a.example\nother.example\n")
+        yield* reload.signal("SIGHUP")
+        yield* realTime(reload.shows(/2 domains are blocked/))
+        assert.deepStrictEqual(yield* replies, [250, 550])
+        const mail = yield* delivered(client, messageOf("one"), "eve@spam.example")
+        assert.strictEqual(Postfix.withoutReceived(mail), lf(messageOf("one")))
+      }))
+
+    it.effect("observability counts the messages, and answers to probes", () =>
+      Effect.gen(function*() {
+        const { http } = yield* Examples
+        const get = (path: string) => Effect.promise(() => fetch(`http://127.0.0.1:${http}${path}`))
+        const client = yield* connect("observed")
+        yield* delivered(client, messageOf("one"))
+        const refused = yield* client.sendMail({ from: "mallory@example.com", to, message: messageOf("two") })
+        assert.strictEqual(refused.mail.text, "550 5.7.1 not allowed here!")
+        assert.strictEqual((yield* get("/livez")).status, 200)
+        assert.strictEqual((yield* get("/readyz")).status, 200)
+        const response = yield* get("/metrics")
+        const metrics = yield* Effect.promise(() => response.text())
+        for (const outcome of ["accepted", "rejected"]) {
+          assert.match(metrics, new RegExp(`^milter_messages_total\\{.*outcome="${outcome}".*\\} 1$`, "m"))
+        }
       }))
 
     it.effect("all of them stop when they are told to, with exit code 0", () =>

@@ -27,7 +27,7 @@ export interface Served {
 
 const started = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Environment) {
   const child = yield* spawn(process.execPath, args, { env })
-  const [, address] = yield* child.shows(/ listens on (\S+)/)
+  const [, address] = yield* child.shows(/ listens on ([^\s"]+)/)
   const served: Served = { child, address: address!, milter: FilterServer.forPostfix(address!) }
   return served
 }, realTime)

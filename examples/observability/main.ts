@@ -1,12 +1,8 @@
-/**
- * A filter with everything that operators ask for: the log as JSON, metrics, probes and, with OTLP=http://…, a collector.
- *
- * npx node -C effect-milter-source examples/observability/observability.ts [inet:9000@127.0.0.1 [9464]]
- * curl http://127.0.0.1:9464/metrics; curl -i http://127.0.0.1:9464/readyz
- */
+/** A filter with all that operators ask for: the log as JSON, metrics and probes over HTTP and, if wanted, OpenTelemetry. */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
+import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as HttpRouter from "effect/http/HttpRouter"
@@ -15,13 +11,19 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Otlp from "effect/observability/Otlp"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import * as Option from "effect/Option"
 import { createServer } from "node:http"
 import { NotFromUs } from "../demo/filter.ts"
 import * as command from "../support/command.ts"
 
-const [, , listen = "inet:9000@127.0.0.1", port = "9464"] = process.argv
+const listener = Layer.unwrap(
+  Effect.map(
+    Config.withDefault(Config.String("MILTER_LISTEN"), "inet:9000@127.0.0.1"),
+    (listen) => NodeMilterServer.layer({ listen })
+  )
+)
 
-const server = MilterServer.layer(NotFromUs).pipe(Layer.provide(NodeMilterServer.layer({ listen })))
+const server = MilterServer.layerConfig(NotFromUs).pipe(Layer.provide(listener))
 
 const pages = Layer.mergeAll(
   PrometheusMetrics.layerHttp(),
@@ -35,24 +37,24 @@ const pages = Layer.mergeAll(
 )
 
 const probes = HttpRouter.serve(pages, { disableLogger: true }).pipe(
-  Layer.provide(
-    Layer.unwrap(
-      Effect.map(command.portOf(port), (port) => NodeHttpServer.layer(createServer, { port, host: "127.0.0.1" }))
-    )
-  )
+  Layer.provide(NodeHttpServer.layerConfig(createServer, {
+    host: Config.succeed("127.0.0.1"),
+    port: Config.withDefault(Config.Port("HTTP_PORT"), 9464)
+  }))
 )
 
-const collector = process.env["OTLP"]
+const telemetry = Layer.unwrap(Effect.map(Config.option(Config.String("OTLP")), (collector) =>
+  Option.isNone(collector)
+    ? Layer.empty
+    : Otlp.layerJson({ baseUrl: collector.value, resource: { serviceName: "not-from-us" } }).pipe(
+      Layer.provide(FetchHttpClient.layer)
+    )))
 
-const telemetry = collector === undefined
-  ? Layer.empty
-  : Otlp.layerJson({ baseUrl: collector, resource: { serviceName: "not-from-us" } }).pipe(
-    Layer.provide(FetchHttpClient.layer)
+command.runLayer({
+  name: "observability",
+  description: "A filter with its log as JSON, metrics, probes and OpenTelemetry",
+  layer: Layer.mergeAll(server, probes).pipe(
+    Layer.provide(telemetry),
+    Layer.provide(Logger.layer([Logger.consoleJson]))
   )
-
-const main = Layer.mergeAll(server, probes).pipe(
-  Layer.provide(telemetry),
-  Layer.provide(Logger.layer([Logger.consoleJson]))
-)
-
-command.runProgram("observability", Layer.launch(main))
+})
