@@ -10,6 +10,7 @@ import { type Answered, answering, before, commands, describeExit, goOn, recorde
 import { order, stages } from "../support/names.ts"
 import * as Mta from "../support/rawMta.ts"
 import { fromHex } from "../support/wire.ts"
+import { effect } from "../support/yielding.ts"
 
 /** A filter whose hook at one stage sleeps for two seconds and writes down how that ended. */
 const sleepy = (stage: Answered, options: { readonly stubborn?: boolean } = {}) => {
@@ -43,7 +44,7 @@ describe("a hook that is running", () => {
     const inMessage = stage !== "unknown" && order.indexOf(stage) >= 2
 
     for (const how of ["end", "reset", "quit", "stop"] as const) {
-      it.effect(`at ${stage} is interrupted by ${how}, and nothing is written`, () =>
+      effect(`at ${stage} is interrupted by ${how}, and nothing is written`, () =>
         Effect.gen(function*() {
           const { filter, take } = sleepy(stage)
           const server = yield* Mta.serve(filter)
@@ -71,35 +72,41 @@ describe("a hook that is running", () => {
         }))
     }
 
-    it.effect(`at ${stage}${inMessage ? " is interrupted by an abort; the command is answered once" : " is left alone by an abort"}`, () =>
-      Effect.gen(function*() {
-        const { filter, take } = sleepy(stage)
-        const server = yield* Mta.serve(filter)
-        const mta = yield* server.open()
-        yield* mta.each(...before(stage))
-        yield* mta.write(commands[stage])
-        assert.deepStrictEqual(yield* mta.replies, [])
-        take()
-        const replies = yield* mta.say(Mta.abort)
-        if (inMessage) {
-          assert.match(replies.join(), putOff)
-          assert.deepStrictEqual(take(), ["hook interrupted", "message 1 closes: interrupted"])
-          // The next message is a new one, which closes by itself.
-          yield* mta.write(Mta.mail("<next@x>"))
-          yield* TestClock.adjust("2 seconds")
-          assert.deepStrictEqual(yield* mta.replies, ["Continue"])
-          assert.deepStrictEqual(take().filter((event) => event.startsWith("message")), ["message 2 opens"])
-          yield* mta.say(Mta.abort, Mta.abort)
-          assert.deepStrictEqual(take(), ["message 2 closes: interrupted"])
-        } else {
-          assert.deepStrictEqual(replies, [])
-          yield* TestClock.adjust("2 seconds")
-          assert.deepStrictEqual(yield* mta.replies, ["Continue"])
-          assert.deepStrictEqual(take(), ["hook success"])
-        }
-        assert.deepStrictEqual(server.logs, [])
-      }))
+    effect(
+      `at ${stage}${
+        inMessage ? " is interrupted by an abort; the command is answered once" : " is left alone by an abort"
+      }`,
+      () =>
+        Effect.gen(function*() {
+          const { filter, take } = sleepy(stage)
+          const server = yield* Mta.serve(filter)
+          const mta = yield* server.open()
+          yield* mta.each(...before(stage))
+          yield* mta.write(commands[stage])
+          assert.deepStrictEqual(yield* mta.replies, [])
+          take()
+          const replies = yield* mta.say(Mta.abort)
+          if (inMessage) {
+            assert.match(replies.join(), putOff)
+            assert.deepStrictEqual(take(), ["hook interrupted", "message 1 closes: interrupted"])
+            // The next message is a new one, which closes by itself.
+            yield* mta.write(Mta.mail("<next@x>"))
+            yield* TestClock.adjust("2 seconds")
+            assert.deepStrictEqual(yield* mta.replies, ["Continue"])
+            assert.deepStrictEqual(take().filter((event) => event.startsWith("message")), ["message 2 opens"])
+            yield* mta.say(Mta.abort, Mta.abort)
+            assert.deepStrictEqual(take(), ["message 2 closes: interrupted"])
+          } else {
+            assert.deepStrictEqual(replies, [])
+            yield* TestClock.adjust("2 seconds")
+            assert.deepStrictEqual(yield* mta.replies, ["Continue"])
+            assert.deepStrictEqual(take(), ["hook success"])
+          }
+          assert.deepStrictEqual(server.logs, [])
+        })
+    )
 
+    // With a hook that begins, or ends, in the read that brought its command.
     it.effect(`at ${stage} sees an abort and a quit that came in the same read`, () =>
       Effect.gen(function*() {
         for (const end of [[Mta.abort, Mta.quit], [Mta.quit], [Mta.abort, Mta.abort, Mta.quit]]) {
@@ -119,7 +126,7 @@ describe("a hook that is running", () => {
       }))
   }
 
-  it.effect("and does not heed interruption is waited for", () =>
+  effect("and does not heed interruption is waited for", () =>
     Effect.gen(function*() {
       const { filter, take } = sleepy("endOfMessage", { stubborn: true })
       const mta = yield* (yield* Mta.serve(filter)).open()
@@ -146,7 +153,7 @@ describe("a hook that is running", () => {
       assert.deepStrictEqual(yield* end.replies, [])
     }))
 
-  it.effect("holds back what follows, which is answered in order", () =>
+  effect("holds back what follows, which is answered in order", () =>
     Effect.gen(function*() {
       const { filter } = sleepy("mail")
       const mta = yield* (yield* Mta.serve(filter)).open()
@@ -160,7 +167,7 @@ describe("a hook that is running", () => {
       assert.deepStrictEqual(yield* mta.replies, ["Continue", "Continue", "Continue", "Continue"])
     }))
 
-  it.effect("that only watches: an abort behind it ends the message without a word", () =>
+  effect("that only watches: an abort behind it ends the message without a word", () =>
     Effect.gen(function*() {
       const { log, options, take } = recorder()
       const filter = Milter.make("test", options).on({}, {
@@ -179,6 +186,7 @@ describe("a hook that is running", () => {
       assert.deepStrictEqual(take(), ["hook interrupted", "message 2 closes: interrupted", "message 3 opens"])
     }))
 
+  // With a hook that begins, or ends, in the read that brought its command.
   it.effect("a state builder too", () =>
     Effect.gen(function*() {
       for (const state of ["connection", "message"] as const) {
@@ -207,7 +215,7 @@ describe("a hook that is running", () => {
       }
     }))
 
-  it.effect("behind finalizers that take time: an end of stream keeps it from starting", () =>
+  effect("behind finalizers that take time: an end of stream keeps it from starting", () =>
     Effect.gen(function*() {
       const { log, take } = recorder()
       const filter = Milter.make("test", {
@@ -224,7 +232,7 @@ describe("a hook that is running", () => {
       }
     }))
 
-  it.effect("finalizers are not cut short by an end of stream, and run once", () =>
+  effect("finalizers are not cut short by an end of stream, and run once", () =>
     Effect.gen(function*() {
       for (const how of ["end", "reset", "stop"] as const) {
         const { log, options, take } = recorder()
@@ -248,46 +256,54 @@ describe("a hook that is running", () => {
 })
 
 describe("a hook whose time is over", () => {
-  it.effect("and that takes time to stop: its message is closed once, also if the MTA goes away meanwhile", () =>
-    Effect.gen(function*() {
-      for (const how of ["end", "reset", "quit", "nothing"] as const) {
-        const { log, options, take } = recorder()
-        const filter = Milter.make("test", options).on({
-          mail: () =>
-            Effect.uninterruptible(Effect.as(Effect.andThen(Effect.sleep("12 seconds"), log("hook")), Verdict.continue))
+  effect(
+    "and that takes time to stop: its message is closed once, also if the MTA goes away meanwhile",
+    () =>
+      Effect.gen(function*() {
+        for (const how of ["end", "reset", "quit", "nothing"] as const) {
+          const { log, options, take } = recorder()
+          const filter = Milter.make("test", options).on({
+            mail: () =>
+              Effect.uninterruptible(
+                Effect.as(Effect.andThen(Effect.sleep("12 seconds"), log("hook")), Verdict.continue)
+              )
+          })
+          const mta = yield* (yield* Mta.serve(filter)).open()
+          yield* mta.each(Mta.connect(), Mta.mail())
+          take()
+          yield* TestClock.adjust("9 seconds")
+          assert.match((yield* mta.replies).join(), putOff)
+          assert.deepStrictEqual(take(), [])
+          yield* how === "quit" ? mta.write(Mta.quit) : how === "nothing" ? Effect.void : mta[how]
+          yield* TestClock.adjust("4 seconds")
+          const events = take()
+          assert.deepStrictEqual(events.slice(0, 2), ["hook", "message 1 closes: interrupted"], how)
+          assert.strictEqual(events.length, how === "nothing" ? 2 : 3, how)
+        }
+      })
+  )
+
+  effect(
+    "counts from its own start where no answer is awaited, and signs of life come all the same",
+    () =>
+      Effect.gen(function*() {
+        let pieces = 0
+        const filter = Milter.make("test").on({}, {
+          body: () => Effect.andThen(Effect.sleep("3 seconds"), Effect.sync(() => void pieces++))
         })
         const mta = yield* (yield* Mta.serve(filter)).open()
-        yield* mta.each(Mta.connect(), Mta.mail())
-        take()
-        yield* TestClock.adjust("9 seconds")
-        assert.match((yield* mta.replies).join(), putOff)
-        assert.deepStrictEqual(take(), [])
-        yield* how === "quit" ? mta.write(Mta.quit) : how === "nothing" ? Effect.void : mta[how]
-        yield* TestClock.adjust("4 seconds")
-        const events = take()
-        assert.deepStrictEqual(events.slice(0, 2), ["hook", "message 1 closes: interrupted"], how)
-        assert.strictEqual(events.length, how === "nothing" ? 2 : 3, how)
-      }
-    }))
-
-  it.effect("counts from its own start where no answer is awaited, and signs of life come all the same", () =>
-    Effect.gen(function*() {
-      let pieces = 0
-      const filter = Milter.make("test").on({}, {
-        body: () => Effect.andThen(Effect.sleep("3 seconds"), Effect.sync(() => void pieces++))
+        yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+        yield* mta.write(...Array.from({ length: 6 }, () => Mta.body()), Mta.endOfMessage())
+        // Sendmail waits 10 seconds for the first sign, while the body is still looked at.
+        yield* TestClock.adjust("18 seconds")
+        assert.deepStrictEqual(yield* mta.replies, ["Progress", "Progress", "Progress", "Continue"])
+        assert.strictEqual(pieces, 6)
       })
-      const mta = yield* (yield* Mta.serve(filter)).open()
-      yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
-      yield* mta.write(...Array.from({ length: 6 }, () => Mta.body()), Mta.endOfMessage())
-      // Sendmail waits 10 seconds for the first sign, while the body is still looked at.
-      yield* TestClock.adjust("18 seconds")
-      assert.deepStrictEqual(yield* mta.replies, ["Progress", "Progress", "Progress", "Continue"])
-      assert.strictEqual(pieces, 6)
-    }))
+  )
 })
 
 describe("backpressure", () => {
-  it.effect("a slow hook loses nothing of what piles up behind it", () =>
+  effect("a slow hook loses nothing of what piles up behind it", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const filter = Milter.make("test").on({}, {
@@ -304,7 +320,7 @@ describe("backpressure", () => {
       assert.deepStrictEqual(seen, Array.from({ length: 600 }, (_, index) => String(index)))
     }))
 
-  it.effect("a slow hook stops the reading, again and again", () =>
+  effect("a slow hook stops the reading, again and again", () =>
     Effect.gen(function*() {
       const filter = Milter.make("test").on({}, { body: () => Effect.sleep("1 second") })
       const mta = yield* (yield* Mta.serve(filter)).open()
@@ -322,6 +338,7 @@ describe("backpressure", () => {
       assert.deepStrictEqual(yield* mta.say(Mta.endOfMessage()), ["Continue"])
     }))
 
+  // With a hook that begins, or ends, in the read that brought its command.
   it.effect("a peer that does not read stops the work, and gets the rest in order when it does", () =>
     Effect.gen(function*() {
       let messages = 0
@@ -342,7 +359,7 @@ describe("backpressure", () => {
       assert.deepStrictEqual(packets.map(({ _tag }) => _tag), [...one, ...one, ...one])
     }))
 
-  it.effect("so does one that does not read short answers, once enough of them wait for it", () =>
+  effect("so does one that does not read short answers, once enough of them wait for it", () =>
     Effect.gen(function*() {
       let hooks = 0
       const wordy = Verdict.reject({ text: Array.from({ length: 20 }, () => "x".repeat(400)) })
@@ -357,7 +374,7 @@ describe("backpressure", () => {
       assert.strictEqual(hooks, 100)
     }))
 
-  it.effect("a peer that does not read and goes away leaves nothing behind", () =>
+  effect("a peer that does not read and goes away leaves nothing behind", () =>
     Effect.gen(function*() {
       for (const how of ["end", "reset"] as const) {
         const { options, take } = recorder()
@@ -531,7 +548,7 @@ describe("bad input", () => {
   ]
 
   for (const { after, bytes, error, name, reply } of cases) {
-    it.effect(`${name}: ${reply === true ? "a tempfail, " : ""}one log line, and a close`, () =>
+    effect(`${name}: ${reply === true ? "a tempfail, " : ""}one log line, and a close`, () =>
       Effect.gen(function*() {
         const { options, take } = recorder()
         // It answers everything, so that nothing is left out by negotiation.
@@ -571,7 +588,7 @@ describe("bad input", () => {
       }))
   }
 
-  it.effect("what came before it in the same read still gets its answers", () =>
+  effect("what came before it in the same read still gets its answers", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(answering({}))
       const mta = yield* server.open()
@@ -582,7 +599,7 @@ describe("bad input", () => {
       assert.isTrue(yield* mta.closed)
     }))
 
-  it.effect("behind a running hook it interrupts that", () =>
+  effect("behind a running hook it interrupts that", () =>
     Effect.gen(function*() {
       const { filter, take } = sleepy("mail")
       const server = yield* Mta.serve(filter)
@@ -599,7 +616,7 @@ describe("bad input", () => {
       assert.strictEqual(server.logs.length, 1)
     }))
 
-  it.effect("behind a running hook a bad payload is answered in its turn", () =>
+  effect("behind a running hook a bad payload is answered in its turn", () =>
     Effect.gen(function*() {
       const { filter } = sleepy("mail")
       const mta = yield* (yield* Mta.serve(filter)).open()
@@ -614,7 +631,7 @@ describe("bad input", () => {
       assert.isTrue(yield* mta.closed)
     }))
 
-  it.effect("a bad payload of a command that is not answered by agreement gets none", () =>
+  effect("a bad payload of a command that is not answered by agreement gets none", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(Milter.make("test").on({}))
       const mta = yield* server.open()
@@ -623,7 +640,7 @@ describe("bad input", () => {
       assert.strictEqual(server.logs.length, 1)
     }))
 
-  it.effect("an odd macro list loses its last name, with a warning, and all goes on", () =>
+  effect("an odd macro list loses its last name, with a warning, and all goes on", () =>
     Effect.gen(function*() {
       const seen: Array<unknown> = []
       const filter = Milter.make("test").on({
@@ -640,7 +657,7 @@ describe("bad input", () => {
       assert.isString(server.logs[0]!.session)
     }))
 
-  it.effect("bytes behind the last field are ignored, with a warning", () =>
+  effect("bytes behind the last field are ignored, with a warning", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(answering({}))
       const mta = yield* server.open()
@@ -650,7 +667,7 @@ describe("bad input", () => {
       assert.isTrue(server.logs.every(({ level, text }) => level === "Warn" && text.includes("ignored")))
     }))
 
-  it.effect("the cap can be set", () =>
+  effect("the cap can be set", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(answering({}), { maxFrameLength: 65536 })
       const mta = yield* server.open()
@@ -660,7 +677,7 @@ describe("bad input", () => {
       assert.isTrue(yield* mta.closed)
     }))
 
-  it.effect("one byte at a time is no bad input", () =>
+  effect("one byte at a time is no bad input", () =>
     Effect.gen(function*() {
       const mta = yield* (yield* Mta.serve(answering({}))).dial
       const replies: Array<string> = []

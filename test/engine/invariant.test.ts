@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import { MaxOpsBeforeYield } from "effect/References"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
 import { type Command, type Phase, transition } from "../../src/internal/protocol/commandOrder.ts"
@@ -77,6 +78,8 @@ const planOf = (least: number, most: number) =>
     actions: Schema.Literals([0x1ff, 0x3f, Action.addHeader, 0]),
     turns: Schema.Array(Turn).check(Schema.isMinLength(8), Schema.isMaxLength(50)),
     salt: RandomFilter.number(1_000_000),
+    /** After how many steps fibers yield, those of the server too; with 1 or 2 they never come to an end. */
+    budget: Schema.Int.check(Schema.isBetween({ minimum: 3, maximum: 64 })),
     ending: Schema.Literals(["quit", "end", "reset", "stop"])
   })
 
@@ -343,6 +346,8 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
       ? end
       : "either"
   for (const entry of ledger.entries()) {
+    // Interrupted before it acquired anything: there was nobody to be told.
+    if (entry.exit === undefined && entry.cut) continue
     const around = ledger.entries().filter(({ session }) => session === entry.session)
     const wrong = entry.kind === "message"
       ? wrongMessage(entry, entry.owner ?? { final: undefined, refused: undefined }, around)
@@ -356,6 +361,8 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
   if (ledger.wrong.length > 0) assert.fail(ledger.wrong.join("; "))
   // Nothing but what filters do wrong is logged.
   for (const { level, text } of server.logs) {
+    // TestClock's own, on a machine that is slow.
+    if (text.startsWith("A test is using time")) continue
     assert.match(
       `${level} ${text}`,
       /^(Error (filter\d failed at|a finalizer of filter\d failed|the content of a message could not be kept)|Warn (Command|Finalizer)Timeout|Warn .* interrupts)/
@@ -375,14 +382,14 @@ describe("any conversation", () => {
   it.effect.prop(
     `with a filter ${promise}`,
     [planOf(1, 1)],
-    ([plan]) => play(plan),
+    ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
     { arbitrary: { runs: 2000, size: 30, seed }, timeout: 240_000 }
   )
 
   it.effect.prop(
     `with a sequence of filters ${promise}`,
     [planOf(2, 3)],
-    ([plan]) => play(plan),
+    ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
     { arbitrary: { runs: 700, size: 60, seed }, timeout: 240_000 }
   )
 })

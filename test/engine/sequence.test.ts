@@ -1,5 +1,5 @@
 /** Several filters as one. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import type { ModificationPacket } from "effect-milter/MilterClient"
 import { Action, Step } from "effect-milter/Negotiation"
@@ -16,6 +16,7 @@ import { signing as signed } from "../../src/internal/filter/signing.ts"
 import * as Random from "../support/random.ts"
 import * as Mta from "../support/rawMta.ts"
 import { asMessage, delivered, filterOf, Model, type Script, script, type Sent } from "../support/sequenceModel.ts"
+import { effect } from "../support/yielding.ts"
 
 const sent: Sent = {
   sender: "alice@example.com",
@@ -107,7 +108,7 @@ const sequences = Number(process.env["EFFECT_MILTER_SEQUENCES"] ?? "400")
 
 describe("a sequence", () => {
   for (const mta of ["postfix", "sendmail"] as const) {
-    it.effect(
+    effect(
       `does what its filters would do one behind the other: ${sequences} of them, by the rules of ${mta}`,
       () =>
         Effect.gen(function*() {
@@ -151,7 +152,7 @@ describe("the negotiation of a sequence", () => {
   })
   const log: Array<string> = []
 
-  it.effect("asks for what any of them needs", () =>
+  effect("asks for what any of them needs", () =>
     Effect.gen(function*() {
       const { actions, steps } = yield* stepsOf(
         noting("a", log, "header"),
@@ -163,7 +164,7 @@ describe("the negotiation of a sequence", () => {
       assert.isTrue(steps.includes("noReplyBody") && !steps.includes("noHeaders") && !steps.includes("noBody"))
     }))
 
-  it.effect("has the content sent, unanswered, for a filter that sees it later", () =>
+  effect("has the content sent, unanswered, for a filter that sees it later", () =>
     Effect.gen(function*() {
       const { steps } = yield* stepsOf(tagging, noting("later", log, "header", "body"))
       assert.isTrue(steps.includes("noReplyHeader") && steps.includes("noReplyBody"))
@@ -171,7 +172,7 @@ describe("the negotiation of a sequence", () => {
       assert.isTrue(none.includes("noHeaders") && none.includes("noBody"))
     }))
 
-  it.effect("streams the content where the MTA does not let the filter before it edit", () =>
+  effect("streams the content where the MTA does not let the filter before it edit", () =>
     Effect.gen(function*() {
       const maybe = Milter.make("maybe", { modifyIfOffered: ["replaceBody"] }).on({})
       const server = yield* Mta.serve(Milter.sequence([maybe, noting("later", log, "body")]))
@@ -181,7 +182,7 @@ describe("the negotiation of a sequence", () => {
       }
     }))
 
-  it.effect("asks for the macros of one without taking those of another away", () =>
+  effect("asks for the macros of one without taking those of another away", () =>
     Effect.gen(function*() {
       const seen: Array<ReadonlyArray<string>> = []
       const look = (name: string, macros?: { readonly mail: ReadonlyArray<string> }) =>
@@ -223,7 +224,7 @@ const memoryFile = Effect.sync((): TemporaryFile => {
 })
 
 describe("filters in a sequence", () => {
-  it.effect("have their own services, state and failures", () =>
+  effect("have their own services, state and failures", () =>
     Effect.gen(function*() {
       class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
       class First extends Milter.Service<First>()("test/First") {}
@@ -255,7 +256,7 @@ describe("filters in a sequence", () => {
       ])
     }))
 
-  it.effect("share the time for an answer, and nothing passes those who were not asked", () =>
+  effect("share the time for an answer, and nothing passes those who were not asked", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const slow = Milter.make("slow", { onDefect: "pass" }).on({ mail: () => Effect.never })
@@ -266,7 +267,7 @@ describe("filters in a sequence", () => {
       assert.deepStrictEqual(log, [])
     }))
 
-  it.effect("that are slow to watch put the message off, if others behind them missed it", () =>
+  effect("that are slow to watch put the message off, if others behind them missed it", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const slow = Milter.make("slow").on({}, { header: () => Effect.never })
@@ -279,7 +280,7 @@ describe("filters in a sequence", () => {
       assert.deepStrictEqual(log, [])
     }))
 
-  it.effect("that are slow at connect leave the client to nobody unasked", () =>
+  effect("that are slow at connect leave the client to nobody unasked", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const slow = Milter.make("slow", { onDefect: "pass" }).on({ connect: () => Effect.never })
@@ -291,7 +292,7 @@ describe("filters in a sequence", () => {
       assert.deepStrictEqual(log, [])
     }))
 
-  it.effect("are interrupted while they see the content again, and learn of the abort", () =>
+  effect("are interrupted while they see the content again, and learn of the abort", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const later = Milter.make("later", {
@@ -305,7 +306,7 @@ describe("filters in a sequence", () => {
       assert.deepStrictEqual(log, ["interrupted", "Failure"])
     }))
 
-  it.effect("see a large body again piece by piece, with the MTA's line ends", () =>
+  effect("see a large body again piece by piece, with the MTA's line ends", () =>
     Effect.gen(function*() {
       const pieces: Array<Uint8Array> = []
       const text = `${"a line that ends like one on UNIX\n".repeat(20_000)}the last line`
@@ -326,7 +327,7 @@ describe("filters in a sequence", () => {
       assert.isTrue(seen === `${text.replaceAll("\n", "\r\n")}\r\n`)
     }))
 
-  it.effect("are named in the log and in metrics", () =>
+  effect("are named in the log and in metrics", () =>
     Effect.gen(function*() {
       const refusing = Milter.make("refusing").on({ rcpt: () => Effect.succeed(Verdict.discardMessage) })
       const mta = yield* Effect.flatMap(
@@ -343,27 +344,30 @@ describe("filters in a sequence", () => {
       )
     }))
 
-  it.effect("that edit behind one that signs, or seal in front of one that signs, are refused at the start", () =>
-    Effect.gen(function*() {
-      const signing = (name: string, by: "dkim" | "arc") =>
-        signed(
-          by,
-          Milter.make(name, { modify: ["insertHeader"] }).on({ endOfMessage: () => Effect.succeed(Verdict.continue) })
-        )
-      const dkim = signing("dkim", "dkim")
-      const arc = signing("arc", "arc")
-      const started = (...filters: ReadonlyArray<Milter.Filter<never, never>>) =>
-        Effect.exit(Mta.serve(Milter.sequence(filters)))
-      for (const fine of [[tagging, dkim, arc], [dkim, dkim], [dkim, noting("reader", [], "body"), arc]]) {
-        assert.isTrue(Exit.isSuccess(yield* started(...fine)))
-      }
-      for (
-        const [filters, late, early] of [[[dkim, tagging], "tagging", "dkim"], [[arc, dkim], "dkim", "arc"]] as const
-      ) {
-        const exit = yield* started(...filters)
-        assert.isTrue(Exit.isFailure(exit))
-        assert.include(String(Exit.isFailure(exit) && exit.cause), `expected ${late} in front of ${early}`)
-      }
-      assert.isTrue(Exit.isFailure(yield* started()))
-    }))
+  effect(
+    "that edit behind one that signs, or seal in front of one that signs, are refused at the start",
+    () =>
+      Effect.gen(function*() {
+        const signing = (name: string, by: "dkim" | "arc") =>
+          signed(
+            by,
+            Milter.make(name, { modify: ["insertHeader"] }).on({ endOfMessage: () => Effect.succeed(Verdict.continue) })
+          )
+        const dkim = signing("dkim", "dkim")
+        const arc = signing("arc", "arc")
+        const started = (...filters: ReadonlyArray<Milter.Filter<never, never>>) =>
+          Effect.exit(Mta.serve(Milter.sequence(filters)))
+        for (const fine of [[tagging, dkim, arc], [dkim, dkim], [dkim, noting("reader", [], "body"), arc]]) {
+          assert.isTrue(Exit.isSuccess(yield* started(...fine)))
+        }
+        for (
+          const [filters, late, early] of [[[dkim, tagging], "tagging", "dkim"], [[arc, dkim], "dkim", "arc"]] as const
+        ) {
+          const exit = yield* started(...filters)
+          assert.isTrue(Exit.isFailure(exit))
+          assert.include(String(Exit.isFailure(exit) && exit.cause), `expected ${late} in front of ${early}`)
+        }
+        assert.isTrue(Exit.isFailure(yield* started()))
+      })
+  )
 })

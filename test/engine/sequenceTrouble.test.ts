@@ -1,5 +1,5 @@
 /** Sequences of filters when something goes wrong: time is over, connections drop, disks are full. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import { Step } from "effect-milter/Negotiation"
 import * as Verdict from "effect-milter/Verdict"
@@ -10,6 +10,7 @@ import type { TemporaryFile } from "../../src/internal/bytes/spool.ts"
 import { describeExit, goOn } from "../support/filters.ts"
 import * as Ledger from "../support/ledger.ts"
 import * as Mta from "../support/rawMta.ts"
+import { effect } from "../support/yielding.ts"
 
 /** A filter that writes down how its messages and SMTP sessions end, and takes a second for that. */
 const ending = (name: string, log: Array<string>) => {
@@ -33,7 +34,7 @@ const counting = (name: string, log: Array<string>) =>
   })
 
 describe("the scopes of a sequence", () => {
-  it.effect("all close, though the client leaves while the first one does", () =>
+  effect("all close, though the client leaves while the first one does", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const server = yield* Mta.serve(Milter.sequence([ending("a", log), ending("b", log), ending("c", log)]))
@@ -58,7 +59,7 @@ describe("the scopes of a sequence", () => {
 })
 
 describe("a filter whose time is over", () => {
-  it.effect("takes nothing from one behind it that has settled the session before", () =>
+  effect("takes nothing from one behind it that has settled the session before", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const slow = Milter.make("slow", { onDefect: "pass" }).on({ helo: () => Effect.never })
@@ -78,7 +79,7 @@ describe("a filter whose time is over", () => {
     }))
 
   for (const [what, command] of [["MAIL", Mta.mail()], ["an unknown command", Mta.unknown()]] as const) {
-    it.effect(`while its state is built at ${what} runs alone`, () =>
+    effect(`while its state is built at ${what} runs alone`, () =>
       Effect.gen(function*() {
         const log: Array<string> = []
         const slow = Milter.make("slow", {
@@ -101,7 +102,7 @@ describe("a filter whose time is over", () => {
 })
 
 describe("an abort", () => {
-  it.effect("while the state of the session is built has it built again", () =>
+  effect("while the state of the session is built has it built again", () =>
     Effect.gen(function*() {
       let builds = 0
       const seen: Array<unknown> = []
@@ -116,7 +117,7 @@ describe("an abort", () => {
 })
 
 describe("filters that look at no body", () => {
-  it.effect("do not keep the MTA from skipping it", () =>
+  effect("do not keep the MTA from skipping it", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const reading = Milter.make("reading").on({ body: () => Effect.succeed(Verdict.skipBody) })
@@ -164,7 +165,7 @@ describe("the content that is kept for later filters", () => {
       ["cannot be read", () => ({ read: () => full })]
     ] as const
   ) {
-    it.effect(`puts the message off if it ${what}`, () =>
+    effect(`puts the message off if it ${what}`, () =>
       Effect.gen(function*() {
         const { left, openFile } = disk(change)
         const { mta, server } = yield* beforeBody(openFile)
@@ -182,32 +183,38 @@ describe("the content that is kept for later filters", () => {
       }))
   }
 
-  it.effect("puts it off where the body is answered, and where the last of it comes with the end", () =>
-    Effect.gen(function*() {
-      const { openFile } = disk(() => ({ append: () => full }))
-      const answered = yield* beforeBody(openFile, 0)
-      const [answer] = yield* answered.mta.say(Mta.body(large))
-      assert.match(answer!, toldToComeLater)
-      const last = yield* beforeBody(openFile)
-      const [atEnd] = yield* last.mta.say(Mta.endOfMessage(large))
-      assert.match(atEnd!, toldToComeLater)
-    }))
+  effect(
+    "puts it off where the body is answered, and where the last of it comes with the end",
+    () =>
+      Effect.gen(function*() {
+        const { openFile } = disk(() => ({ append: () => full }))
+        const answered = yield* beforeBody(openFile, 0)
+        const [answer] = yield* answered.mta.say(Mta.body(large))
+        assert.match(answer!, toldToComeLater)
+        const last = yield* beforeBody(openFile)
+        const [atEnd] = yield* last.mta.say(Mta.endOfMessage(large))
+        assert.match(atEnd!, toldToComeLater)
+      })
+  )
 
-  it.effect("is not waited for longer than the answer may take, with signs of life until then", () =>
-    Effect.gen(function*() {
-      const { left, openFile } = disk(() => ({ read: () => Effect.never }))
-      const { mta } = yield* beforeBody(openFile)
-      yield* mta.write(Mta.body(large), Mta.endOfMessage())
-      yield* TestClock.adjust("12 seconds")
-      assert.deepStrictEqual(yield* mta.replies, ["Progress", "Progress"])
-      yield* TestClock.adjust("5 minutes")
-      const replies = yield* mta.replies
-      assert.match(replies.at(-1)!, toldToComeLater)
-      assert.isTrue(replies.slice(0, -1).every((reply) => reply === "Progress"))
-      assert.deepStrictEqual(yield* left, oneClosed)
-    }))
+  effect(
+    "is not waited for longer than the answer may take, with signs of life until then",
+    () =>
+      Effect.gen(function*() {
+        const { left, openFile } = disk(() => ({ read: () => Effect.never }))
+        const { mta } = yield* beforeBody(openFile)
+        yield* mta.write(Mta.body(large), Mta.endOfMessage())
+        yield* TestClock.adjust("12 seconds")
+        assert.deepStrictEqual(yield* mta.replies, ["Progress", "Progress"])
+        yield* TestClock.adjust("5 minutes")
+        const replies = yield* mta.replies
+        assert.match(replies.at(-1)!, toldToComeLater)
+        assert.isTrue(replies.slice(0, -1).every((reply) => reply === "Progress"))
+        assert.deepStrictEqual(yield* left, oneClosed)
+      })
+  )
 
-  it.effect("is put off if the server stops while it is written", () =>
+  effect("is put off if the server stops while it is written", () =>
     Effect.gen(function*() {
       const { left, openFile } = disk(() => ({ append: () => Effect.never }))
       const { mta, server } = yield* beforeBody(openFile, 0)
@@ -220,7 +227,7 @@ describe("the content that is kept for later filters", () => {
     }))
 
   for (const how of ["end", "reset"] as const) {
-    it.effect(`is gone when the connection is, by ${how}, at any moment`, () =>
+    effect(`is gone when the connection is, by ${how}, at any moment`, () =>
       Effect.gen(function*() {
         for (const change of [() => ({ append: () => Effect.never }), () => ({ read: () => Effect.never })]) {
           const { left, openFile } = disk(change)
@@ -235,7 +242,7 @@ describe("the content that is kept for later filters", () => {
 })
 
 describe("a file that opens when nobody waits for it any more", () => {
-  it.effect("is closed at once", () =>
+  effect("is closed at once", () =>
     Effect.gen(function*() {
       const { counts, openFile } = Ledger.make(() => undefined)
       const reading = Milter.make("reading").on({ body: () => goOn })
@@ -250,7 +257,7 @@ describe("a file that opens when nobody waits for it any more", () => {
 })
 
 describe("limits of a sequence", () => {
-  it.effect("hold for content that is kept: 552, or on with what came so far unseen by all", () =>
+  effect("hold for content that is kept: 552, or on with what came so far unseen by all", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const tagging = Milter.make("tagging", { modify: ["addHeader"] }).on({
@@ -269,7 +276,7 @@ describe("limits of a sequence", () => {
 })
 
 describe("MTAs that say things in another way", () => {
-  it.effect("the last of the body with its end, as Postfix 2.3 does", () =>
+  effect("the last of the body with its end, as Postfix 2.3 does", () =>
     Effect.gen(function*() {
       const pieces: Array<string> = []
       const editing = Milter.make("editing", { modify: ["changeHeader"] }).on({
@@ -290,7 +297,7 @@ describe("MTAs that say things in another way", () => {
       assert.deepStrictEqual(pieces, ["1 one ", "1 two", "2 Subject:changed", "2 one two"])
     }))
 
-  it.effect("local mail, of which no recipient can be refused", () =>
+  effect("local mail, of which no recipient can be refused", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
       const first = Milter.make("first").on({
@@ -322,7 +329,7 @@ describe("MTAs that say things in another way", () => {
       assert.deepStrictEqual(seen, ["good@example.org"])
     }))
 
-  it.effect("another DATA after one that a later filter refused", () =>
+  effect("another DATA after one that a later filter refused", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       let count = 0
@@ -345,7 +352,7 @@ describe("MTAs that say things in another way", () => {
       assert.deepStrictEqual(log, ["Accepted"])
     }))
 
-  it.effect("several SMTP sessions on a connection", () =>
+  effect("several SMTP sessions on a connection", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const server = yield* Mta.serve(Milter.sequence([ending("a", log), ending("b", log)]))
@@ -371,7 +378,7 @@ describe("MTAs that say things in another way", () => {
 })
 
 describe("a server without room for a sequence", () => {
-  it.effect("says so at connect and to each message, and asks no filter", () =>
+  effect("says so at connect and to each message, and asks no filter", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const filter = Milter.sequence([counting("a", log), counting("b", log)])
@@ -385,7 +392,7 @@ describe("a server without room for a sequence", () => {
 })
 
 describe("a server that stops", () => {
-  it.effect("puts off what waits behind finalizers", () =>
+  effect("puts off what waits behind finalizers", () =>
     Effect.gen(function*() {
       const log: Array<string> = []
       const server = yield* Mta.serve(Milter.sequence([ending("a", log), ending("b", log)]))

@@ -1,5 +1,5 @@
 /** The server stops, on TestClock. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as Verdict from "effect-milter/Verdict"
 import * as Deferred from "effect/Deferred"
@@ -10,9 +10,10 @@ import * as TestClock from "effect/testing/TestClock"
 import { wasOverrun } from "../../src/internal/server/drainState.ts"
 import { answering } from "../support/filters.ts"
 import * as Mta from "../support/rawMta.ts"
+import { effect } from "../support/yielding.ts"
 
 describe("drain", () => {
-  it.effect("lets a message in progress end, puts the next one off and waits for the quit", () =>
+  effect("lets a message in progress end, puts the next one off and waits for the quit", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(answering({}), { drainTimeout: "1 minute" })
       const mta = yield* server.open()
@@ -32,7 +33,7 @@ describe("drain", () => {
       assert.isTrue(yield* mta.closed)
     }))
 
-  it.effect("waits in a program that was interrupted, as a signal does it", () =>
+  effect("waits in a program that was interrupted, as a signal does it", () =>
     Effect.gen(function*() {
       const served = yield* Deferred.make<Mta.Server>()
       const program = yield* Effect.forkChild(
@@ -51,7 +52,7 @@ describe("drain", () => {
       yield* Fiber.join(stopping)
     }))
 
-  it.effect("takes no more connections", () =>
+  effect("takes no more connections", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(answering({}), { drainTimeout: "1 minute" })
       yield* server.open()
@@ -62,7 +63,7 @@ describe("drain", () => {
       yield* TestClock.adjust("2 minutes")
     }))
 
-  it.effect("at the deadline interrupts hooks, answers what is awaited for now, and closes", () =>
+  effect("at the deadline interrupts hooks, answers what is awaited for now, and closes", () =>
     Effect.gen(function*() {
       const events = yield* Ref.make<ReadonlyArray<string>>([])
       const note = (event: string) => Ref.update(events, (all) => [...all, event])
@@ -87,7 +88,7 @@ describe("drain", () => {
       assert.isTrue(wasOverrun())
     }))
 
-  it.effect("is not kept by a finalizer that does not end", () =>
+  effect("is not kept by a finalizer that does not end", () =>
     Effect.gen(function*() {
       const filter = Milter.make("stuck", { connection: () => Effect.addFinalizer(() => Effect.never) }).on({
         connect: () => Effect.succeed(Verdict.continue)
@@ -100,7 +101,7 @@ describe("drain", () => {
       yield* Fiber.join(stopping)
     }))
 
-  it.effect("is not kept by a hook that does not stop", () =>
+  effect("is not kept by a hook that does not stop", () =>
     Effect.gen(function*() {
       const stubborn = Effect.uninterruptible(Effect.never) as Effect.Effect<Verdict.Verdict>
       const server = yield* Mta.serve(answering({ mail: stubborn }), { drainTimeout: "5 seconds" })

@@ -95,21 +95,24 @@ export const make = <Owner>(owner: () => Owner) => {
         )),
     /** Runs a hook or a builder, whose own finalizers are in `effect`. */
     inside: <A, E, R>(kind: Kind, session: string, at: string, effect: Effect.Effect<A, E, R>) =>
-      Effect.flatMap(entryOf(filter, kind, session), (entry) => {
-        counts.hooks++
-        for (const other of entries.values()) {
-          if (other.session === session && other.running > 0) wrong.push(`two hooks run at once, the second at ${at}`)
-        }
-        entry.running++
-        return Effect.onExit(effect, (exit) =>
-          Effect.sync(() => {
-            counts.hooksEnded++
-            entry.running--
-            if (Exit.isSuccess(exit)) return
-            if (Cause.hasInterrupts(exit.cause)) entry.cut = true
-            else entry.failures.push({ at, error: Cause.squash(exit.cause) })
-          }))
-      })
+      // What is counted has a finalizer, whatever comes between two steps.
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(entryOf(filter, kind, session), (entry) => {
+          counts.hooks++
+          for (const other of entries.values()) {
+            if (other.session === session && other.running > 0) wrong.push(`two hooks run at once, the second at ${at}`)
+          }
+          entry.running++
+          return Effect.onExit(restore(effect), (exit) =>
+            Effect.sync(() => {
+              counts.hooksEnded++
+              entry.running--
+              if (Exit.isSuccess(exit)) return
+              if (Cause.hasInterrupts(exit.cause)) entry.cut = true
+              else entry.failures.push({ at, error: Cause.squash(exit.cause) })
+            }))
+        })
+      )
   })
 
   return {

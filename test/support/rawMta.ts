@@ -27,7 +27,11 @@ export interface Logged {
 }
 
 /** Turns of the event loop that let everything that is runnable run, with some to spare. */
-export const settle: Effect.Effect<void> = Effect.repeat(Effect.yieldNow, { times: 8 })
+export const settle: Effect.Effect<void> = Effect.flatMap(
+  Effect.service(References.MaxOpsBeforeYield),
+  // Fibers that yield every few steps need a turn for each time.
+  (budget) => Effect.repeat(Effect.yieldNow, { times: 8 + Math.ceil(400 / budget) })
+)
 
 const bytes = (text: string): ByteString => ByteString.fromText(text)
 

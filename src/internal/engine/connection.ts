@@ -13,6 +13,7 @@ import * as Frame from "../../Frame.ts"
 import * as Packet from "../../Packet.ts"
 import type { Stage } from "../../Stage.ts"
 import { PacketError, type PacketWarning } from "../../Wire.ts"
+import { awaitUntil } from "../net/awaitUntil.ts"
 import type { Transport } from "../net/transport.ts"
 import { type Command, type Phase, ProtocolError, type Transition, transition } from "../protocol/commandOrder.ts"
 import * as replies from "../protocol/verdictPacket.ts"
@@ -53,21 +54,28 @@ const abortCode = 0x41
 const endOfMessageCode = 0x45
 const quitCode = 0x51
 
-/** Runs a connection on an open transport; completes when it is over and all its finalizers have run. */
-export const run = (program: Program, transport: Transport): Effect.Effect<void> =>
-  Effect.callback<void>((resume) => {
-    const connection = new Connection(program, transport, resume)
+/**
+ * Runs a connection on a transport; completes when it is over and all its finalizers have run. The server knows of the
+ * connection from this call on, though a fiber may yield before it opens the transport: a drain in between must find it.
+ */
+export const run = (program: Program, transport: Transport): Effect.Effect<void> => {
+  const connection = new Connection(program, transport)
+  return Effect.callback<void>((resume) => {
+    connection.open(resume)
     return connection.interrupt
   })
+}
 
 const lengthOf = ({ limit, offset }: Frame.Frame): number => limit - offset
 
 class Connection implements Host, Swept {
   private readonly program: Program
   private readonly transport: Transport
-  private readonly resume: (effect: Effect.Effect<void>) => void
+  private readonly isOverload: boolean
   private readonly decoder: Frame.Decoder
-  private readonly conversation: Conversation
+  private resume!: (effect: Effect.Effect<void>) => void
+  private conversation!: Conversation
+  private isOpen = false
   private queue: Array<Frame.Frame> = []
   /** When each frame of the queue arrived. */
   private arrivals: Array<number> = []
@@ -97,14 +105,21 @@ class Connection implements Host, Swept {
   /** The command that waits for the end of the message before it. */
   private held: Command | undefined
 
-  constructor(program: Program, transport: Transport, resume: (effect: Effect.Effect<void>) => void) {
+  constructor(program: Program, transport: Transport) {
     this.program = program
     this.transport = transport
-    this.resume = resume
+    this.isOverload = program.connections.size >= program.limits.connections
     this.active = program.clock.currentTimeMillisUnsafe()
     this.decoder = Frame.makeDecoder({ maxLength: program.limits.frameLength })
-    this.conversation = new Conversation(program, this)
     program.connections.add(this)
+  }
+
+  /** Begins; `resume` is called once, with what is left to do at the end. */
+  open(resume: (effect: Effect.Effect<void>) => void): void {
+    const { program, transport } = this
+    this.resume = resume
+    this.conversation = new Conversation(program, this, this.isOverload)
+    this.isOpen = true
     transport.open({
       data: (chunk) => this.onData(chunk),
       end: () => this.onEnd(),
@@ -144,9 +159,7 @@ class Connection implements Host, Swept {
 
   private onDrain(): void {
     this.writable = true
-    const { onWritable } = this
-    this.onWritable = undefined
-    onWritable?.()
+    this.onWritable?.()
     this.pump()
   }
 
@@ -269,8 +282,11 @@ class Connection implements Host, Swept {
     return Effect.suspend(() => {
       this.send(bytes)
       if (this.writable) return Effect.void
-      return Effect.callback<void>((resume) => {
-        this.onWritable = () => resume(Effect.void)
+      return awaitUntil(() => this.writable ? Effect.void : undefined, (changed) => {
+        this.onWritable = changed
+        return () => {
+          this.onWritable = undefined
+        }
       })
     })
   }
@@ -354,6 +370,7 @@ class Connection implements Host, Swept {
   // --- time
 
   tick(now: number): void {
+    if (!this.isOpen) return
     // A peer that does not take the last answer must not keep the socket.
     if (this.finished) return now - this.blocked >= this.program.timeouts.write ? this.transport.destroy() : undefined
     const { running } = this
@@ -442,9 +459,7 @@ class Connection implements Host, Swept {
 
   /** A hook that will not stop must not keep the scopes, the server and the process from closing. */
   private awaitStop({ fiber, work }: Running): Effect.Effect<void> {
-    const stopped = Effect.callback<void>((resume) => {
-      fiber.addObserver(() => resume(Effect.void))
-    })
+    const stopped = Effect.asVoid(Fiber.await(fiber))
     if (work === "finalizers") return stopped
     if (fiber.pollUnsafe() !== undefined) return Effect.void
     // In a fiber of its own: this one may have been interrupted itself, and could not wait interruptibly.

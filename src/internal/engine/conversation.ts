@@ -54,13 +54,13 @@ export class Conversation implements Owner {
   stage: replies.AnsweredStage = "connect"
   running: Unit
 
-  constructor(program: Program, host: Host) {
+  constructor(program: Program, host: Host, overloaded: boolean) {
     this.program = program
     this.host = host
     this.scopes = new Scopes(host)
     this.running = program.units[0]!
     this.plan = planOf(program.units.map(({ definition }) => definition), 0)
-    this.overloaded = program.connections.size >= program.limits.connections
+    this.overloaded = overloaded
     this.session = this.begin()
   }
 
