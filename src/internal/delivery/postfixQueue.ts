@@ -3,6 +3,7 @@ import { ByteString } from "../../Wire.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { DeliveryError } from "./deliveryError.ts"
 import type { Delivered, HeaderField, Message, Recipient } from "./deliveryTypes.ts"
+import { insertInOrder, itemOf, OrderedList, type Place } from "./orderedList.ts"
 import * as queueFile from "./queueFile.ts"
 
 const longestReason = 100
@@ -30,15 +31,23 @@ const duplicateKey = ({ address, parameters }: Recipient): string => `${address.
 
 class PostfixQueueFile implements queueFile.QueueFile {
   // Filters do not see the MTA's own Received field, but the positions of inserted fields count it.
-  private readonly own: HeaderField = { name: ByteString.fromText("Received"), value: ByteString.fromText("") }
-  private readonly headers: Array<HeaderField>
+  private readonly own: Place<HeaderField>
+  private readonly headers = new OrderedList<HeaderField>()
+  /** Where the fields of a name are, in lower case and in the order of the header; without the MTA's own. */
+  private readonly named = new Map<string, OrderedList<Place<HeaderField>>>()
+  private readonly recipients: Set<Recipient>
+  /** The recipients with an address, in its spelling. */
+  private readonly addressed = new Map<ByteString, Array<Recipient>>()
   private readonly draft: queueFile.Draft
   /** Keys of the recipients that filters have added; one that the client named can be added once more. */
   private readonly added = new Set<string>()
 
   constructor(message: Message) {
-    this.headers = [this.own, ...message.headers]
-    this.draft = queueFile.draftOf({ ...message, recipients: queueFile.firstOfEach(message.recipients, duplicateKey) })
+    this.own = this.headers.push({ name: ByteString.fromText("Received"), value: ByteString.fromText("") })
+    for (const field of message.headers) this.add(field)
+    this.recipients = new Set(queueFile.firstOfEach(message.recipients, duplicateKey))
+    for (const recipient of this.recipients) this.index(recipient)
+    this.draft = queueFile.draftOf(message)
   }
 
   shown(): Message {
@@ -46,15 +55,15 @@ class PostfixQueueFile implements queueFile.QueueFile {
   }
 
   above(): number {
-    return this.headers.indexOf(this.own)
+    return this.own.index
   }
 
   delivered(): Delivered {
-    const { body, quarantined, recipients, sender } = this.draft
+    const { body, quarantined, sender } = this.draft
     return {
       sender,
-      recipients,
-      headers: this.headers.filter((header) => header !== this.own),
+      recipients: Array.from(this.recipients),
+      headers: Array.from(this.headers, itemOf).filter((field) => field !== this.own.item),
       body: queueFile.normalizeLines(body, true),
       quarantined
     }
@@ -76,10 +85,10 @@ class PostfixQueueFile implements queueFile.QueueFile {
     })
     switch (modification._tag) {
       case "AddHeader":
-        this.headers.push(field(modification.name, modification.value))
+        this.add(field(modification.name, modification.value))
         break
       case "InsertHeader":
-        this.headers.splice(modification.index, 0, field(modification.name, modification.value))
+        this.insert(modification.index, field(modification.name, modification.value))
         break
       case "ChangeHeader":
         this.changeHeader(modification.index, field(modification.name, modification.value), modification.value === "")
@@ -90,14 +99,9 @@ class PostfixQueueFile implements queueFile.QueueFile {
       case "AddRecipientWithParameters":
         this.addRecipient(modification.recipient, modification.parameters)
         break
-      case "DeleteRecipient": {
-        const gone = queueFile.bare(modification.recipient)
-        for (const recipient of draft.recipients) {
-          if (recipient.address === gone) this.added.delete(duplicateKey(recipient))
-        }
-        draft.recipients = draft.recipients.filter(({ address }) => address !== gone)
+      case "DeleteRecipient":
+        this.deleteRecipient(queueFile.bare(modification.recipient))
         break
-      }
       case "ChangeSender":
         // The first of a list, with a warning in its log.
         draft.sender = queueFile.addressesIn(modification.sender)[0] ?? draft.sender
@@ -108,15 +112,33 @@ class PostfixQueueFile implements queueFile.QueueFile {
     }
   }
 
+  private add(field: HeaderField): void {
+    this.fieldsNamed(field.name).push(this.headers.push(field))
+  }
+
+  private insert(index: number, field: HeaderField): void {
+    insertInOrder(this.fieldsNamed(field.name), this.headers.insert(index, field))
+  }
+
   /** Counts what is there now, from 1; the MTA's own Received does not count. */
   private changeHeader(index: number, field: HeaderField, remove: boolean): void {
-    const { headers } = this
-    let count = Math.max(index, 1)
-    const at = headers.findIndex((header) =>
-      header !== this.own && queueFile.sameText(header.name, field.name) && --count === 0
-    )
-    if (at !== -1) headers.splice(at, 1, ...(remove ? [] : [field]))
-    else if (!remove) headers.push(field)
+    const fields = this.fieldsNamed(field.name)
+    const found = fields.at(Math.max(index, 1) - 1)
+    if (found === undefined) {
+      if (!remove) this.add(field)
+    } else if (remove) {
+      fields.remove(found)
+      this.headers.remove(found.item)
+    } else found.item.item = field
+  }
+
+  private fieldsNamed(name: ByteString): OrderedList<Place<HeaderField>> {
+    const key = name.toLowerCase()
+    const found = this.named.get(key)
+    if (found !== undefined) return found
+    const fields = new OrderedList<Place<HeaderField>>()
+    this.named.set(key, fields)
+    return fields
   }
 
   /** The first of a list, too. */
@@ -127,7 +149,22 @@ class PostfixQueueFile implements queueFile.QueueFile {
     const key = duplicateKey(added)
     if (this.added.has(key)) return
     this.added.add(key)
-    this.draft.recipients = [...this.draft.recipients, added]
+    this.recipients.add(added)
+    this.index(added)
+  }
+
+  private deleteRecipient(address: ByteString): void {
+    for (const recipient of this.addressed.get(address) ?? []) {
+      this.recipients.delete(recipient)
+      this.added.delete(duplicateKey(recipient))
+    }
+    this.addressed.delete(address)
+  }
+
+  private index(recipient: Recipient): void {
+    const found = this.addressed.get(recipient.address)
+    if (found === undefined) this.addressed.set(recipient.address, [recipient])
+    else found.push(recipient)
   }
 }
 

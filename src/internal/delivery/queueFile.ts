@@ -2,6 +2,7 @@
 import { Mailbox } from "../../Envelope.ts"
 import type { ByteString } from "../../Wire.ts"
 import { concat } from "../bytes/concat.ts"
+import { LineEnds } from "../bytes/lineEnds.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { DeliveryError } from "./deliveryError.ts"
 import type { Delivered, Message, Recipient } from "./deliveryTypes.ts"
@@ -51,21 +52,12 @@ export const addressesIn = (addresses: ByteString): ReadonlyArray<ByteString> =>
   return addresses.split(",").map((part) => bare(part.trim() as ByteString)).filter((part) => part !== "")
 }
 
-const cr = 13
-const lf = 10
-
 /** Both CR LF and LF end a line; a CR alone is a character. `complete`: the last line gets its end. */
 export const normalizeLines = (bytes: Uint8Array, complete: boolean): Uint8Array => {
-  const lines: Array<Uint8Array> = []
-  const lineEnd = Uint8Array.of(cr, lf)
-  for (let start = 0; start < bytes.length;) {
-    const found = bytes.indexOf(lf, start)
-    const end = found === -1 ? bytes.length : found
-    lines.push(bytes.subarray(start, end > start && found !== -1 && bytes[end - 1] === cr ? end - 1 : end))
-    if (found !== -1 || complete) lines.push(lineEnd)
-    start = end + 1
-  }
-  return concat(lines)
+  const lines = new LineEnds()
+  const normalized = lines.next(bytes)
+  const { end } = lines
+  return complete && end.length > 0 ? concat([normalized, end]) : normalized
 }
 
 /** Lines behind the first that do not begin with white space get it, so that none can pose as another field. */
@@ -90,17 +82,11 @@ export const firstOfEach = (
   })
 }
 
-/** The envelope and body while they are changed. */
+/** The sender and body while they are changed. */
 export interface Draft {
   sender: ByteString
-  recipients: ReadonlyArray<Recipient>
   body: Uint8Array
   quarantined: ByteString | undefined
 }
 
-export const draftOf = ({ body, recipients, sender }: Message): Draft => ({
-  sender,
-  recipients,
-  body,
-  quarantined: undefined
-})
+export const draftOf = ({ body, sender }: Message): Draft => ({ sender, body, quarantined: undefined })

@@ -6,6 +6,7 @@ import { ByteString } from "../../Wire.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { DeliveryError } from "./deliveryError.ts"
 import type { Delivered, HeaderField, Message, Recipient } from "./deliveryTypes.ts"
+import { insertInOrder, itemOf, OrderedList, type Place } from "./orderedList.ts"
 import * as queueFile from "./queueFile.ts"
 
 /** An entry of Sendmail's list of header fields. */
@@ -40,34 +41,67 @@ const rcptParameter = /^(?:NOTIFY=(?:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCE
 export const understands = (parameters: ByteString): boolean =>
   parameters.split(/[ \t]+/).every((parameter) => parameter === "" || rcptParameter.test(parameter))
 
+/** Where the entries of one name are, while one filter's modifications are carried out. */
+interface Named {
+  /** The first of all. */
+  first: Place<Entry>
+  /** Those that are shown and counted, with those that this filter has deleted. */
+  readonly given: OrderedList<Place<Entry>>
+  /** The others that a new field may take the place of, from `next` on. */
+  readonly vacant: Array<Place<Entry>>
+  next: number
+}
+
+const give = (named: Named, place: Place<Entry>, value: ByteString | undefined): void => {
+  place.item.value = value
+  place.item.given = true
+  insertInOrder(named.given, place)
+}
+
 class SendmailQueueFile implements queueFile.QueueFile {
-  private readonly entries: Array<Entry>
+  private readonly entries = new OrderedList<Entry>()
+  /** The MTA's own Received field. */
+  private readonly received: Place<Entry>
+  /** By name in lower case. */
+  private readonly named = new Map<string, Named>()
+  /** By address in lower case. */
+  private readonly recipients: Map<string, Recipient>
   private readonly draft: queueFile.Draft
 
   constructor(message: Message) {
-    this.entries = [
-      ...ownFields.map((name) => ({ name, value: undefined, given: false, trace: isTrace(name) })),
-      ...message.headers.map(({ name, value }) => ({ name, value, given: true, trace: isTrace(name) }))
-    ]
+    const own = ownFields.map((name) =>
+      this.entries.push({ name, value: undefined, given: false, trace: isTrace(name) })
+    )
+    this.received = own.find(({ item }) => item.trace)!
+    for (const { name, value } of message.headers) {
+      this.entries.push({ name, value, given: true, trace: isTrace(name) })
+    }
     const recipients = queueFile.firstOfEach(message.recipients, ({ address }) => address.toLowerCase())
-    this.draft = queueFile.draftOf({ ...message, recipients })
+    this.recipients = new Map(recipients.map((recipient) => [recipient.address.toLowerCase(), recipient]))
+    this.draft = queueFile.draftOf(message)
   }
 
   private headers(): ReadonlyArray<HeaderField> {
-    return this.entries.flatMap(({ given, name, value }) =>
+    return Array.from(this.entries, itemOf).flatMap(({ given, name, value }) =>
       given && value !== undefined ? [{ name, value: queueFile.fold(value, " ") }] : []
     )
   }
 
   shown(): Message {
-    const { body, recipients, sender } = this.draft
-    // The end that the last line lacks is given by the mailer that delivers it.
-    return { sender, recipients, headers: this.headers(), body: queueFile.normalizeLines(body, false) }
+    const { body, sender } = this.draft
+    return {
+      sender,
+      recipients: Array.from(this.recipients.values()),
+      headers: this.headers(),
+      // The end that the last line lacks is given by the mailer that delivers it.
+      body: queueFile.normalizeLines(body, false)
+    }
   }
 
   above(): number {
-    const own = this.entries.findIndex(({ given, trace }) => trace && !given)
-    return this.entries.slice(0, own).filter(({ given, value }) => given && value !== undefined).length
+    return Array.from(this.entries, itemOf)
+      .slice(0, this.received.index)
+      .filter(({ given, value }) => given && value !== undefined).length
   }
 
   delivered(): Delivered {
@@ -77,9 +111,11 @@ class SendmailQueueFile implements queueFile.QueueFile {
 
   apply(modifications: ReadonlyArray<ModificationPacket>, leadingSpace: boolean): DeliveryError | undefined {
     // What an earlier filter deleted counts no longer; what this one deletes goes on counting.
-    for (const entry of this.entries) {
-      if (entry.value === undefined) entry.given = false
+    for (const { item } of this.entries) {
+      if (item.value === undefined) item.given = false
     }
+    this.named.clear()
+    for (const place of this.entries) this.index(place)
     // Other packets may stand between the pieces of the body.
     const body = queueFile.carryOut(modifications, (modification) => this.one(modification, leadingSpace))
     if (body !== undefined) this.draft.body = body
@@ -120,11 +156,9 @@ class SendmailQueueFile implements queueFile.QueueFile {
           })
         }
         break
-      case "DeleteRecipient": {
-        const gone = queueFile.bare(modification.recipient)
-        draft.recipients = draft.recipients.filter(({ address }) => !queueFile.sameText(address, gone))
+      case "DeleteRecipient":
+        this.recipients.delete(queueFile.bare(modification.recipient).toLowerCase())
         break
-      }
       case "ChangeSender":
         if (modification.sender !== "") draft.sender = queueFile.bare(modification.sender)
         break
@@ -136,50 +170,62 @@ class SendmailQueueFile implements queueFile.QueueFile {
 
   /** Takes the place of a default, else stands above the first field of that name, else at the end. */
   private add(entry: Entry): void {
-    const { entries } = this
-    const replaced = entries.find(({ given, name, trace }) => !given && !trace && queueFile.sameText(name, entry.name))
-    if (replaced !== undefined) {
-      replaced.value = entry.value
-      replaced.given = true
-    } else this.addAbove(entry)
+    const named = this.named.get(entry.name.toLowerCase())
+    const replaced = named?.vacant[named.next]
+    if (named === undefined || replaced === undefined) return this.addAbove(entry)
+    named.next++
+    give(named, replaced, entry.value)
   }
 
   private addAbove(entry: Entry): void {
-    const at = this.entries.findIndex(({ name }) => queueFile.sameText(name, entry.name))
-    this.entries.splice(at === -1 ? this.entries.length : at, 0, entry)
+    this.insertAt(this.named.get(entry.name.toLowerCase())?.first.index ?? this.entries.size, entry)
   }
 
   /** Behind the entry with that number in a list that holds more than anybody sees; so 0 is above Received, 1 below. */
   private insert(index: number, entry: Entry): void {
-    const at = Math.max(index | 0, 0) // the number is signed there
-    this.entries.splice(Math.min(at, this.entries.length) + 1, 0, entry)
+    this.insertAt(Math.max(index | 0, 0) + 1, entry) // the number is signed there
   }
 
   private change(index: number, entry: Entry, remove: boolean): void {
-    let count = index | 0
-    let found: Entry | undefined
-    for (const candidate of this.entries) {
-      if (!queueFile.sameText(candidate.name, entry.name)) continue
-      if (candidate.given && --count <= 0) {
-        found = candidate
-        break
-      }
-      if (!candidate.given && !candidate.trace) found = candidate
+    const named = this.named.get(entry.name.toLowerCase())
+    const counted = named?.given.at(Math.max(index | 0, 1) - 1)
+    if (counted !== undefined) counted.item.item.value = remove ? undefined : entry.value
+    else if (!remove) {
+      // The last default, or the last that an earlier filter deleted.
+      const vacant = named !== undefined && named.next < named.vacant.length ? named.vacant.pop() : undefined
+      if (named === undefined || vacant === undefined) this.addAbove(entry)
+      else give(named, vacant, entry.value)
     }
-    if (found === undefined) {
-      if (!remove) this.addAbove(entry)
-    } else {
-      found.value = remove ? undefined : entry.value
-      if (!remove) found.given = true
-    }
+  }
+
+  private insertAt(index: number, entry: Entry): void {
+    const place = this.entries.insert(index, entry)
+    const named = this.namedOf(place)
+    if (place.index < named.first.index) named.first = place
+    insertInOrder(named.given, place)
+  }
+
+  /** For all entries, in their order. */
+  private index(place: Place<Entry>): void {
+    const { given, trace } = place.item
+    const named = this.namedOf(place)
+    if (given) named.given.push(place)
+    else if (!trace) named.vacant.push(place)
+  }
+
+  private namedOf(place: Place<Entry>): Named {
+    const key = place.item.name.toLowerCase()
+    const found = this.named.get(key)
+    if (found !== undefined) return found
+    const named: Named = { first: place, given: new OrderedList(), vacant: [], next: 0 }
+    this.named.set(key, named)
+    return named
   }
 
   /** Nobody gets it twice. */
   private addRecipient(recipient: Recipient): void {
-    const { draft } = this
-    if (recipient.address === "") return
-    if (draft.recipients.some(({ address }) => queueFile.sameText(address, recipient.address))) return
-    draft.recipients = [...draft.recipients, recipient]
+    const key = recipient.address.toLowerCase()
+    if (key !== "" && !this.recipients.has(key)) this.recipients.set(key, recipient)
   }
 }
 

@@ -131,24 +131,31 @@ const combined = (all: ReadonlyArray<Edits>, headers: ReadonlyArray<Modification
   const others = all.flatMap(({ packets }) => packets.filter((packet) => !isHeader(packet)))
   return {
     openFile: undefined,
-    packets: [...headers, ...others.filter((packet, index) => !isOverridden(packet, others.slice(index + 1)))],
+    packets: [...headers, ...withoutOverridden(others)],
     body: all.findLast(({ body }) => body !== undefined)?.body
   }
 }
 
 /** Of two senders or reasons the last counts; a recipient that is added twice would get the message twice from Postfix. */
-const isOverridden = (packet: Packet.FilterPacket, later: ReadonlyArray<Packet.FilterPacket>): boolean => {
+const withoutOverridden = (packets: Edits["packets"]): Edits["packets"] => {
+  const later = new Set<string>()
+  const counts = (packet: Packet.FilterPacket): boolean => {
+    const key = keyOf(packet)
+    return key === undefined || (!later.has(key) && later.add(key) !== undefined)
+  }
+  return packets.toReversed().filter(counts).toReversed()
+}
+
+/** What a later packet with the same key overrides. */
+const keyOf = (packet: Packet.FilterPacket): string | undefined => {
   switch (packet._tag) {
     case "ChangeSender":
     case "Quarantine":
-      return later.some(({ _tag }) => _tag === packet._tag)
+      return packet._tag
     case "AddRecipient":
     case "AddRecipientWithParameters":
-      return later.some((other) =>
-        (other._tag === "AddRecipient" || other._tag === "AddRecipientWithParameters") &&
-        other.recipient === packet.recipient
-      )
+      return `recipient ${packet.recipient}`
     default:
-      return false
+      return undefined
   }
 }
