@@ -114,7 +114,7 @@ const session = (path: string): Promise<number> =>
         case undefined:
           return void socket.end(Buffer.concat([abort, quit]))
         case "reset":
-          // UNIX sockets know no reset; what is written behind makes the other side's answer fail.
+          // UNIX sockets have no reset; a command before the end makes the other side's answer fail.
           socket.write(steps[step]!)
           return void socket.destroy()
         case "end":

@@ -1,17 +1,36 @@
-/** Checks what readers rely on: examples compile, relative links lead somewhere, commands are run, exports are documented. */
+/**
+ * Checks what readers rely on: examples compile, relative links lead somewhere, commands are run, exports are documented,
+ * and nothing is worded as it should not be. `--all` shows the wording of the files that are exempt, too.
+ */
 import { checkCommands } from "./docs/commands.ts"
-import { checkComments } from "./docs/comments.ts"
+import { checkComments, checkFirstLines, checkWording } from "./docs/comments.ts"
 import { checkExamples } from "./docs/examples.ts"
 import { checkLinks } from "./docs/links.ts"
+import { checkWords } from "./docs/words.ts"
 import { glob, publicSources, report } from "./repository.ts"
+
+/** Whose comments are not checked for their wording yet: delete what is in order. */
+const exempt = process.argv.includes("--all") ? [] : ["src/", "test/"]
 
 const pages = ["*.md", "docs/**/*.md", "examples/**/*.md", "container/**/*.md"].flatMap(glob)
   .filter((file) => file !== "CHANGELOG.md")
 const sources = publicSources()
+const program = ["src", "scripts", "testbed", "examples", "benchmark"].flatMap((folder) => glob(`${folder}/**/*.ts`))
 
 const examples = checkExamples([...pages, ...glob("src/**/*.ts")])
 
+const wording = [
+  ...checkWording(sources),
+  ...checkFirstLines(program),
+  // Generated from the comments of src.
+  ...checkWords([
+    ...pages.filter((page) => !page.startsWith("docs/reference/api/")),
+    ...program,
+    ...glob("test/**/*.ts")
+  ])
+].filter(({ file }) => !exempt.some((folder) => file.startsWith(folder)))
+
 report(
-  [...checkComments(sources), ...checkLinks(pages), ...checkCommands(pages), ...examples.problems],
+  [...checkComments(sources), ...checkLinks(pages), ...checkCommands(pages), ...wording, ...examples.problems],
   `docs: ${examples.count} examples compile; links of ${pages.length} pages, comments of ${sources.length} modules in order`
 )

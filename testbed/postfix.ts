@@ -2,12 +2,12 @@
  * A private Postfix for one test file: its own configuration, queue, log and ports under a temporary directory, nothing
  * shared with an MTA that may run on the same machine. What it delivers is read back byte for byte.
  *
- * Postfix wants to be started as root (it drops privileges itself). `postfix start` and `postconf -e` are not used:
+ * Postfix must be started as root (it drops privileges itself). `postfix start` and `postconf -e` are not used:
  * they cost seconds, which this file avoids in three ways.
  *
  * - The queue directories are made here, and master(8) is run directly, without the shell scripts that check them.
  * - Configuration files are dated back by a minute. Each Postfix process that finds main.cf younger than a second
- *   waits until it is not, lest it read a half-written file.
+ *   waits until it is not, so that it does not read a half-written file.
  * - Processes that a killed master leaves to init are taken as gone once they are zombies; who reaps them, and when, is
  *   the machine's affair.
  *
@@ -185,7 +185,7 @@ const mainCf = (directory: string, ipv6: boolean, options: Options): Map<string,
     bounce_queue_lifetime: "0",
     notify_classes: "",
     in_flow_delay: "0",
-    // A smtpd that a test manages to crash shall not stop its port for a minute.
+    // Otherwise a smtpd that a test manages to crash would close its port for a minute.
     service_throttle_time: "1",
     smtpd_error_sleep_time: "0",
     smtpd_soft_error_limit: "1000",

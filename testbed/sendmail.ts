@@ -2,7 +2,7 @@
  * A private Sendmail for one test file: its own configuration, queue, log and ports under a temporary directory. What it
  * delivers is read back byte for byte. The interface is that of postfix.ts as far as Sendmail has it.
  *
- * It is not installed, since Debian's package removes Postfix: `npm run sendmail:fetch` unpacks it. It wants to be started
+ * It is not installed, since Debian's package removes Postfix: `npm run sendmail:fetch` unpacks it. It must be started
  * as root. Two things that it has no option for are done by sendmailShim.c, compiled at each start: its log goes to a
  * file, and its host name has a dot.
  */
@@ -312,7 +312,7 @@ const stop = Effect.fnUntraced(function*(daemon: Daemon, directory: string) {
   const signal = (pid: number, name: NodeJS.Signals) => Effect.ignore(attempt("kill", () => process.kill(pid, name)))
   if (!daemon.hasEnded()) yield* signal(daemon.pid, "SIGTERM")
   const ended = Effect.sync(() => daemon.hasEnded() && !processes().some(worksIn(directory)) ? true : undefined)
-  // A session whose client has not gone is none that will end soon.
+  // A session whose client is still connected does not end soon.
   yield* poll(200, ended)
   for (const { pid } of processes().filter(worksIn(directory))) yield* signal(pid, "SIGKILL")
   if (!daemon.hasEnded()) yield* signal(daemon.pid, "SIGKILL")

@@ -1,3 +1,4 @@
+/** The command: serves the filter with its keys, or decrypts the value of a field. */
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as MilterServer from "effect-milter/MilterServer"

@@ -45,7 +45,7 @@ export const authorOf = (fields: ReadonlyArray<string>): Author => {
   return domain === undefined || !host.startsWith(written) ? { fault: "unreadable" } : { domain }
 }
 
-/** A domain as DNS has it: lower case, punycode, no final dot. Undefined if it is none. */
+/** A domain as DNS has it: lower case, punycode, no final dot. Undefined if it is not a domain with a dot. */
 export const hostOf = (domain: string): string | undefined => {
   const ascii = domainToASCII(domain.replace(/\.$/, ""))
   return /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)+$/.test(ascii) && !/^[0-9.]+$/.test(ascii) ? ascii : undefined

@@ -1,3 +1,4 @@
+/** The command: serves the filter with its mode and the clients that it looks at. */
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
 import * as command from "../support/command.ts"

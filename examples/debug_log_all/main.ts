@@ -1,3 +1,4 @@
+/** The command: serves the filter, which has no options of its own. */
 import * as MilterServer from "effect-milter/MilterServer"
 import * as command from "../support/command.ts"
 import { debugLogAll } from "./filter.ts"

@@ -1,6 +1,6 @@
 /**
  * Three messages through a small filter. `npm run demo`: with a scripted MTA, so that nothing but Node is needed.
- * `npm run demo -- --postfix`: through a private Postfix, which has to be installed and wants to be started by root.
+ * `npm run demo -- --postfix`: through a private Postfix, which must be installed and is started by root.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Console from "effect/Console"

@@ -54,7 +54,7 @@ const networkOf = (client: ClientAddress.ClientAddress): string | undefined =>
 
 /**
  * Lists and programs that watch for bounces have a new sender for each message or recipient, `list+1234-bob=example.net@…`:
- * without its numbers, and what is behind a plus, it stays the same.
+ * without its numbers and without the part after a plus, the sender stays the same.
  */
 const tripletOf = (network: string, sender: Envelope.Mailbox, recipient: Envelope.Mailbox): Triplet => ({
   network,

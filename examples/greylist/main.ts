@@ -1,3 +1,4 @@
+/** The command: serves the filter with its times, on a database. */
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
 import * as Duration from "effect/Duration"

@@ -1,4 +1,4 @@
-/** Marks each message with the smtpd that has received it, so that what comes behind can tell submission from port 25. */
+/** Marks each message with the smtpd that has received it, so that later programs can tell submission from port 25. */
 import * as Header from "effect-milter/Header"
 import * as Milter from "effect-milter/Milter"
 import type * as Stage from "effect-milter/Stage"

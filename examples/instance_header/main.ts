@@ -1,3 +1,4 @@
+/** The command: serves the filter with the name of its field. */
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
 import * as command from "../support/command.ts"

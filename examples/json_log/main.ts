@@ -1,3 +1,4 @@
+/** The command: serves the filter with the header fields to log and the file to write to. */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Header from "effect-milter/Header"
 import * as MilterServer from "effect-milter/MilterServer"

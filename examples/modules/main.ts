@@ -1,3 +1,4 @@
+/** The command: serves the application's filters with a list of accounts. */
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Flag from "effect/cli/Flag"
 import * as Layer from "effect/Layer"

@@ -1,3 +1,4 @@
+/** The command: serves the filter with its tiers, or reports what was counted. */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as MilterServer from "effect-milter/MilterServer"
 import * as Command from "effect/cli/Command"

@@ -5,7 +5,7 @@ import { blocksOf } from "./steps.ts"
 
 const table = "CONTRIBUTING.md"
 
-/** Rows of the table: pages, or a folder by its README.md; and what is named as a file behind them. */
+/** Rows of the table: pages (a README.md stands for its folder), and the files named in the second column. */
 const rows = (): ReadonlyArray<
   { readonly line: number; readonly pages: ReadonlyArray<string>; readonly by: ReadonlyArray<string> }
 > =>

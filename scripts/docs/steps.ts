@@ -4,7 +4,7 @@
  *
  * - `sh`: typed into a terminal. `sh background`: into another one, where it goes on. `sh exit=1`: ends with that code.
  *   `sh skip`: only for some readers.
- * - `text` behind one of these: lines that it prints, in this order, among others. `…` stands for anything.
+ * - `text` after one of these: lines that it prints, in this order, among others. `…` stands for anything.
  * - `text background`: what the program in the other terminal has printed by then.
  * - `ts file=NAME`, and other languages alike: a file.
  */
