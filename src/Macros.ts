@@ -5,12 +5,11 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import { normalize } from "./internal/protocol/macroNames.ts"
-import { Macros } from "./internal/protocol/macros.ts"
+import { Macros, normalize } from "./internal/protocol/macros.ts"
+import { byMacroStage, letterOf, macroStages, stageTable } from "./internal/protocol/stageTable.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 
-export { normalize } from "./internal/protocol/macroNames.ts"
 export {
   type Authentication,
   type Client,
@@ -18,9 +17,9 @@ export {
   type Destination,
   Macros,
   type Mta,
+  normalize,
   type Tls
 } from "./internal/protocol/macros.ts"
-export { type Defined, type MacroLimits, MacroStore } from "./internal/protocol/macroStore.ts"
 
 /**
  * The stages at which an MTA sends macros and for which a filter can ask for macros of its own choice.
@@ -36,15 +35,7 @@ export type MacroStage = "connect" | "helo" | "mail" | "rcpt" | "data" | "endOfH
  * @category constants
  * @since 0.1.0
  */
-export const stages: ReadonlyArray<MacroStage> = [
-  "connect",
-  "helo",
-  "mail",
-  "rcpt",
-  "data",
-  "endOfHeaders",
-  "endOfMessage"
-]
+export const stages: ReadonlyArray<MacroStage> = macroStages
 
 /**
  * The number of each stage in the macro lists of a negotiation answer. Not in the order of time: end of message is 5
@@ -53,15 +44,7 @@ export const stages: ReadonlyArray<MacroStage> = [
  * @category constants
  * @since 0.1.0
  */
-export const stageNumber: { readonly [K in MacroStage]: number } = {
-  connect: 0,
-  helo: 1,
-  mail: 2,
-  rcpt: 3,
-  data: 4,
-  endOfMessage: 5,
-  endOfHeaders: 6
-}
+export const stageNumber: { readonly [K in MacroStage]: number } = byMacroStage((stage) => stageTable[stage].macroList)
 
 /**
  * The letter of each stage in the first byte of a macro packet: the letter of the command that follows.
@@ -69,15 +52,7 @@ export const stageNumber: { readonly [K in MacroStage]: number } = {
  * @category constants
  * @since 0.1.0
  */
-export const stageLetter: { readonly [K in MacroStage]: string } = {
-  connect: "C",
-  helo: "H",
-  mail: "M",
-  rcpt: "R",
-  data: "T",
-  endOfHeaders: "N",
-  endOfMessage: "E"
-}
+export const stageLetter: { readonly [K in MacroStage]: string } = byMacroStage(letterOf)
 
 /**
  * No macros at all.

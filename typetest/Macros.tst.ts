@@ -36,10 +36,6 @@ describe("macros", () => {
     // @ts-expect-error!
     void new Macros.Macros()
   })
-
-  it("in a store are the same", () => {
-    expect(new Macros.MacroStore()).type.toBeAssignableTo<Macros.Macros>()
-  })
 })
 
 describe("parameters", () => {

@@ -14,18 +14,9 @@ export const verdictOf = (outcome: MilterClient.Outcome): keyof typeof verdictCo
 const quarantineOf = ({ modifications }: MilterClient.Outcome): ByteString | undefined =>
   modifications.findLast((modification) => modification._tag === "Quarantine")?.reason
 
-const stageNames: { readonly [K in MilterClient.Outcome["stage"]]: string } = {
-  connect: "connect",
-  helo: "helo",
-  mail: "mail",
-  rcpt: "rcpt",
-  data: "data",
-  header: "header",
-  endOfHeaders: "end of headers",
-  body: "body",
-  endOfMessage: "end of message",
-  unknown: "unknown"
-}
+/** `end of headers` for endOfHeaders. */
+const wordsOf = (stage: MilterClient.Outcome["stage"]): string =>
+  stage.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
 
 const replyLines = ({ code, enhanced, lines }: Reply): ReadonlyArray<string> =>
   lines.map((line, index) =>
@@ -116,7 +107,7 @@ export const text = (before: Delivery.Message, outcome: MilterClient.Outcome, st
   const verdict = verdictOf(outcome)
   const quarantine = quarantineOf(outcome)
   const lines = [
-    `${style.bold(colourOf(style)[verdict](words[verdict]))} at ${stageNames[outcome.stage]}${
+    `${style.bold(colourOf(style)[verdict](words[verdict]))} at ${wordsOf(outcome.stage)}${
       quarantine === undefined ? "" : `: ${printable(quarantine)}`
     }`
   ]

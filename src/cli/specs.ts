@@ -3,6 +3,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as endpoint from "../internal/net/endpoint.ts"
+import { messageStages } from "../internal/protocol/stageTable.ts"
 import * as Macros from "../Macros.ts"
 import type * as MilterClient from "../MilterClient.ts"
 import type { ByStage } from "../Verdict.ts"
@@ -93,10 +94,8 @@ export const macro: Flag.Flag<ReadonlyArray<readonly [name: string, value: strin
   Flag.atLeast(0)
 )
 
-// The MTA repeats its queue id; one that is given has to stand in each of these places.
-const messageStages = ["mail", "rcpt", "data", "header", "endOfHeaders", "body", "endOfMessage"] as const
-
 const stagesOf = (name: string): ReadonlyArray<keyof ByStage> =>
+  // The MTA repeats its queue id: one that is given has to stand at each stage of the message.
   name === "i" ? messageStages : [Object.hasOwn(stageOf, name) ? stageOf[name]! : "connect"]
 
 /** Sorts macros by stage. */

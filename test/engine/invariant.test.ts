@@ -6,7 +6,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import { Action } from "effect-milter/Negotiation"
-import type * as Packet from "effect-milter/Packet"
+import * as Packet from "effect-milter/Packet"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -16,7 +16,13 @@ import * as Option from "effect/Option"
 import { MaxOpsBeforeYield } from "effect/References"
 import * as Schema from "effect/Schema"
 import * as TestClock from "effect/testing/TestClock"
-import { type Command, type Phase, transition } from "../../src/internal/protocol/commandOrder.ts"
+import {
+  type Command,
+  initial,
+  type Phase,
+  type PhaseName,
+  transition
+} from "../../src/internal/protocol/commandOrder.ts"
 import { type Answered, commands, describeExit, isSent } from "../support/filters.ts"
 import type * as Ledger from "../support/ledger.ts"
 import * as RandomFilter from "../support/randomFilter.ts"
@@ -34,7 +40,7 @@ const bytes = new Uint8Array(140_000)
 const large: ReadonlyArray<Packet.MtaPacket> = [{ _tag: "Body", bytes }, { _tag: "EndOfMessage", bytes }]
 
 /** From one stage to the next one. */
-const forward: { readonly [K in Phase | Answered]: Exclude<Answered, "connect" | "helo" | "unknown"> } = {
+const forward: { readonly [K in PhaseName | Answered]: Exclude<Answered, "connect" | "helo" | "unknown"> } = {
   new: "mail",
   idle: "mail",
   connect: "mail",
@@ -172,7 +178,7 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
   yield* bystander.say(Mta.connect(), Mta.mail(), Mta.rcpt())
   const first = serial(ledger.entries()[0]!.session)
   const mta = yield* server.open({ actions: plan.actions, steps: plan.steps })
-  let phase: Phase = "idle"
+  let phase: Phase = next(initial, "Negotiate")
   let how: "quit" | "end" | "reset" | "stop" | "timeout" | undefined
   let stopping: Fiber.Fiber<void> | undefined
   /** How many hooks may run before that of the command which is to be answered. */
@@ -236,13 +242,13 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
 
   for (const turn of plan.turns) {
     const possible = steps.flatMap(([weight, stage, packet]) =>
-      transition(phase, packet._tag) === undefined || (stage !== undefined && !isSent(mta, stage)) ||
+      transition(phase, Packet[packet._tag].code) === undefined || (stage !== undefined && !isSent(mta, stage)) ||
         // Two of them must not wait, since nobody would read any more and notice the end.
         (large.includes(packet) && ahead > 0)
         ? []
         : Array.from({ length: weight }, () => [stage, packet] as const)
     )
-    let usual = forward[phase]
+    let usual = forward[phase.name]
     while (possible.every(([stage]) => stage !== usual)) usual = forward[usual]
     const [stage, packet] = RandomFilter.pick(
       turn.command < 500 ? possible.filter(([stage]) => stage === usual) : possible,
@@ -255,7 +261,7 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
     const before = phase
     phase = next(phase, packet._tag)
     if (stage === "mail") now.message = { final: undefined, refused: undefined }
-    else if (phase === "idle" && before !== "idle" && stage !== "endOfMessage") now.message = undefined
+    else if (!phase.hasMessage && before.hasMessage && stage !== "endOfMessage") now.message = undefined
     if (packet._tag === "QuitNewConnection") sessions++
     if (turn.macros && stage !== undefined) yield* mta.write(Mta.macros("CHMRTLNBEU"[turn.command % 10]!, { x: "y" }))
     yield* mta.write(packet)
@@ -370,7 +376,7 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
   }
 }, Effect.scoped)
 
-const next = (phase: Phase, command: Command): Phase => transition(phase, command)!.phase
+const next = (phase: Phase, command: Command): Phase => transition(phase, Packet[command].code)!.phase
 
 // The same conversations each time, so that a change is what makes a difference. Others on request: a falsification there may
 // be one of the model above, which does not know everything a server can be doing when its MTA leaves.

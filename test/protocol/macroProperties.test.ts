@@ -1,6 +1,7 @@
 /** What the properties of macros say, of what real MTAs send. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Fs from "node:fs"
+import { MacroStore } from "../../src/internal/protocol/macroStore.ts"
 import * as Macros from "../../src/Macros.ts"
 import { ByteString } from "../../src/Wire.ts"
 import { fromHex } from "../support/wire.ts"
@@ -14,7 +15,7 @@ interface Line {
 
 /** The macros as they stand at each command of the first connection of a recording. */
 const replay = (name: string, look: (command: string, macros: Macros.Macros) => void): void => {
-  const store = new Macros.MacroStore()
+  const store = new MacroStore()
   const lines = Fs.readFileSync(new URL(`../fixtures/recordings/${name}.jsonl`, import.meta.url), "utf8").split("\n")
   const frames = lines.filter((line) => line !== "").map((line): Line => JSON.parse(line))
   const first = frames.find(({ cmd, dir }) => dir === "M" && cmd === "C")?.conn
@@ -53,7 +54,7 @@ const all = (macros: Macros.Macros) => ({
 })
 
 const store = (macros: { readonly [name: string]: string }): Macros.Macros => {
-  const found = new Macros.MacroStore()
+  const found = new MacroStore()
   // Bytes, one character each.
   found.define(
     "M".charCodeAt(0),

@@ -15,7 +15,14 @@ import type { Stage } from "../../Stage.ts"
 import { PacketError, type PacketWarning } from "../../Wire.ts"
 import { awaitUntil } from "../net/awaitUntil.ts"
 import type { Transport } from "../net/transport.ts"
-import { type Command, type Phase, ProtocolError, type Transition, transition } from "../protocol/commandOrder.ts"
+import {
+  type Command,
+  initial,
+  type Phase,
+  ProtocolError,
+  type Transition,
+  transition
+} from "../protocol/commandOrder.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import { Conversation } from "./conversation.ts"
 import type { Cut, Done, Fork, Host, Work } from "./host.ts"
@@ -50,9 +57,9 @@ const done: Frame.Frame = { code: 0, bytes: new Uint8Array(0), offset: 0, limit:
 /** Bytes of commands that wait; reading pauses at more. */
 const maxQueuedBytes = 262_144
 
-const abortCode = 0x41
-const endOfMessageCode = 0x45
-const quitCode = 0x51
+const abortCode = Packet.Abort.code
+const endOfMessageCode = Packet.EndOfMessage.code
+const quitCode = Packet.Quit.code
 
 /**
  * Runs a connection on a transport; completes when it is over and all its finalizers have run. The server knows of the
@@ -101,7 +108,7 @@ class Connection implements Host, Swept {
   private afterStop: Array<() => void> = []
   private finished = false
   private running: Running | undefined
-  private phase: Phase = "new"
+  private phase: Phase = initial
   /** The command that waits for the end of the message before it. */
   private held: Command | undefined
 
@@ -238,10 +245,10 @@ class Connection implements Host, Swept {
         })
       )
     }
-    const next = transition(this.phase, definition.name)
+    const next = transition(this.phase, frame.code)
     if (next === undefined) {
       return this.fail(
-        new ProtocolError({ state: this.phase, command: definition.name, offset: frame.position })
+        new ProtocolError({ state: this.phase.name, command: definition.name, offset: frame.position })
       )
     }
     // Macros stay bytes until somebody asks for one: most filters read few.

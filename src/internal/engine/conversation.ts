@@ -9,13 +9,14 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as ClientAddress from "../../ClientAddress.ts"
 import type * as Frame from "../../Frame.ts"
-import { type Agreement, negotiate, Step } from "../../Negotiation.ts"
+import { type Agreement, negotiate } from "../../Negotiation.ts"
 import * as Packet from "../../Packet.ts"
 import type { Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { ByteString, PacketError, Writer } from "../../Wire.ts"
 import { Failed } from "../filter/definition.ts"
 import { sessionWith } from "../filter/sessionView.ts"
+import { type AnsweredStage, stageOf, stageTable } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import { type Plan, planOf } from "./contentPasses.ts"
 import { Participant } from "./filterSession.ts"
@@ -51,7 +52,7 @@ export class Conversation implements Owner {
   participants: ReadonlyArray<Participant> = []
   private transaction: Transaction | undefined
   /** The stage of the command that is being answered. */
-  stage: replies.AnsweredStage = "connect"
+  stage: AnsweredStage = "connect"
   running: Unit
 
   constructor(program: Program, host: Host, overloaded: boolean) {
@@ -91,11 +92,11 @@ export class Conversation implements Owner {
 
   /** The same for a command that waits. */
   budgetOf(command: Packet.MtaPacket["_tag"]): "command" | "endOfMessage" | undefined {
-    const stage = replies.stageOf(command)
+    const stage = stageOf(command)
     return stage === undefined ? undefined : this.budget(stage)
   }
 
-  private budget(stage: replies.AnsweredStage): "command" | "endOfMessage" | undefined {
+  private budget(stage: AnsweredStage): "command" | "endOfMessage" | undefined {
     if (this.agreement === undefined || !this.answers(stage)) return undefined
     return stage === "endOfMessage" ? "endOfMessage" : "command"
   }
@@ -130,7 +131,7 @@ export class Conversation implements Owner {
   }
 
   act(packet: Packet.MtaPacket): void {
-    const stage = replies.stageOf(packet._tag)
+    const stage = stageOf(packet._tag)
     if (stage !== undefined) this.stage = stage
     switch (packet._tag) {
       case "Negotiate":
@@ -178,7 +179,7 @@ export class Conversation implements Owner {
     this.plan = planOf(definitions, offered.actions)
     const wanted = wantedOf(definitions, this.plan, limits)
     // The refusal at connect needs an answer there.
-    const wantedSteps = this.overloaded ? wanted.steps & ~Step.noReplyConnect : wanted.steps
+    const wantedSteps = this.overloaded ? wanted.steps & ~stageTable.connect.noReply : wanted.steps
     const result = negotiate({ ...wanted, steps: wantedSteps }, offered)
     if (Result.isFailure(result)) return this.host.fail(result.failure)
     const { actions, macros, steps, version } = this.agreement = this.session.agreed = result.success
@@ -293,12 +294,12 @@ export class Conversation implements Owner {
     return (this.agreement!.steps & bit) !== 0
   }
 
-  answers(stage: replies.AnsweredStage): boolean {
-    return !this.hasStep(replies.noReply[stage])
+  answers(stage: AnsweredStage): boolean {
+    return !this.hasStep(stageTable[stage].noReply)
   }
 
   /** `by` is undefined for what no single filter has decided. */
-  reply(stage: replies.AnsweredStage, verdict: Verdict.Verdict, by: Unit | undefined): void {
+  reply(stage: AnsweredStage, verdict: Verdict.Verdict, by: Unit | undefined): void {
     if (verdict._tag !== "Continue") (by ?? this.program).monitor.verdict(stage, verdict._tag)
     if (this.answers(stage)) this.host.send(replies.encode(verdict))
   }
@@ -310,7 +311,7 @@ export class Conversation implements Owner {
 
   /** A frame that is whole with a payload that is not: the MTA gets an answer if it waits for one, then it is closed. */
   malformed(command: Packet.MtaPacket["_tag"], error: { readonly _tag: string; readonly message: string }): void {
-    const stage = replies.stageOf(command)
+    const stage = stageOf(command)
     if (stage !== undefined) this.reply(stage, Verdict.tempFail(), undefined)
     this.host.fail(error)
   }

@@ -3,22 +3,14 @@ import { type MacroStage, stages } from "../../Macros.ts"
 import { actionOf, type Capability } from "../../Modification.ts"
 import { Step, type Wanted } from "../../Negotiation.ts"
 import type { Definition, Definitions } from "../filter/definition.ts"
-import { macroDefaults } from "../protocol/macroDefaults.ts"
+import { answeredStages, isContent, stageTable, usualMacrosOf } from "../protocol/stageTable.ts"
 import type { Plan } from "./contentPasses.ts"
 import type { Limits } from "./serverRuntime.ts"
 
 const actionsOf = (capabilities: ReadonlyArray<Capability>): number =>
   capabilities.reduce((actions, capability) => actions | actionOf[capability], 0)
 
-const optionalStages = [
-  ["data", Step.noData, Step.noReplyData],
-  ["header", Step.noHeaders, Step.noReplyHeader],
-  ["endOfHeaders", Step.noEndOfHeaders, Step.noReplyEndOfHeaders],
-  ["body", Step.noBody, Step.noReplyBody],
-  ["unknown", Step.noUnknown, Step.noReplyUnknown]
-] as const
-
-const isContent = (stage: string): boolean => stage === "header" || stage === "endOfHeaders" || stage === "body"
+const optionalStages = answeredStages.filter((stage) => !stageTable[stage].isRequired)
 
 /**
  * A stage that nobody looks at is not requested, one that is only watched is not answered. Connect, helo and rcpt are
@@ -32,18 +24,19 @@ export const wantedOf = (
   limits: Pick<Limits, "recipients"> = { recipients: Infinity }
 ): Wanted => {
   let steps: number = Step.skip | Step.leadingSpace
-  for (const [stage, no, noReply] of optionalStages) {
+  for (const stage of optionalStages) {
+    const { no, noReply } = stageTable[stage]
     // Who sees the content in a later pass answers at end of message.
     const now = isContent(stage) ? definitions.filter((_, index) => plan.passes[index] === 0) : definitions
     if (now.some(({ answers }) => answers[stage] !== undefined)) continue
     const isKept = (stage === "header" && plan.keepsHeaders) || (stage === "body" && plan.keepsBody)
     steps |= isKept || now.some(({ observes }) => observes[stage] !== undefined) ? noReply : no
   }
-  if (!definitions.some(answersConnect)) steps |= Step.noReplyConnect
-  if (!definitions.some(answersHelo)) steps |= Step.noReplyHelo
+  if (!definitions.some(answersConnect)) steps |= stageTable.connect.noReply
+  if (!definitions.some(answersHelo)) steps |= stageTable.helo.noReply
   // A recipient over the limit is refused at rcpt.
   if (!definitions.some(({ answers }) => answers.rcpt !== undefined) && limits.recipients === Infinity) {
-    steps |= Step.noReplyRcpt
+    steps |= stageTable.rcpt.noReply
   }
   if (definitions.some(({ rejectedRecipients }) => rejectedRecipients)) steps |= Step.rejectedRecipients
   return {
@@ -71,7 +64,7 @@ const macrosOf = (definitions: Definitions): Wanted["macros"] => {
     const asked = lists.filter((names) => names.length > 0)
     if (asked.length === 0) continue
     const names = new Set(asked.flat())
-    if (asked.length < lists.length) { for (const name of macroDefaults[stage]) names.add(name) }
+    if (asked.length < lists.length) { for (const name of usualMacrosOf(stage)) names.add(name) }
     for (const name of neededOf(definitions, stage)) names.add(name)
     wanted[stage] = Array.from(names)
   }

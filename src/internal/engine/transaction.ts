@@ -13,7 +13,7 @@ import { Failed } from "../filter/definition.ts"
 import * as editor from "../filter/editor.ts"
 import type { FailurePolicy as Policy } from "../filter/filterTypes.ts"
 import type { MessageMonitor } from "../observe/monitor.ts"
-import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import { type AnsweredStage, isContent, type MessageStage } from "../protocol/stageTable.ts"
 import type { Plan } from "./contentPasses.ts"
 import * as content from "./editedContent.ts"
 import { Part } from "./filterMessage.ts"
@@ -29,17 +29,12 @@ import { sendEdits } from "./sendEdits.ts"
 import type { Program, Unit } from "./serverRuntime.ts"
 import type { SmtpSession } from "./smtpSession.ts"
 
-type MessageStage = Exclude<AnsweredStage, "connect" | "helo" | "unknown">
-
 type Refusal = Verdict.Reject | Verdict.TempFail
 
 /** Who has decided: a filter, or the library itself. */
 type By = Part | undefined
 
 const nothing = {}
-
-const isContentStage = (stage: Stage): boolean =>
-  stage === "header" || stage === "endOfHeaders" || stage === "body" || stage === "endOfMessage"
 
 const verdictOf = (policy: Policy): Refusal | Verdict.AcceptMessage =>
   policy === "pass" ? Verdict.acceptMessage : policy
@@ -260,7 +255,7 @@ export class Transaction {
   }
 
   private run(part: Part, stage: MessageStage, event: unknown, next: () => void): void {
-    if (part.left || (isContentStage(stage) && part.pass !== this.pass) || (stage === "body" && part.skipped)) {
+    if (part.left || (isContent(stage) && part.pass !== this.pass) || (stage === "body" && part.skipped)) {
       return next()
     }
     if (part.pending !== undefined) return this.decide(part, stage, part.pending, next)
@@ -372,8 +367,8 @@ export class Transaction {
     const ended = this.pass
     const rest = parts.filter(({ left, pass }) => !left && pass > ended)
     if (rest.length === 0) {
-      const isContent = parts.some(({ left }) => !left)
-      return this.conclude("endOfMessage", isContent ? Verdict.continue : Verdict.acceptMessage, undefined)
+      const isAsked = parts.some(({ left }) => !left)
+      return this.conclude("endOfMessage", isAsked ? Verdict.continue : Verdict.acceptMessage, undefined)
     }
     for (const { edits, pass } of parts) {
       if (pass === ended && edits !== undefined) this.content?.apply(edits)

@@ -126,10 +126,13 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
       unknown
     }
 
+    /** These it answers whether or not the inner filter has a hook there. */
+    const always = { mail, rcpt, endOfMessage: later("endOfMessage") }
+
     const hooks = (record: Definition["answers"]): Definition["answers"] => {
       const result: { [K in Stage]?: Hook } = {}
       for (const stage of Object.keys(record) as Array<Stage>) {
-        if (stage === "mail" || stage === "rcpt" || stage === "endOfMessage") continue
+        if (Object.hasOwn(always, stage)) continue
         result[stage] = special[stage] ?? later(stage)
       }
       return result
@@ -158,7 +161,7 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
               : { state, refusal, last: part.isDone ? Verdict.acceptMessage : undefined, hasRecipient: false }
         )
       },
-      answers: { ...hooks(inner.answers), mail, rcpt, endOfMessage: later("endOfMessage") },
+      answers: { ...hooks(inner.answers), ...always },
       observes: hooks(inner.observes)
     }
   }

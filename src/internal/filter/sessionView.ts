@@ -1,8 +1,8 @@
 /** The macros that one filter of a sequence has asked for, where others have asked for more. */
-import { Macros, type MacroStage, type MacroStore, type Mta, normalize, stages } from "../../Macros.ts"
+import { Macros, type MacroStage, type Mta, normalize, stages } from "../../Macros.ts"
 import type { Session } from "../../Stage.ts"
 import type { ByteString } from "../../Wire.ts"
-import type { Visible } from "../protocol/macroStore.ts"
+import type { MacroStore, Visible } from "../protocol/macroStore.ts"
 
 class MacroView extends Macros {
   private readonly store: MacroStore

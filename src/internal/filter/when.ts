@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Scope from "effect/Scope"
-import type { Events } from "../../Stage.ts"
+import type { Events, OutsideMessage } from "../../Stage.ts"
 import type { Mail, Session } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { ByteString } from "../../Wire.ts"
@@ -98,7 +98,7 @@ class Part {
   })
 
   /** Runs a hook outside messages. */
-  hook(stage: "connect" | "helo" | "unknown", event: unknown, session: Session): Effect.Effect<Decision, unknown> {
+  hook(stage: OutsideMessage, event: unknown, session: Session): Effect.Effect<Decision, unknown> {
     return decide(this.inner, stage, event, { session, connection: this.state })
   }
 
@@ -175,7 +175,7 @@ const messages = (
   }
 }
 
-const has = ({ answers, observes }: Definition, stage: "connect" | "helo" | "unknown"): boolean =>
+const has = ({ answers, observes }: Definition, stage: OutsideMessage): boolean =>
   answers[stage] !== undefined || observes[stage] !== undefined
 
 const atConnect = (ask: Ask) => (inner: Definition): Definition => {

@@ -9,7 +9,7 @@ import * as Negotiation from "../../Negotiation.ts"
 import * as Packet from "../../Packet.ts"
 import { Writer } from "../../Wire.ts"
 import { bytesOf, concat } from "../bytes/concat.ts"
-import { type AnsweredStage, noReply } from "../protocol/verdictPacket.ts"
+import { type AnsweredStage, isContent, stageTable } from "../protocol/stageTable.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"
 import { inPackets } from "./bodyPackets.ts"
@@ -17,7 +17,7 @@ import { agree, everything } from "./checkAgreement.ts"
 import type { ClientConnection } from "./clientConnection.ts"
 import type { ClientError } from "./clientError.ts"
 import { ClientMacros } from "./clientMacros.ts"
-import { ClientState, isContent } from "./clientState.ts"
+import { ClientState } from "./clientState.ts"
 import type * as MilterClient from "./clientTypes.ts"
 import { type Answer, interpret } from "./interpretReply.ts"
 import type { Facts, Manners, Timeouts } from "./manners/mtaManners.ts"
@@ -212,7 +212,7 @@ export class Client implements MilterClient.Client {
   readonly endOfMessage = (): Effect.Effect<MilterClient.EndOfMessage, ClientError> =>
     Effect.map(
       this.answered("endOfMessage", () => {
-        const bytes = this.hasAgreedOn(Negotiation.Step.noBody) ? nowhere : this.kept
+        const bytes = this.hasAgreedOn(stageTable.body.no) ? nowhere : this.kept
         this.kept = nowhere
         return { packet: { _tag: "EndOfMessage", bytes } }
       }),
@@ -309,7 +309,7 @@ export class Client implements MilterClient.Client {
       }
       state.sent(stage, manners)
       yield* this.write([...(abortsBefore ? [{ _tag: "Abort" } as const] : []), ...macros, packet], stage)
-      const answered: Answered = (agreed.steps & noReply[stage]) !== 0
+      const answered: Answered = (agreed.steps & stageTable[stage].noReply) !== 0
         ? { answer: { _tag: "NotAnswered" }, modifications: nothing }
         : yield* this.receive(stage, agreed)
       yield* this.conclude(stage, answered.answer, refused)

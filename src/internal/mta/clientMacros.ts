@@ -2,42 +2,16 @@
 import * as Macros from "../../Macros.ts"
 import type * as Packet from "../../Packet.ts"
 import { ByteString } from "../../Wire.ts"
-import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import { type AnsweredStage, isOfMessage, letterOf, stageTable } from "../protocol/stageTable.ts"
 import type { MacroValues } from "./clientTypes.ts"
 import type { KnownMacros, Manners } from "./manners/mtaManners.ts"
 import { packetText } from "./packetValues.ts"
 
-const letters: { readonly [K in AnsweredStage]: string } = {
-  connect: "C",
-  helo: "H",
-  mail: "M",
-  rcpt: "R",
-  data: "T",
-  header: "L",
-  endOfHeaders: "N",
-  body: "B",
-  endOfMessage: "E",
-  unknown: "U"
+/** Which list of the negotiation goes for a command. Sendmail sends no macros with headers and body. */
+const listOf = (stage: AnsweredStage, reading: "postfix" | "sendmail"): Macros.MacroStage | undefined => {
+  const { macroStage } = stageTable[stage]
+  return reading === "postfix" || macroStage === stage ? macroStage : undefined
 }
-
-type ListOf = { readonly [K in AnsweredStage]: Macros.MacroStage | undefined }
-
-/** Which list of the negotiation goes for a command: Postfix's reading. There is none for unknown commands. */
-const postfixListOf: ListOf = {
-  connect: "connect",
-  helo: "helo",
-  mail: "mail",
-  rcpt: "rcpt",
-  data: "data",
-  header: "endOfHeaders",
-  endOfHeaders: "endOfHeaders",
-  body: "endOfMessage",
-  endOfMessage: "endOfMessage",
-  unknown: undefined
-}
-
-/** Sendmail sends no macros with headers and body. */
-const sendmailListOf: ListOf = { ...postfixListOf, header: undefined, body: undefined }
 
 const namesIn = (list: ByteString): ReadonlyArray<string> =>
   ByteString.toText(list).split(/[ ,]+/).filter((name) => name !== "")
@@ -72,10 +46,8 @@ const asSendmailReads = (lists: Packet.Negotiated["macros"]): Requested => {
   return requested
 }
 
-const ofSession = (stage: AnsweredStage): boolean => stage === "connect" || stage === "helo" || stage === "unknown"
-
 export class ClientMacros {
-  private listOf = postfixListOf
+  private reading: "postfix" | "sendmail" = "postfix"
   private requested: Requested = new Map()
   /** All values so far, those of the session and those of the message. */
   private readonly known = { session: new Map<string, string>(), message: new Map<string, string>() }
@@ -84,12 +56,12 @@ export class ClientMacros {
 
   /** What the filter asked for. */
   request(lists: Packet.Negotiated["macros"], reading: "postfix" | "sendmail"): void {
-    this.listOf = reading === "postfix" ? postfixListOf : sendmailListOf
+    this.reading = reading
     this.requested = reading === "postfix" ? asPostfixReads(lists) : asSendmailReads(lists)
   }
 
   private requestedAt(stage: AnsweredStage): ReadonlyArray<string> | undefined {
-    const list = this.listOf[stage]
+    const list = listOf(stage, this.reading)
     return list === undefined ? undefined : this.requested.get(list)
   }
 
@@ -122,7 +94,7 @@ export class ClientMacros {
     this.defined.delete(stage)
     if (own === undefined && defined === undefined) return []
     const values = merge(own?.sent, defined?.sent)
-    const known = ofSession(stage) ? this.known.session : this.known.message
+    const known = isOfMessage(stage) ? this.known.message : this.known.session
     for (const [name, value] of Object.entries({ ...own?.onRequest, ...defined?.onRequest, ...values })) {
       known.set(Macros.normalize(name), value)
     }
@@ -131,7 +103,7 @@ export class ClientMacros {
     if (requested === undefined ? own?.sent === undefined && defined === undefined : requested.length === 0) return []
     return [{
       _tag: "Macro",
-      stage: ByteString.fromText(letters[stage]),
+      stage: ByteString.fromText(letterOf(stage)),
       // Names that were asked for go out as they came: that is what both MTAs do.
       macros: (requested ?? Object.keys(values).map(Macros.render)).flatMap((name) => {
         const value = values[Macros.render(name)] ?? this.valueOf(stage, Macros.normalize(name), forgets)

@@ -3,15 +3,10 @@ import { Mailbox } from "../../Envelope.ts"
 import { type Agreement, Step } from "../../Negotiation.ts"
 import { ByteString } from "../../Wire.ts"
 import { byteStringOf } from "../bytes/concat.ts"
-import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import { type AnsweredStage, isContent, isOfMessage, stageTable } from "../protocol/stageTable.ts"
 import type { Connect, Text } from "./clientTypes.ts"
-import { type Answer, isRefusal, noStep, type NotSentBecause, since } from "./interpretReply.ts"
+import { type Answer, isRefusal, type NotSentBecause } from "./interpretReply.ts"
 import { type Facts, type Manners, usualClient } from "./manners/mtaManners.ts"
-
-export const isContent = (stage: AnsweredStage): boolean =>
-  stage === "header" || stage === "endOfHeaders" || stage === "body" || stage === "endOfMessage"
-
-const ofSession = (stage: AnsweredStage): boolean => stage === "connect" || stage === "helo" || stage === "unknown"
 
 /** Whether the filter is done with the message; what it refuses at rcpt is one recipient, at data perhaps one attempt. */
 const decides = (answer: Answer, stage: AnsweredStage): boolean =>
@@ -108,14 +103,15 @@ export class ClientState {
 
   /** Why a command is not sent; undefined if it is. */
   leftOut(stage: AnsweredStage, agreed: Agreement, manners: Manners, refused: boolean): NotSentBecause | undefined {
+    const { command, no } = stageTable[stage]
     if (this.verdictOnSession !== undefined) return "decided"
-    if (this.messageDecided && !ofSession(stage)) return "decided"
+    if (this.messageDecided && isOfMessage(stage)) return "decided"
     // Sendmail asks a filter that is done with a message about nothing before the next.
     if (stage === "unknown" && !manners.unknownAfterMessage && this.messageBegun && this.messageDecided) {
       return "decided"
     }
-    if (agreed.version < since[stage]) return "version"
-    if ((agreed.steps & noStep[stage]) !== 0) return "step"
+    if (agreed.version < command.since) return "version"
+    if ((agreed.steps & no) !== 0) return "step"
     if (refused && (agreed.steps & Step.rejectedRecipients) === 0) return "refused"
     return this.skipping === stage ? "skip" : undefined
   }

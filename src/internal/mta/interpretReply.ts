@@ -1,9 +1,10 @@
 /** Answers of a filter as an MTA understands them. Re-exported by `MilterClient`. */
 import * as Result from "effect/Result"
-import { Action, Step } from "../../Negotiation.ts"
+import { Action } from "../../Negotiation.ts"
 import type * as Packet from "../../Packet.ts"
 import * as Reply from "../../Reply.ts"
-import type { AnsweredStage } from "../protocol/verdictPacket.ts"
+import type * as Verdict from "../../Verdict.ts"
+import { type AnsweredStage, isContent, stageTable } from "../protocol/stageTable.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { ClientErrorReason } from "./clientError.ts"
 
@@ -64,6 +65,10 @@ type Meaning =
   | { readonly _tag: "Modification"; readonly packet: ModificationPacket }
   | { readonly _tag: "Progress" }
 
+/** Whether one of these verdicts is legal at the stage. */
+const isLegal = (stage: AnsweredStage, ...verdicts: ReadonlyArray<Verdict.Verdict["_tag"]>): boolean =>
+  stageTable[stage].verdicts.some((verdict) => verdicts.includes(verdict))
+
 const answer = (answer: Answer): Result.Result<Meaning> => Result.succeed({ _tag: "Answer", answer })
 
 const unexpected = (packet: Packet.FilterPacket, expected: string): Result.Result<never, ClientErrorReason> =>
@@ -97,15 +102,15 @@ export const interpret = (
       return answer(packet)
     case "Accept":
       // Postfix's smtpd panics on it.
-      return stage === "unknown" ? unexpected(packet, "a verdict that is legal there") : answer(packet)
+      return isLegal(stage, "AcceptConnection", "AcceptMessage")
+        ? answer(packet)
+        : unexpected(packet, "a verdict that is legal there")
     case "Discard":
       // There is nothing to discard; Sendmail would let the mail pass unfiltered.
-      return stage === "connect" || stage === "helo" || stage === "unknown"
-        ? unexpected(packet, "a verdict that is legal there")
-        : answer(packet)
+      return isLegal(stage, "DiscardMessage") ? answer(packet) : unexpected(packet, "a verdict that is legal there")
     case "Skip":
       // Elsewhere Sendmail forgets the filter and Postfix takes it for continue.
-      return stage === "header" || stage === "endOfHeaders" || stage === "body"
+      return isContent(stage) && stage !== "endOfMessage"
         ? answer(packet)
         : unexpected(packet, "a verdict that is legal there")
     case "ReplyCode":
@@ -139,32 +144,4 @@ export const interpret = (
     case "Shutdown":
       return unexpected(packet, "a verdict")
   }
-}
-
-/** The step with which a filter asks to be spared a command. End of message is always sent. */
-export const noStep: { readonly [K in AnsweredStage]: number } = {
-  connect: Step.noConnect,
-  helo: Step.noHelo,
-  mail: Step.noMail,
-  rcpt: Step.noRcpt,
-  data: Step.noData,
-  header: Step.noHeaders,
-  endOfHeaders: Step.noEndOfHeaders,
-  body: Step.noBody,
-  endOfMessage: 0,
-  unknown: Step.noUnknown
-}
-
-/** The version that introduced a command; an older filter does not know it. */
-export const since: { readonly [K in AnsweredStage]: number } = {
-  connect: 1,
-  helo: 1,
-  mail: 1,
-  rcpt: 1,
-  data: 4,
-  header: 1,
-  endOfHeaders: 2,
-  body: 1,
-  endOfMessage: 1,
-  unknown: 3
 }

@@ -2,17 +2,32 @@
  * The order of commands on one connection, as a pure state machine: which phase a session is in, and what has to happen
  * when a command arrives. Tolerant of what Postfix and Sendmail do, strict elsewhere: what does not fit is a
  * `ProtocolError`, never swallowed in silence, since the MTA might wait for an answer.
+ *
+ *     new ── Negotiate ──> idle ── Mail ──> mail ──> rcpt, data ──> header ──> endOfHeaders ──> body ── EndOfMessage ──> idle
+ *
+ * Rcpt and Data come in any order and number, Header and Body any number of times, and each stage may be left out going
+ * forward. Mail, Helo, Abort and QuitNewConnection end the message that is open, from wherever it is.
  */
 import * as Data from "effect/Data"
-import type * as Packet from "../../Packet.ts"
+import * as Packet from "../../Packet.ts"
+import { isContent, type MessageStage, messageStages, stageTable } from "./stageTable.ts"
 
 export type Command = Packet.MtaPacket["_tag"]
 
 /**
- * Where a session is. `idle` is everything between messages; from `mail` on a message is open. A message with a final
- * verdict is over, so the session is idle again.
+ * `idle` is everything between messages; from `mail` on a message is open, and the name is that of its latest stage. A message
+ * with a final verdict is over, so the session is idle again.
  */
-export type Phase = "new" | "idle" | "mail" | "rcpt" | "data" | "header" | "endOfHeaders" | "body"
+export type PhaseName = "new" | "idle" | Exclude<MessageStage, "endOfMessage">
+
+/** Where a session is. There is one object for each name. */
+export interface Phase {
+  readonly name: PhaseName
+  /** Dense, from 0. */
+  readonly number: number
+  /** Whether a message is open. */
+  readonly hasMessage: boolean
+}
 
 export interface Transition {
   readonly phase: Phase
@@ -25,7 +40,7 @@ export interface Transition {
  * now; no other session is touched.
  */
 export class ProtocolError extends Data.TaggedError("ProtocolError")<{
-  readonly state: Phase
+  readonly state: PhaseName
   readonly command: Command
   /** Where its frame begins, in bytes from the start of the stream. */
   readonly offset: number
@@ -40,38 +55,41 @@ export class ProtocolError extends Data.TaggedError("ProtocolError")<{
   }
 }
 
-/** Whether a message is open. */
-export const hasMessage = (phase: Phase): boolean => phase !== "new" && phase !== "idle"
+const isOpen = (stage: MessageStage): stage is Exclude<MessageStage, "endOfMessage"> => stage !== "endOfMessage"
 
-type OfMessage = "Rcpt" | "Data" | "Header" | "EndOfHeaders" | "Body" | "EndOfMessage"
+const openStages = messageStages.filter(isOpen)
 
-const beforeContent = ["mail", "rcpt", "data"] as const
+/** All phases, by number. */
+export const phases: ReadonlyArray<Phase> = (["new", "idle", ...openStages] as const).map((name, number) => ({
+  name,
+  number,
+  hasMessage: name !== "new" && name !== "idle"
+}))
 
-// A filter that takes no headers, or no end of headers, sees the later stages follow at once: steps may be left out
-// going forward, none may come back.
-const allowedIn: Readonly<Record<OfMessage, ReadonlyArray<Phase>>> = {
-  // A recipient may come after a DATA that was refused.
-  Rcpt: beforeContent,
-  // So may a second DATA.
-  Data: beforeContent,
-  Header: [...beforeContent, "header"],
-  EndOfHeaders: [...beforeContent, "header"],
-  Body: [...beforeContent, "header", "endOfHeaders", "body"],
-  EndOfMessage: [...beforeContent, "header", "endOfHeaders", "body"]
-}
+const named = (name: PhaseName): Phase => phases.find((phase) => phase.name === name)!
 
-const leadsTo: Readonly<Record<OfMessage, Phase>> = {
-  Rcpt: "rcpt",
-  Data: "data",
-  Header: "header",
-  EndOfHeaders: "endOfHeaders",
-  Body: "body",
-  EndOfMessage: "idle"
+/** Before the negotiation. */
+export const initial: Phase = named("new")
+
+const idle = named("idle")
+const mail = named("mail")
+
+/**
+ * A filter that takes no headers, or no end of headers, sees the later stages follow at once: stages may be left out going
+ * forward, none may come back. Only headers and pieces of the body repeat. Recipients may follow a DATA that was refused, and so
+ * may another DATA.
+ */
+const follows = (stage: MessageStage, { name }: Phase): boolean => {
+  if (name === "new" || name === "idle") return false
+  if (!isContent(name)) return true
+  if (!isContent(stage)) return false
+  const ahead = stageTable[stage].number - stageTable[name].number
+  return ahead > 0 || (ahead === 0 && (stage === "header" || stage === "body"))
 }
 
 const compute = (phase: Phase, command: Command): Transition | undefined => {
-  if (phase === "new") {
-    if (command === "Negotiate") return { phase: "idle", endsMessage: false }
+  if (phase === initial) {
+    if (command === "Negotiate") return { phase: idle, endsMessage: false }
     return command === "Quit" ? { phase, endsMessage: false } : undefined
   }
   switch (command) {
@@ -81,34 +99,34 @@ const compute = (phase: Phase, command: Command): Transition | undefined => {
     case "Unknown":
       return { phase, endsMessage: false }
     case "Connect":
-      return phase === "idle" ? { phase, endsMessage: false } : undefined
+      return phase === idle ? { phase, endsMessage: false } : undefined
     // Postfix sends a repeated EHLO first and the abort after it. It aborts after every message and at the end of the session,
     // also when none is open.
     case "Helo":
     case "Abort":
     case "QuitNewConnection":
-      return { phase: "idle", endsMessage: hasMessage(phase) }
+      return { phase: idle, endsMessage: phase.hasMessage }
     case "Mail":
-      return { phase: "mail", endsMessage: hasMessage(phase) }
+      return { phase: mail, endsMessage: phase.hasMessage }
     // What is open then ends with the connection.
     case "Quit":
-      return { phase: "idle", endsMessage: false }
-    default:
-      return allowedIn[command].includes(phase) ? { phase: leadsTo[command], endsMessage: false } : undefined
+      return { phase: idle, endsMessage: false }
+    case "EndOfMessage":
+      return follows("endOfMessage", phase) ? { phase: idle, endsMessage: false } : undefined
+    default: {
+      const stage = openStages.find((stage) => stageTable[stage].command.name === command)
+      return stage !== undefined && follows(stage, phase) ? { phase: named(stage), endsMessage: false } : undefined
+    }
   }
 }
 
-// Computed once for each pair: the way of a packet allocates nothing.
-const table = new Map<Phase, Map<Command, Transition>>()
+const codes = 256
 
-/** What happens when `command` arrives in `phase`; `undefined` is a violation. */
-export const transition = (phase: Phase, command: Command): Transition | undefined => {
-  let row = table.get(phase)
-  if (row === undefined) table.set(phase, row = new Map())
-  let found = row.get(command)
-  if (found === undefined) {
-    found = compute(phase, command)
-    if (found !== undefined) row.set(command, found)
-  }
-  return found
+// One array for all pairs: on the way of a packet nothing is looked up by name, and nothing is allocated.
+const table = Array.from<Transition | undefined>({ length: phases.length * codes })
+for (const phase of phases) {
+  for (const { code, name } of Packet.mtaDefinitions) table[phase.number * codes + code] = compute(phase, name)
 }
+
+/** What happens when the command with this code byte arrives in `phase`; `undefined` is a violation. */
+export const transition = (phase: Phase, code: number): Transition | undefined => table[phase.number * codes + code]

@@ -1,7 +1,7 @@
 /** The macros of one connection, as they came: the engine's side of {@link Macros}. */
 import { type ByteString, toText } from "../bytes/byteString.ts"
-import { normalize } from "./macroNames.ts"
-import { Macros } from "./macros.ts"
+import { Macros, normalize } from "./macros.ts"
+import { answeredStages, macroStages, stageTable } from "./stageTable.ts"
 
 /**
  * What was wrong with the list of a macro packet.
@@ -10,17 +10,11 @@ import { Macros } from "./macros.ts"
  * - `"odd"`: a last name without a value, dropped
  * - `"unterminated"`: bytes after the last NUL, ignored as libmilter does
  * - `"truncated"`: more macros than the limits allow, the surplus dropped
- *
- * @category models
- * @since 0.1.0
  */
 export type Defined = "complete" | "odd" | "unterminated" | "truncated"
 
 /**
  * How much a {@link MacroStore} keeps, over all stages.
- *
- * @category models
- * @since 0.1.0
  */
 export interface MacroLimits {
   /** Number of macros; 512 by default. Real MTAs send some thirty. */
@@ -32,15 +26,16 @@ export interface MacroLimits {
 /** The names that somebody may see of each stage, in the order of `stages`; all where that is undefined. */
 export type Visible = ReadonlyArray<ReadonlySet<string> | undefined>
 
-const mail = 2
-const unknown = 7
-const slots = 8
+// A slot for the macros of each stage that has a list, and one for those of unknown commands.
+const mail = macroStages.indexOf("mail")
+const unknown = macroStages.length
+const slots = unknown + 1
 
-// By command letter: the slot of its macros. Postfix sends macros with headers (L) and body chunks (B) as well, which
-// are part of the stages that end with N and E.
+// By command letter: the slot of its macros.
 const slotOfCode = new Uint8Array(128).fill(slots)
-for (const [index, letters] of ["C", "H", "M", "R", "T", "LN", "BE", "U"].entries()) {
-  for (const letter of letters) slotOfCode[letter.charCodeAt(0)] = index
+for (const stage of answeredStages) {
+  const { command, macroStage } = stageTable[stage]
+  slotOfCode[command.code] = macroStage === undefined ? unknown : macroStages.indexOf(macroStage)
 }
 
 /**
@@ -54,10 +49,7 @@ for (const [index, letters] of ["C", "H", "M", "R", "T", "LN", "BE", "U"].entrie
  * another process after DATA, which knows less. The macros of an unknown command (U) are visible to its hook only and
  * replace nothing.
  *
- * Mutable, for the session engine; hooks get it as {@link Macros}.
- *
- * @category stores
- * @since 0.1.0
+ * Mutable, for the engine; hooks get it as {@link Macros}.
  */
 export class MacroStore extends Macros {
   private readonly lists = Array.from<ByteString | undefined>({ length: slots })
@@ -67,8 +59,6 @@ export class MacroStore extends Macros {
   /** One bit per slot that was defined since the last command. */
   private fresh = 0
   private atUnknown = false
-  /** True once a definition had to be cut because of the limits; {@link reset} clears it. */
-  truncated = false
 
   constructor(limits?: MacroLimits) {
     super()
@@ -105,7 +95,6 @@ export class MacroStore extends Macros {
       bytes -= this.lists[index]?.length ?? 0
     }
     if (count > macros || pairs > bytes) {
-      this.truncated = true
       result = "truncated"
       count = 0
       pairs = 0
@@ -144,15 +133,6 @@ export class MacroStore extends Macros {
     for (let index = mail; index < unknown; index++) {
       if ((this.fresh & (1 << index)) === 0) this.forget(index)
     }
-  }
-
-  /** Another SMTP session begins on this connection. */
-  reset(): void {
-    this.drop(0)
-    this.forget(unknown)
-    this.fresh = 0
-    this.atUnknown = false
-    this.truncated = false
   }
 
   raw(name: string, visible?: Visible): ByteString | undefined {

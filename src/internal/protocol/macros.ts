@@ -327,3 +327,12 @@ const ownerOf = (queueId: string): Mta => {
   const sendmail = sendmailQueueId.test(queueId)
   return postfix === sendmail ? "unknown" : postfix ? "postfix" : "sendmail"
 }
+
+/**
+ * The name without braces, as this package stores and compares names. Postfix 3.1 puts even single letters into braces.
+ *
+ * @category names
+ * @since 0.1.0
+ */
+export const normalize = (name: string): string =>
+  name.length > 2 && name[0] === "{" && name[name.length - 1] === "}" ? name.slice(1, -1) : name

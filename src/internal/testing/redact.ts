@@ -109,7 +109,8 @@ class Redactor {
     const decoded = isComplete(frame) ? packet(frame) : undefined
     // What cannot be understood might be anything; of what was cut, the rest is not there.
     if (decoded === undefined || Result.isFailure(decoded)) {
-      const isBody = frame.code === (frame.from === "mta" ? "B" : "b")
+      const body = frame.from === "mta" ? Packet.Body : Packet.ReplaceBody
+      const isBody = frame.code.charCodeAt(0) === body.code
       return isBody && !this.hides.bodies ? frame : { ...frame, bytes: maskBytes(frame.bytes) }
     }
     const payload = Packet.encode(this.packet(decoded.success)).slice(frameHeader)

@@ -7,7 +7,7 @@ import type { Connection } from "../../Recording.ts"
 import * as Recording from "../../Recording.ts"
 import type { Client } from "../mta/client.ts"
 import type { ClientError } from "../mta/clientError.ts"
-import { noReply, stageOf } from "../protocol/verdictPacket.ts"
+import { stageOf, stageTable } from "../protocol/stageTable.ts"
 
 /** A command of the recording, what the recorded filter answered and what this one does. */
 export interface Exchange {
@@ -89,7 +89,7 @@ export const replay = (client: Client, connection: Connection): Effect.Effect<Re
         if (packet._tag === "Negotiated") steps = packet.steps
       } else {
         const stage = stageOf(command._tag)
-        if (stage !== undefined && (steps & noReply[stage]) === 0) {
+        if (stage !== undefined && (steps & stageTable[stage].noReply) === 0) {
           do replayed.push(yield* client.connection.receive(milliseconds))
           while (!replayed.some(isVerdict))
         }

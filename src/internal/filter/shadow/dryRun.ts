@@ -3,7 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import type { Session, Stage } from "../../../Stage.ts"
+import type { OutsideMessage, Session, Stage } from "../../../Stage.ts"
 import * as Verdict from "../../../Verdict.ts"
 import * as replies from "../../protocol/verdictPacket.ts"
 import { type At, type Definition, Failed } from "../definition.ts"
@@ -46,7 +46,7 @@ export class Rehearsal {
   /** Runs the hook of a stage outside of messages. */
   readonly stage = Effect.fnUntraced(function*(
     this: Rehearsal,
-    stage: "connect" | "helo" | "unknown",
+    stage: OutsideMessage,
     event: unknown,
     session: Session
   ) {

@@ -9,7 +9,8 @@ import * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { Macros } from "../../../Macros.ts"
-import type { Body, Envelope, Header, Mail, Rcpt, Session, Stage } from "../../../Stage.ts"
+import type { Body, Envelope, Header, Mail, OutsideMessage, Rcpt, Session, Stage } from "../../../Stage.ts"
+import { allStages, isOfMessage } from "../../protocol/stageTable.ts"
 import { type At, type Definition, type Hook, resolve } from "../definition.ts"
 import type { Filter, Made } from "../filterTypes.ts"
 import { fromResolve } from "../filterValue.ts"
@@ -77,7 +78,7 @@ class Shadow {
   }
 
   /** An event outside of messages. */
-  outside(stage: "connect" | "helo" | "unknown", event: unknown, session: Session): void {
+  outside(stage: OutsideMessage, event: unknown, session: Session): void {
     this.push(undefined, overhead, this.rehearsal.stage(stage, event, snapshot(session)))
   }
 
@@ -253,20 +254,14 @@ const frozen = (macros: Macros): Macros =>
 
 const shadowOf = ({ connection }: { readonly connection: unknown }): Shadow => connection as Shadow // its builder makes one
 
-const watched = [
-  "data",
-  "header",
-  "endOfHeaders",
-  "body",
-  "rcpt",
-  "rejectedRecipient"
-] as const
+// The builder of its state shows it MAIL; the end of the message is always watched.
+const watched = allStages.filter((stage) => isOfMessage(stage) && stage !== "mail" && stage !== "endOfMessage")
 
 const shadowedIn = (shadows: Shadows) => (inner: Definition): Definition =>
   madeFrom(inner, (inner) => shadowed(shadows, inner))
 
 const shadowed = (shadows: Shadows, inner: Definition): Definition => {
-  const outsideMessage = (stage: "connect" | "helo" | "unknown"): Hook => (event, at) => {
+  const outsideMessage = (stage: OutsideMessage): Hook => (event, at) => {
     shadowOf(at).outside(stage, event, at.session)
     return Exit.void
   }

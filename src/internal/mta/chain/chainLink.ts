@@ -1,5 +1,5 @@
 /** What a chain is made of, and the ways in which its messages end. */
-import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import type { AnsweredStage } from "../../protocol/stageTable.ts"
 import type { Decision, Refused } from "../chainTypes.ts"
 import type { Client } from "../client.ts"
 import type { ClientError } from "../clientError.ts"

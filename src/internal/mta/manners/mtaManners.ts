@@ -4,7 +4,7 @@ import type { Reply } from "../../../Reply.ts"
 import { ByteString } from "../../../Wire.ts"
 import type { Message } from "../../delivery/deliveryTypes.ts"
 import type { QueueFile } from "../../delivery/queueFile.ts"
-import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import type { AnsweredStage } from "../../protocol/stageTable.ts"
 import type { Connect, DefaultAction, MacroValues, Mta, Text } from "../clientTypes.ts"
 import type { Refusal } from "../interpretReply.ts"
 

@@ -2,7 +2,7 @@
 import { ByteString } from "../../../Wire.ts"
 import { byteStringOf } from "../../bytes/concat.ts"
 import * as postfixQueue from "../../delivery/postfixQueue.ts"
-import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import { type AnsweredStage, isContent } from "../../protocol/stageTable.ts"
 import { everything } from "../checkAgreement.ts"
 import type { Connect, MacroValues } from "../clientTypes.ts"
 import {
@@ -108,11 +108,9 @@ const macrosOf = (release: Release) => (stage: AnsweredStage, facts: Facts): Kno
   return { sent: i, onRequest: address.includes(":") ? { "{client_addr}": address } : none }
 }
 
-const contentStages: ReadonlySet<AnsweredStage> = new Set(["header", "endOfHeaders", "body", "endOfMessage"])
-
 /** The content is another process's affair, which was not told all. */
 const forgets = (stage: AnsweredStage, name: string): boolean =>
-  contentStages.has(stage) && /^(?:mail_|rcpt_|tls_|cipher|cert_|client_resolve)/.test(name)
+  isContent(stage) && /^(?:mail_|rcpt_|tls_|cipher|cert_|client_resolve)/.test(name)
 
 const rejected = reply("550", "5.7.1", "Command rejected")
 const later = reply("451", "4.7.1", "Service unavailable - try again later")

@@ -2,7 +2,7 @@
 import type { ByteString } from "../../../Wire.ts"
 import * as sendmailQueue from "../../delivery/sendmailQueue.ts"
 import * as Ip from "../../mail/ipAddress.ts"
-import type { AnsweredStage } from "../../protocol/verdictPacket.ts"
+import { type AnsweredStage, isContent } from "../../protocol/stageTable.ts"
 import { everything } from "../checkAgreement.ts"
 import type { Refusal } from "../interpretReply.ts"
 import {
@@ -88,9 +88,6 @@ const macros = (stage: AnsweredStage, facts: Facts): KnownMacros | undefined => 
       return undefined
   }
 }
-
-const isContent = (stage: AnsweredStage): boolean =>
-  stage === "header" || stage === "endOfHeaders" || stage === "body" || stage === "endOfMessage"
 
 const later = reply("451", "4.3.2", "Please try again later")
 const closing = reply("421", "4.7.0", `${hostname} closing connection`)

@@ -1,0 +1,51 @@
+/** The bits of the negotiation. Re-exported by `Negotiation`. */
+
+/**
+ * The action bits: what a filter may do to a message (second word of the negotiation packets). Adding a header also
+ * covers inserting one.
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const Action = {
+  addHeader: 0x001,
+  replaceBody: 0x002,
+  addRecipient: 0x004,
+  deleteRecipient: 0x008,
+  changeHeader: 0x010,
+  quarantine: 0x020,
+  changeSender: 0x040,
+  addRecipientWithParameters: 0x080,
+  setMacroLists: 0x100
+} as const
+
+/**
+ * The step bits (third word): `no*` asks the MTA not to send a command, `noReply*` promises not to answer it, and three
+ * change the conversation (skip, rejectedRecipients, leadingSpace).
+ *
+ * @category constants
+ * @since 0.1.0
+ */
+export const Step = {
+  noConnect: 0x000001,
+  noHelo: 0x000002,
+  noMail: 0x000004,
+  noRcpt: 0x000008,
+  noBody: 0x000010,
+  noHeaders: 0x000020,
+  noEndOfHeaders: 0x000040,
+  noReplyHeader: 0x000080,
+  noUnknown: 0x000100,
+  noData: 0x000200,
+  skip: 0x000400,
+  rejectedRecipients: 0x000800,
+  noReplyConnect: 0x001000,
+  noReplyHelo: 0x002000,
+  noReplyMail: 0x004000,
+  noReplyRcpt: 0x008000,
+  noReplyData: 0x010000,
+  noReplyUnknown: 0x020000,
+  noReplyEndOfHeaders: 0x040000,
+  noReplyBody: 0x080000,
+  leadingSpace: 0x100000
+} as const

@@ -1,0 +1,256 @@
+/**
+ * The stages of the protocol, one row each. Every other list of stages, command letters, NO* and NR* bits is derived from
+ * these rows.
+ */
+import type * as Packet from "../../Packet.ts"
+import * as Commands from "../wire/mtaPackets.ts"
+import { Step } from "./negotiationBits.ts"
+
+type Command = Packet.MtaPacket["_tag"]
+
+/** What a row says. */
+interface Row {
+  /** Dense, from 0: arrays by stage are indexed with it. */
+  readonly number: number
+  /** The declaration of its packet, which has its letter and the version that introduced it; `undefined` if it shares one. */
+  readonly command: { readonly name: Command; readonly code: number; readonly since: number } | undefined
+  /**
+   * What it is about: the SMTP session, with no message or any; the envelope of a message; or its content, which the MTA has
+   * received by then.
+   */
+  readonly part: "session" | "envelope" | "content"
+  /** The filter is sent it whether or not a hook looks at it. */
+  readonly isRequired: boolean
+  /** The bit (NO*) with which a filter asks not to be sent the command; 0 if it cannot. */
+  readonly no: number
+  /** The bit (NR*) with which a filter gives up its answer; 0 if it cannot. */
+  readonly noReply: number
+  /**
+   * The stage whose macro list is in force; `undefined` if no list of the negotiation covers it. Postfix sends macros with
+   * headers and pieces of the body too, which belong to the lists of the ends that follow.
+   */
+  readonly macroStage: string | undefined
+  /** Of a stage with a macro list of its own: its number in the negotiation. */
+  readonly macroList: number | undefined
+  /**
+   * What MTAs send in that list when no filter asks for anything and nobody has configured them otherwise. Of Postfix 3.7
+   * and Sendmail 8.17 together: an MTA ignores a name that it does not know.
+   */
+  readonly usualMacros: ReadonlyArray<string>
+  /** The tags of the verdicts that are legal; none if it is not answered. */
+  readonly verdicts: ReadonlyArray<string>
+}
+
+const basic = ["Continue", "Reject", "TempFail"] as const
+const ofConnection = [...basic, "AcceptConnection"] as const
+const ofMessage = [...basic, "AcceptMessage", "DiscardMessage"] as const
+
+/** In the order of an SMTP session; end of headers is 6 among the macro lists because it was added later. */
+export const stageTable = {
+  connect: {
+    number: 0,
+    command: Commands.Connect,
+    part: "session",
+    isRequired: true,
+    no: Step.noConnect,
+    noReply: Step.noReplyConnect,
+    macroStage: "connect",
+    macroList: 0,
+    usualMacros: ["j", "_", "v", "daemon_name", "daemon_addr", "if_name", "if_addr"],
+    verdicts: ofConnection
+  },
+  helo: {
+    number: 1,
+    command: Commands.Helo,
+    part: "session",
+    isRequired: true,
+    no: Step.noHelo,
+    noReply: Step.noReplyHelo,
+    macroStage: "helo",
+    macroList: 1,
+    usualMacros: ["tls_version", "cipher", "cipher_bits", "cert_subject", "cert_issuer"],
+    verdicts: ofConnection
+  },
+  mail: {
+    number: 2,
+    command: Commands.Mail,
+    part: "envelope",
+    isRequired: true,
+    no: Step.noMail,
+    noReply: Step.noReplyMail,
+    macroStage: "mail",
+    macroList: 2,
+    usualMacros: ["i", "auth_type", "auth_authen", "auth_ssf", "auth_author", "mail_mailer", "mail_host", "mail_addr"],
+    verdicts: ofMessage
+  },
+  rcpt: {
+    number: 3,
+    command: Commands.Rcpt,
+    part: "envelope",
+    isRequired: true,
+    no: Step.noRcpt,
+    noReply: Step.noReplyRcpt,
+    macroStage: "rcpt",
+    macroList: 3,
+    usualMacros: ["i", "rcpt_mailer", "rcpt_host", "rcpt_addr"],
+    verdicts: ofMessage
+  },
+  data: {
+    number: 4,
+    command: Commands.Data,
+    part: "envelope",
+    isRequired: false,
+    no: Step.noData,
+    noReply: Step.noReplyData,
+    macroStage: "data",
+    macroList: 4,
+    usualMacros: ["i"],
+    verdicts: ofMessage
+  },
+  header: {
+    number: 5,
+    command: Commands.Header,
+    part: "content",
+    isRequired: false,
+    no: Step.noHeaders,
+    noReply: Step.noReplyHeader,
+    macroStage: "endOfHeaders",
+    macroList: undefined,
+    usualMacros: [],
+    verdicts: ofMessage
+  },
+  endOfHeaders: {
+    number: 6,
+    command: Commands.EndOfHeaders,
+    part: "content",
+    isRequired: false,
+    no: Step.noEndOfHeaders,
+    noReply: Step.noReplyEndOfHeaders,
+    macroStage: "endOfHeaders",
+    macroList: 6,
+    usualMacros: ["i"],
+    verdicts: ofMessage
+  },
+  body: {
+    number: 7,
+    command: Commands.Body,
+    part: "content",
+    isRequired: false,
+    no: Step.noBody,
+    noReply: Step.noReplyBody,
+    macroStage: "endOfMessage",
+    macroList: undefined,
+    usualMacros: [],
+    verdicts: [...ofMessage, "SkipBody"]
+  },
+  endOfMessage: {
+    number: 8,
+    command: Commands.EndOfMessage,
+    part: "content",
+    isRequired: true,
+    no: 0,
+    noReply: 0,
+    macroStage: "endOfMessage",
+    macroList: 5,
+    usualMacros: ["i", "msg_id"],
+    verdicts: ofMessage
+  },
+  unknown: {
+    number: 9,
+    command: Commands.Unknown,
+    part: "session",
+    isRequired: false,
+    no: Step.noUnknown,
+    noReply: Step.noReplyUnknown,
+    macroStage: undefined,
+    macroList: undefined,
+    usualMacros: [],
+    verdicts: basic
+  },
+  rejectedRecipient: {
+    number: 10,
+    // It comes as a Rcpt whose macros say so. The MTA ignores the answer.
+    command: undefined,
+    part: "envelope",
+    isRequired: false,
+    no: 0,
+    noReply: Step.noReplyRcpt,
+    macroStage: "rcpt",
+    macroList: undefined,
+    usualMacros: [],
+    verdicts: []
+  }
+} as const satisfies { readonly [stage: string]: Row }
+
+type Table = typeof stageTable
+
+/** The names of the stages; `Stage.Stage` in public. */
+export type StageName = keyof Table
+
+/** The stages that are answered; the keys of `Verdict.ByStage` in public. */
+export type AnsweredStage = { [K in StageName]: Table[K]["verdicts"] extends readonly [] ? never : K }[StageName]
+
+/** The answered stages of a message. */
+export type MessageStage = { [K in AnsweredStage]: Table[K]["part"] extends "session" ? never : K }[AnsweredStage]
+
+/** The stages with a macro list of their own; `Macros.MacroStage` in public. */
+export type MacroStageName = { [K in StageName]: Table[K]["macroList"] extends number ? K : never }[StageName]
+
+/** The tags of the packets that are stages. */
+export type StageCommand = NonNullable<Table[StageName]["command"]>["name"]
+
+// The keys of an object literal are those of its type.
+const names = Object.keys(stageTable) as ReadonlyArray<StageName>
+
+/** All stages; a stage's place is its number. */
+export const allStages: ReadonlyArray<StageName> = names.toSorted((a, b) => stageTable[a].number - stageTable[b].number)
+
+const isAnswered = (stage: StageName): stage is AnsweredStage => stageTable[stage].verdicts.length > 0
+
+/** Those that are answered, in the order of an SMTP session. */
+export const answeredStages: ReadonlyArray<AnsweredStage> = allStages.filter(isAnswered)
+
+/** Whether it is about a message. */
+export const isOfMessage = (stage: StageName): boolean => stageTable[stage].part !== "session"
+
+/** Whether it is about the content of a message. */
+export const isContent = (stage: StageName): boolean => stageTable[stage].part === "content"
+
+/** The answered stages of a message, in order. */
+export const messageStages: ReadonlyArray<MessageStage> = answeredStages.filter((stage): stage is MessageStage =>
+  isOfMessage(stage)
+)
+
+/** The stages with a macro list, in order. */
+export const macroStages: ReadonlyArray<MacroStageName> = allStages.filter((stage): stage is MacroStageName =>
+  stageTable[stage].macroList !== undefined
+)
+
+/** A value for each stage, by its number. */
+export const byNumber = <A>(f: (stage: StageName) => A): ReadonlyArray<A> => allStages.map(f)
+
+/** A value for each stage with a macro list, by its name. */
+export const byMacroStage = <A>(f: (stage: MacroStageName) => A): { readonly [K in MacroStageName]: A } =>
+  // The keys are all that there are.
+  Object.fromEntries(macroStages.map((stage) => [stage, f(stage)])) as { readonly [K in MacroStageName]: A }
+
+const byCode: ReadonlyArray<AnsweredStage | undefined> = Array.from(
+  { length: 128 },
+  (_, code) => answeredStages.find((stage) => stageTable[stage].command.code === code)
+)
+
+/** The stage of a command letter, if the command is a stage; rejected recipients come as `rcpt`. */
+export const stageOfCode = (code: number): AnsweredStage | undefined => byCode[code]
+
+const byCommand: ReadonlyMap<Command, AnsweredStage> = new Map(
+  answeredStages.map((stage) => [stageTable[stage].command.name, stage])
+)
+
+/** The same by the tag of its packet. */
+export const stageOf = (command: Command): AnsweredStage | undefined => byCommand.get(command)
+
+/** The letter of its command, which also names it in macro packets. */
+export const letterOf = (stage: AnsweredStage): string => String.fromCharCode(stageTable[stage].command.code)
+
+/** What MTAs send of the macros of a stage by themselves. */
+export const usualMacrosOf = (stage: MacroStageName): ReadonlyArray<string> => stageTable[stage].usualMacros
