@@ -242,7 +242,7 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
 
   for (const turn of plan.turns) {
     const possible = steps.flatMap(([weight, stage, packet]) =>
-      transition(phase, Packet[packet._tag].code) === undefined || (stage !== undefined && !isSent(mta, stage)) ||
+      transition(phase, codeOf(packet._tag)) === undefined || (stage !== undefined && !isSent(mta, stage)) ||
         // Two of them must not wait, since nobody would read any more and notice the end.
         (large.includes(packet) && ahead > 0)
         ? []
@@ -376,7 +376,9 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
   }
 }, Effect.scoped)
 
-const next = (phase: Phase, command: Command): Phase => transition(phase, Packet[command].code)!.phase
+const codeOf = (command: Command): number => Packet.mtaDefinitions.find(({ name }) => name === command)!.code
+
+const next = (phase: Phase, command: Command): Phase => transition(phase, codeOf(command))!.phase
 
 // The same conversations each time, so that a change is what makes a difference. Others on request: a falsification there may
 // be one of the model above, which does not know everything a server can be doing when its MTA leaves.
