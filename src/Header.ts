@@ -40,6 +40,9 @@ export const checkName = (name: string): Result.Result<ByteString, InvalidValue>
  * - `leadingSpace`: the MTA leaves the space after the colon to the filter, as negotiated
  * - `name`: the field it is for. Lengths of lines count it, and fields that hold addresses (From, To, Cc, Reply-To ...)
  *   are encoded by the rules for addresses
+ * - `lookalikes`: what becomes of ASCII text that looks like an encoded word (`=?utf-8?q?...?=`). `keep`, the default,
+ *   is for values that the author has encoded already, or that still are as they came; `encode` for text that has been
+ *   decoded, in which it means itself. `Message` writes its values so
  *
  * @category models
  * @since 0.1.0
@@ -48,6 +51,7 @@ export interface EncodeOptions {
   readonly smtpUtf8: boolean
   readonly leadingSpace: boolean
   readonly name?: string | undefined
+  readonly lookalikes?: "keep" | "encode" | undefined
 }
 
 const addressFields = new Set([
@@ -70,6 +74,10 @@ const addressFields = new Set([
   "errors-to"
 ])
 
+// Fields whose words mean something to programs: encoded words would make them unreadable.
+const structuredFields =
+  /^(?:received|date|resent-date|(?:resent-)?message-id|in-reply-to|references|mime-version|content-(?!description)[a-z-]+|dkim-signature|arc-[a-z-]+|(?:x-)?authentication-results|received-spf|list-[a-z-]+|auto-submitted|autocrypt)$/i
+
 /**
  * The bytes of a value as the MTA wants them: without the space after the colon, or with it where the MTA leaves it to
  * the filter. An empty value stays empty (and deletes the field in a change-header packet).
@@ -77,13 +85,14 @@ const addressFields = new Set([
  * - Line breaks are allowed where a line is folded, that is before a space or a tab; CR LF becomes LF, since both MTAs
  *   would write CR CR LF. A continuation line of nothing but white space is dropped.
  * - Text outside ASCII becomes RFC 2047 encoded words, or UTF-8 if `smtpUtf8`. ASCII goes out as it is, so values that
- *   are encoded already stay so.
- * - Lines longer than the 998 characters that mail may have are folded where they have white space. A longer word
- *   stays; MTAs break it on delivery.
+ *   are encoded already stay so; see `lookalikes`.
+ * - Lines longer than the 998 characters that mail may have are folded where they have white space. A word that is
+ *   longer by itself becomes encoded words.
  *
  * `InvalidValue` for CR, NUL, a line break that is no fold (each would forge lines or cut the value), more than 64000
- * bytes, and an address outside ASCII in an address field of a message that is not SMTPUTF8. {@link sanitizeValue}
- * makes text from outside fit.
+ * bytes, an address outside ASCII in an address field of a message that is not SMTPUTF8, and a word of more than 998
+ * characters in a field that holds addresses or is read by programs (Message-ID, DKIM-Signature, Content-Type ...).
+ * {@link sanitizeValue} makes text from outside fit.
  *
  * **Example** (A subject in German)
  *
@@ -119,22 +128,46 @@ export const encodeValue = (value: string, options: EncodeOptions): Result.Resul
   const { leadingSpace, name } = options
   // Without a name assume a usual one.
   const column = (name?.length ?? 20) + 2
-  if (!options.smtpUtf8 && /[^\0-\x7f]/.test(text)) {
-    if (name !== undefined && addressFields.has(name.toLowerCase())) {
-      const encoded = encodedWord.encodeAddresses(text, column)
-      if (encoded === undefined) {
-        return invalid("header value", value, "expected ASCII addresses, this message is not SMTPUTF8")
-      }
-      text = encoded
-    } else text = encodedWord.encode(text, column)
-  }
-  const bytes = foldLong(ByteString.fromText(text), column)
+  const encoded = encodeText(text, column, options)
+  if (Result.isFailure(encoded)) return invalid("header value", value, encoded.failure)
+  const bytes = foldLong(ByteString.fromText(encoded.success), column)
   if (bytes.length > longestValue) {
     return invalid("header value", value, `expected at most ${longestValue} bytes, found ${bytes.length}`)
   }
   // A space in front of bytes are bytes.
   return Result.succeed(leadingSpace && bytes !== "" ? ` ${bytes}` as ByteString : bytes)
 }
+
+const outsideAscii = /[^\0-\x7f]/
+
+/** Fails with what was expected. */
+const encodeText = (
+  text: string,
+  column: number,
+  { lookalikes = "keep", name = "", smtpUtf8 }: EncodeOptions
+): Result.Result<string, string> => {
+  const isAscii = !outsideAscii.test(text)
+  const escapes = lookalikes === "encode" && text.includes("=?")
+  const isLong = (word: string): boolean => column + ByteString.fromText(word).length > longestLine
+  const hasLong = (text: string): boolean =>
+    text.length + column > longestLine / 3 && text.split(/[ \t\n]+/).some(isLong)
+  if (addressFields.has(name.toLowerCase())) {
+    const encoded = (isAscii || smtpUtf8) && !escapes
+      ? text
+      : encodedWord.encodeAddresses(text, column, { ascii: !smtpUtf8, lookalikes: escapes })
+    if (encoded === undefined) return Result.fail("expected ASCII addresses, this message is not SMTPUTF8")
+    return hasLong(encoded) ? Result.fail(tooLong) : Result.succeed(encoded)
+  }
+  const isEncoded = (word: string): boolean =>
+    (!smtpUtf8 && outsideAscii.test(word)) || (escapes && word.includes("=?")) || isLong(word)
+  if (structuredFields.test(name)) {
+    if (hasLong(text)) return Result.fail(tooLong)
+  } else if (hasLong(text)) return Result.succeed(encodedWord.encode(text, column, isEncoded))
+  return Result.succeed((isAscii || smtpUtf8) && !escapes ? text : encodedWord.encode(text, column, isEncoded))
+}
+
+const tooLong =
+  `expected words of at most ${longestLine} characters, with the name of the field, since lines are not longer`
 
 /**
  * The bytes of a value that came from an MTA, folds as LF and white space. `InvalidValue` for CR, NUL, a line break that is no

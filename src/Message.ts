@@ -2,12 +2,10 @@
  * Filters that read and edit a message as a whole: envelope, header and body as one document. What the author changes is
  * compared with what came, and the fewest modifications that have the same effect on Postfix and on Sendmail go to the MTA.
  *
- * This module reads lists of addresses and RFC 2047 with `postal-mime`, which has to be installed beside this package.
- *
  * @since 0.1.0
  */
 import type * as Scope from "effect/Scope"
-import * as addressList from "./internal/mail/addressList.ts"
+import * as addressFields from "./internal/mail/addresses.ts"
 import type { Address, Group } from "./internal/mail/addressTypes.ts"
 import type { Hooks } from "./internal/message/documentFilter.ts"
 import * as documentFilter from "./internal/message/documentFilter.ts"
@@ -100,4 +98,4 @@ export const mailboxes = (addresses: ReadonlyArray<Address | Group>): ReadonlyAr
  * @category addresses
  * @since 0.1.0
  */
-export const formatAddresses: (addresses: ReadonlyArray<Address | Group>) => string = addressList.formatAddresses
+export const formatAddresses: (addresses: ReadonlyArray<Address | Group>) => string = addressFields.format

@@ -153,10 +153,45 @@ describe("encodeValue", () => {
     assert.isTrue(
       encode(`${"a".repeat(500)} ${"b".repeat(400)}\n ${"c ".repeat(600)}`).startsWith(`${"a".repeat(500)} b`)
     )
-    // What has no white space stays, and makes no empty line.
-    assertSafe(encode(`${"x".repeat(2000)} y`))
-    assert.strictEqual(encode("x".repeat(2000)), "x".repeat(2000))
+    // White space alone stays, and makes no empty line.
     assert.strictEqual(encode(`a${" ".repeat(2000)}`), `a${" ".repeat(2000)}`)
+  })
+
+  it("sends no line of more than 998 characters", () => {
+    const long = "x".repeat(2000)
+    for (
+      const [value, smtpUtf8] of [[long, false], [long, true], [`${long} y`, false], ["ö".repeat(600), true]] as const
+    ) {
+      const sent = encode(value, "Subject", smtpUtf8)
+      assertSafe(sent)
+      assert.strictEqual(decode(sent), value)
+    }
+    // With the name and the colon it is a line of 998.
+    assert.strictEqual(encode("x".repeat(989)), "x".repeat(989))
+    assert.match(encode("x".repeat(990)), /^=\?UTF-8\?Q\?x/)
+    for (const name of ["From", "To", "Message-ID", "References", "DKIM-Signature", "Content-Type", "List-Id"]) {
+      for (const smtpUtf8 of [false, true]) {
+        const refused = Header.encodeValue(`a ${long}`, { smtpUtf8, leadingSpace: false, name })
+        assert.match(message(refused), /words of at most 998 characters/, name)
+      }
+    }
+    assert.include(encode("<a@example.org> ".repeat(100), "References"), "\n")
+  })
+
+  it("encodes what looks like an encoded word, where it is text", () => {
+    const text = (value: string, name = "Subject", smtpUtf8 = false) =>
+      Result.getOrThrow(
+        Header.encodeValue(value, { smtpUtf8, leadingSpace: false, name, lookalikes: "encode" })
+      ) as string
+    for (const smtpUtf8 of [false, true]) {
+      assert.strictEqual(text("a =?utf-8?q?b?= c", "Subject", smtpUtf8), "a =?UTF-8?Q?=3D=3Futf-8=3Fq=3Fb=3F=3D?= c")
+      assert.strictEqual(
+        text("\"=?utf-8?q?b?=\" <a@b>, =?UTF-8?Q?c?= <c@d>", "From", smtpUtf8),
+        "=?UTF-8?Q?=3D=3Futf-8=3Fq=3Fb=3F=3D?= <a@b>, =?UTF-8?Q?c?= <c@d>"
+      )
+    }
+    // Not next to one of the author's, without the space between them.
+    assert.strictEqual(encode("=?UTF-8?Q?a?= ö =?UTF-8?Q?b?="), "=?UTF-8?Q?a?= =?UTF-8?Q?_=C3=B6_?= =?UTF-8?Q?b?=")
   })
 
   const Text = Schema.Array(

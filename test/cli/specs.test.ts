@@ -49,7 +49,7 @@ describe("addressesIn", () => {
     ["bob@example.net (at <home>, or here)", ["bob@example.net"]],
     ["friends: bob@example.net,\n carol@example.net;", ["bob@example.net", "carol@example.net"]],
     ["undisclosed recipients:;", []],
-    ["<\"b b\"@example.net>", []]
+    ["<\"b b\"@example.net>", ["\"b b\"@example.net"]]
   ])("%j", (to, addresses) => {
     assert.deepStrictEqual(of(to), addresses)
   })

@@ -1,21 +1,50 @@
-/** The author's domain, from the value of a From field (RFC 5322, with the groups of RFC 6854). */
-import { withoutComments } from "./authserv.ts"
+/** The author's domain, from the From fields of a message (RFC 5322, with the groups of RFC 6854). */
+import * as Result from "effect/Result"
+import * as addresses from "../../internal/mail/addresses.ts"
+import { ByteString } from "../../Wire.ts"
 import { asciiDomain } from "./privateKey.ts"
 
-/** The text with what stands in quotes taken out, so that commas and brackets are what they look like. */
-const withoutQuotes = (text: string): string => text.replace(/"(?:[^"\\]|\\[^])*"/g, "q")
+export interface Author {
+  /** In lower case and A-labels, or an address literal. */
+  readonly domain: string
+  /** What makes readers disagree about the address; `undefined` if nothing does. */
+  readonly doubt: string | undefined
+}
 
-/** In lower case and A-labels; undefined if there is none, there are several, or one cannot be read. */
+/** Characters that are not seen, and spaces. */
+const invisible = /[\p{C}\p{Z}]/u
+
+/** Characters that readers show as others, or not at all: full-width letters, an @ or a dot of another alphabet. */
+const hasLookalikes = (text: string): boolean =>
+  /[^\0-\x7f]/.test(text) && (text.normalize("NFKC") !== text.normalize("NFC") || invisible.test(text))
+
+const doubtOf = ({ address, inside }: addresses.StrictMailbox): string | undefined => {
+  if (inside === "comment") return "a comment inside the address"
+  if (inside === "space") return "white space inside the address"
+  if (address.includes("=?")) return "an encoded word inside the address"
+  return hasLookalikes(address) ? "characters that look like others inside the address" : undefined
+}
+
+/** `fields`: the values of all From fields. Fails with why there is not exactly one domain. */
+export const authorOf = (fields: ReadonlyArray<ByteString>): Result.Result<Author, string> => {
+  const [field, ...others] = fields
+  if (field === undefined) return Result.fail("no From field")
+  if (others.length > 0) return Result.fail("several From fields")
+  const list = addresses.parse(field)
+  if (Result.isFailure(list)) return Result.fail("a From field that cannot be read")
+  const mailboxes = list.success.flatMap((entry) => "members" in entry ? entry.members : [entry])
+  if (mailboxes.length === 0) return Result.fail("no author")
+  const [domain, ...more] = new Set(mailboxes.map(domainOf))
+  if (more.length > 0) return Result.fail("authors of several domains")
+  if (domain === undefined) return Result.fail("an author whose domain cannot be read")
+  return Result.succeed({ domain, doubt: mailboxes.map(doubtOf).find((doubt) => doubt !== undefined) })
+}
+
+const domainOf = ({ domain }: addresses.StrictMailbox): string | undefined =>
+  domain[0] === "[" ? domain.toLowerCase() : asciiDomain(domain)
+
+/** The domain to sign for; undefined if there is none, there are several, or one cannot be read. */
 export const authorDomain = (value: string): string | undefined => {
-  const found = new Set<string | undefined>()
-  for (const part of withoutQuotes(withoutComments(value)).split(/[,;]/)) {
-    // In front of the members of a group stands its name with a colon.
-    const mailbox = part.replace(/^[^<@]*:/, "").trim()
-    if (mailbox === "") continue
-    const address = /<([^<>]*)>\s*$/.exec(mailbox)?.[1] ?? mailbox
-    const parts = address.split("@")
-    found.add(parts.length === 2 ? asciiDomain(parts[1]!.trim()) : undefined)
-  }
-  const [domain] = found
-  return found.size === 1 ? domain : undefined
+  const author = authorOf([ByteString.fromText(value)])
+  return Result.isSuccess(author) && author.success.domain[0] !== "[" ? author.success.domain : undefined
 }

@@ -2,6 +2,7 @@
 import * as Result from "effect/Result"
 import * as ClientAddress from "../../ClientAddress.ts"
 import { ByteString } from "../../Wire.ts"
+import { isAtext, isHostName, isLiteral } from "./addressRules.ts"
 import * as domainName from "./domainName.ts"
 
 interface ParsedMailbox {
@@ -191,6 +192,26 @@ export const control = /[\0-\x1f\x7f-\x9f]/
  * anything is.
  */
 export const scan = (address: string): { readonly at: number; readonly bad: string | undefined } => {
+  const { at, bad } = findAt(address)
+  return { at, bad: bad ?? faultOf(address, at) }
+}
+
+/** What is wrong with an address whose quotes and brackets are in order. Dots may stand anywhere in a local part. */
+const faultOf = (address: string, at: number): string | undefined => {
+  const local = at === -1 ? address : address.slice(0, at)
+  if (!local.includes("\"")) {
+    for (const character of local) {
+      if (character !== "." && !isAtext(character.charCodeAt(0))) return `"${character}" outside quotes`
+    }
+  }
+  const domain = address.slice(at + 1)
+  // One that is empty is for the caller to name.
+  return at === -1 || domain === "" || isHostName(domain) || isLiteral(domain)
+    ? undefined
+    : `"${domain}" in the place of a domain`
+}
+
+const findAt = (address: string): { readonly at: number; readonly bad: string | undefined } => {
   if (!structural.test(address) && !address.includes(":")) return { at: address.lastIndexOf("@"), bad: undefined }
   let at = -1
   let bad = control.test(address) ? "a control character" : undefined
@@ -205,8 +226,10 @@ export const scan = (address: string): { readonly at: number; readonly bad: stri
       else if (structural.test(character)) bad ??= `"${character}" in an address literal`
     } else if (character === "\"") within = "quotes"
     else if (character === "[" && at === index - 1 && index > 0) within = "literal"
-    else if (character === "@") at = index
-    else if (character === ":" || structural.test(character)) bad ??= `"${character}" outside quotes`
+    else if (character === "@") {
+      if (at !== -1) bad ??= "a second @ outside quotes"
+      at = index
+    } else if (character === ":" || structural.test(character)) bad ??= `"${character}" outside quotes`
   }
   return within === "text"
     ? { at, bad }

@@ -5,8 +5,10 @@ import * as Result from "effect/Result"
 import * as Header from "../../Header.ts"
 import { InvalidValue } from "../../InvalidValue.ts"
 import { ByteString } from "../../Wire.ts"
-import * as addressList from "../mail/addressList.ts"
+import * as addresses from "../mail/addresses.ts"
 import type { Address, Group } from "../mail/addressTypes.ts"
+import * as dates from "../mail/date.ts"
+import * as encodedWord from "../mail/encodedWord.ts"
 import type { EditableHeaders, Headers } from "./documentTypes.ts"
 
 export class HeaderList implements Headers {
@@ -27,20 +29,20 @@ export class HeaderList implements Headers {
 
   get(name: string, occurrence = 1): string | undefined {
     const found = this.field(name, occurrence)
-    return found === undefined ? undefined : addressList.decode(found.unfolded)
+    return found === undefined ? undefined : textOf(found)
   }
 
   getAll(name: string): ReadonlyArray<string> {
-    return this.named(name).map(({ unfolded }) => addressList.decode(unfolded))
+    return this.named(name).map(textOf)
   }
 
   addresses(name: string): ReadonlyArray<Address | Group> {
-    return this.named(name).flatMap(({ unfolded }) => addressList.parseAddresses(unfolded))
+    return this.named(name).flatMap(({ bytes }) => addresses.read(bytes))
   }
 
   date(name = "Date"): DateTime.Utc | undefined {
     const found = this.field(name)
-    return found === undefined ? undefined : addressList.parseDate(found.unfolded)
+    return found === undefined ? undefined : dates.parse(found.unfolded)
   }
 
   private named(name: string): ReadonlyArray<Header.HeaderValue> {
@@ -61,6 +63,11 @@ export class HeaderList implements Headers {
     return this.list.findIndex((field) => isThis(field) && --count === 0)
   }
 }
+
+/** As people see it. */
+const textOf = ({ bytes }: Header.HeaderValue): string =>
+  // Without its line ends a byte string remains one.
+  encodedWord.decode(Header.unfold(bytes) as ByteString).trim()
 
 /** As it stands in the message. */
 export const nameOf = ({ name }: { readonly name: string }): ByteString => name as ByteString // of the MTA, or checked
@@ -129,7 +136,12 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
 
   private encode(name: string, value: string): Header.HeaderValue {
     const checked = Result.getOrThrow(Header.checkName(name))
-    const raw = Result.getOrThrow(Header.encodeValue(value, { name, leadingSpace: true, smtpUtf8: this.smtpUtf8 }))
+    const raw = Result.getOrThrow(Header.encodeValue(value, {
+      name,
+      leadingSpace: true,
+      smtpUtf8: this.smtpUtf8,
+      lookalikes: "encode"
+    }))
     // Without any value a change would delete the field.
     return new Header.HeaderValue(checked, raw === "" ? ByteString.fromText(" ") : raw, true)
   }

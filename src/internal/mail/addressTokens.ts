@@ -1,0 +1,92 @@
+/** The words of an address field (RFC 5322 3.2), found in one pass. */
+import { endOf, isAtext } from "./addressRules.ts"
+
+/** What separates a word from the one before it. A comment counts more than white space. */
+export type Gap = "none" | "space" | "comment"
+
+/**
+ * - `special`: one of `<>:;,@.`
+ * - `invalid`: a character that no address has outside quotes, such as a quote without its end
+ * - `end`: the end of the text, with the gap before it
+ * - `comments`: where the comments of the gap are, with their parentheses
+ */
+export interface Token {
+  readonly kind: "atom" | "quoted" | "literal" | "special" | "invalid" | "end"
+  readonly start: number
+  readonly end: number
+  readonly gap: Gap
+  readonly comments: ReadonlyArray<readonly [start: number, end: number]>
+}
+
+const specials = "<>:;,@."
+const noComments: Token["comments"] = []
+
+export const isSpace = (character: string | undefined): boolean =>
+  character === " " || character === "\t" || character === "\n" || character === "\r"
+
+/** The index after a comment; the end of the text for one without its end. Comments nest. */
+const afterComment = (text: string, start: number): { readonly index: number; readonly complete: boolean } => {
+  let depth = 0
+  for (let index = start; index < text.length; index++) {
+    const character = text[index]!
+    if (character === "\\") index++
+    else if (character === "(") depth++
+    else if (character === ")" && --depth === 0) return { index: index + 1, complete: true }
+  }
+  return { index: text.length, complete: false }
+}
+
+/** `complete`: every comment has its end. The last token is `end`. */
+export const tokenize = (
+  text: string
+): { readonly tokens: ReadonlyArray<Token>; readonly complete: boolean } => {
+  const tokens: Array<Token> = []
+  let complete = true
+  // A quote without its end is none, and nor are those after it: they are not looked at again.
+  let quotes = true
+  let literals = true
+  let index = 0
+  while (true) {
+    let gap: Gap = "none"
+    let comments: Array<readonly [number, number]> | undefined
+    for (; index < text.length; index++) {
+      if (text[index] === "(") {
+        const after = afterComment(text, index)
+        complete &&= after.complete
+        comments ??= []
+        comments.push([index, after.index])
+        gap = "comment"
+        index = after.index - 1
+      } else if (!isSpace(text[index])) break
+      else if (gap === "none") gap = "space"
+    }
+    const start = index
+    const add = (kind: Token["kind"], end: number): void => {
+      tokens.push({ kind, start, end, gap, comments: comments ?? noComments })
+      index = end
+    }
+    if (index >= text.length) {
+      add("end", text.length)
+      return { tokens, complete }
+    }
+    const character = text[index]!
+    if (specials.includes(character)) add("special", index + 1)
+    else if (isAtext(character.charCodeAt(0))) {
+      let end = index + 1
+      while (end < text.length && isAtext(text.charCodeAt(end))) end++
+      add("atom", end)
+    } else {
+      let end = -1
+      if (character === "\"" && quotes) {
+        end = endOf(text, index, "\"")
+        quotes = end !== -1
+      } else if (character === "[" && literals) {
+        end = endOf(text, index, "]")
+        literals = end !== -1
+      }
+      // A backslash takes the next character along, as some readers still think.
+      if (end === -1) add("invalid", Math.min(index + (character === "\\" ? 2 : 1), text.length))
+      else add(character === "[" ? "literal" : "quoted", end)
+    }
+  }
+}
