@@ -41,6 +41,7 @@ import {
   tail
 } from "./mta.ts"
 import { describeWith } from "./prerequisite.ts"
+import { missingRelease, releaseOf } from "./releases.ts"
 
 export { type Content, type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 
@@ -55,6 +56,8 @@ export interface Installation {
   readonly sendmail: string
   readonly mailOwner: string
   readonly setgidGroup: string
+  /** Where its parts are, for main.cf, if that is not where it was built for. */
+  readonly settings: Settings
 }
 
 /** main.cf or `-o` settings: parameter name to value. */
@@ -124,6 +127,10 @@ export class Postfix extends Context.Service<Postfix, Instance>()("effect-milter
 /** Why there can be no Postfix here, or undefined. */
 export const missingPrerequisite = (): string | undefined => {
   if (process.platform !== "linux") return "the Postfix harness reads /proc, so it needs Linux"
+  const release = releaseOf("postfix")
+  const missing = release === undefined ? undefined : missingRelease(release)
+  if (missing !== undefined) return missing
+  // An unpacked release needs the accounts that the package makes.
   if (findProgram("postconf") === undefined) return "Postfix is not installed (Debian: apt-get install postfix)"
   if (process.getuid?.() !== 0) return "Postfix can only be started by root"
   return undefined
@@ -151,8 +158,14 @@ const hostname = "mx.test.example"
  * Each message goes to one pipe command, whatever its recipients' domains are (`all` is the next hop of all of them), so
  * that it is one delivery. No DNS anywhere. Queue ids are the long ones: never used twice, and in order of time.
  */
-const mainCf = (directory: string, ipv6: boolean, options: Options): Map<string, string> =>
+const mainCf = (
+  installation: Installation,
+  directory: string,
+  ipv6: boolean,
+  options: Options
+): Map<string, string> =>
   new Map(Object.entries({
+    ...installation.settings,
     compatibility_level: "3.6",
     queue_directory: Path.join(directory, "queue"),
     data_directory: Path.join(directory, "data"),
@@ -188,6 +201,8 @@ const mainCf = (directory: string, ipv6: boolean, options: Options): Map<string,
     // Otherwise a smtpd that a test manages to crash would close its port for a minute.
     service_throttle_time: "1",
     smtpd_error_sleep_time: "0",
+    // Newer releases refuse a client that does not wait for the greeting; tests are such clients.
+    smtpd_forbid_unauth_pipelining: "no",
     smtpd_soft_error_limit: "1000",
     smtpd_hard_error_limit: "2000",
     smtpd_junk_command_limit: "1000",
@@ -268,7 +283,8 @@ const writeMainCf = (directory: string, settings: ReadonlyMap<string, string>): 
 /** What is installed here, or the reason why it cannot be used. */
 export const requirePostfix: Effect.Effect<Installation, MtaError> = Effect.gen(function*() {
   const missing = missingPrerequisite()
-  const postconf = findProgram("postconf")
+  const root = releaseOf("postfix")?.root
+  const postconf = root === undefined ? findProgram("postconf") : Path.join(root, "usr/sbin/postconf")
   if (missing !== undefined || postconf === undefined) return yield* new MtaError({ message: missing ?? "" })
   const names = ["mail_version", "daemon_directory", "command_directory", "sendmail_path", "mail_owner", "setgid_group"]
   const { stdout } = yield* run(postconf, ["-dh", ...names])
@@ -279,8 +295,34 @@ export const requirePostfix: Effect.Effect<Installation, MtaError> = Effect.gen(
   ) {
     return yield* new MtaError({ message: `${postconf} does not know ${names.join(", ")}` })
   }
-  return { version, daemonDirectory, commandDirectory, sendmail, mailOwner, setgidGroup }
+  // postconf -d prints the paths that are compiled in.
+  const inRelease = (path: string): string => root === undefined ? path : Path.join(root, path)
+  return {
+    version,
+    daemonDirectory: inRelease(daemonDirectory),
+    commandDirectory: inRelease(commandDirectory),
+    sendmail: inRelease(sendmail),
+    mailOwner,
+    setgidGroup,
+    settings: root === undefined ? {} : {
+      daemon_directory: inRelease(daemonDirectory),
+      command_directory: inRelease(commandDirectory),
+      shlib_directory: inRelease("usr/lib/postfix"),
+      meta_directory: inRelease("etc/postfix"),
+      sendmail_path: inRelease(sendmail)
+    }
+  }
 })
+
+/** The release that tests run with, such as `[3, 7]`, for what differs between releases. Without a Postfix it is 3.7. */
+export const release = (): readonly [major: number, minor: number] => {
+  if (missingPrerequisite() !== undefined) return [3, 7]
+  const root = releaseOf("postfix")?.root
+  const postconf = root === undefined ? findProgram("postconf")! : Path.join(root, "usr/sbin/postconf")
+  const version = ChildProcess.execFileSync(postconf, ["-dh", "mail_version"], { encoding: "utf8" })
+  const [major = 3, minor = 7] = version.split(".").map(Number)
+  return [major, minor]
+}
 
 const prepare = Effect.fnUntraced(function*(installation: Installation, directory: string) {
   const { mailOwner, setgidGroup } = installation
@@ -406,7 +448,7 @@ const acquire = Effect.fnUntraced(function*(options: Options) {
   const installation = yield* requirePostfix
   const directory = yield* makeDirectory("effect-milter-postfix-")
   const ipv6 = hasIpv6Loopback()
-  const settings = mainCf(directory, ipv6, options)
+  const settings = mainCf(installation, directory, ipv6, options)
   const startOnFreePorts = Effect.gen(function*() {
     const ports = yield* freePorts(ipv6, Object.keys(options.listeners ?? {}))
     yield* attempt("configuration", () => {

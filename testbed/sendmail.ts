@@ -36,6 +36,7 @@ import {
   tail
 } from "./mta.ts"
 import { describeWith } from "./prerequisite.ts"
+import { missingRelease, releaseOf } from "./releases.ts"
 
 export { type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 
@@ -87,8 +88,10 @@ export class Sendmail extends Context.Service<Sendmail, Instance>()("effect-milt
 // ---------------------------------------------------------------------------------------------------------------------
 // Prerequisites
 
-/** Where scripts/fetchSendmail.sh unpacks it. */
+/** Where scripts/fetchSendmail.sh unpacks it, or scripts/fetchMta.sh the release that was asked for. */
 const unpacked = (): string => {
+  const release = releaseOf("sendmail")
+  if (release !== undefined) return release.root
   const cache = process.env["XDG_CACHE_HOME"] || Path.join(Os.homedir(), ".cache")
   return process.env["EFFECT_MILTER_SENDMAIL"] || Path.join(cache, "effect-milter", "sendmail")
 }
@@ -103,13 +106,19 @@ const installation = () => {
     m4: Fs.existsSync(m4) ? m4 : findProgram("m4"),
     configuration: `${Path.join(root, "usr", "share", "sendmail", "cf")}/`,
     // One for the architecture, such as x86_64-linux-gnu; not there if the machine had all that was needed.
-    libraries: Fs.existsSync(libraries) ? Fs.readdirSync(libraries).map((name) => Path.join(libraries, name)) : []
+    // Programs of a release know their own libraries.
+    libraries: releaseOf("sendmail") === undefined && Fs.existsSync(libraries)
+      ? Fs.readdirSync(libraries).map((name) => Path.join(libraries, name))
+      : []
   }
 }
 
 /** Why there can be no Sendmail here, or undefined. */
 export const missingPrerequisite = (): string | undefined => {
   if (process.platform !== "linux") return "the Sendmail harness reads /proc, so it needs Linux"
+  const release = releaseOf("sendmail")
+  const missing = release === undefined ? undefined : missingRelease(release)
+  if (missing !== undefined) return missing
   if (!Fs.existsSync(installation().sendmail)) return `Sendmail is not in ${unpacked()} (npm run sendmail:fetch)`
   if (installation().m4 === undefined) return "there is no m4 (Debian: apt-get install m4)"
   if (findProgram("cc") === undefined) return "there is no C compiler (Debian: apt-get install gcc libc6-dev)"

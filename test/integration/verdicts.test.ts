@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Postfix from "../../testbed/postfix.ts"
-import { expectations } from "./support/expectations.ts"
+import { expectationsOf } from "./support/expectations.ts"
 import * as FilterServer from "./support/filterServer.ts"
 import * as StageAndVerdict from "./support/stageAndVerdict.ts"
 
@@ -22,7 +22,7 @@ const fixture = Layer.effect(
 
 Postfix.describePostfix("verdicts with Postfix", () => {
   layer(fixture)((it) => {
-    for (const row of expectations) {
+    for (const row of expectationsOf(Postfix.release())) {
       it.effect(`${row.stage}: ${row.name}`, () =>
         Effect.flatMap(Fixture, (fixture) => StageAndVerdict.check(fixture, row)))
     }

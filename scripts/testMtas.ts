@@ -1,0 +1,42 @@
+/**
+ * Runs the tests about what an MTA says and delivers with each release that scripts/fetchMta.sh can get, or with those
+ * named: `npm run test:mtas -- postfix-3.10`. A release that cannot be had (Debian's unstable suite has moved on) is
+ * skipped, and said so.
+ */
+import * as ChildProcess from "node:child_process"
+import * as path from "node:path"
+import { root } from "./repository.ts"
+
+const releases = ["postfix-3.10", "postfix-3.11", "sendmail-8.18"]
+
+/** What fetchMta.sh exits with when the suite has another release by now. */
+const movedOn = 3
+
+const both = ["auth", "combining", "message", "modifications", "sequence"]
+
+/** The test files of test/integration that a release has to pass. */
+const filesOf = (release: string): ReadonlyArray<string> =>
+  release.startsWith("postfix-")
+    ? [...both, "filters", "postfix", "reliability", "verdicts"]
+    : [...both, "sendmail", "sendmailFilters", "sendmailVerdicts"]
+
+const run = (command: string, args: ReadonlyArray<string>, release: string): number =>
+  ChildProcess.spawnSync(command, args, {
+    cwd: root,
+    env: { ...process.env, EFFECT_MILTER_MTA: release },
+    stdio: "inherit"
+  }).status ?? 1
+
+const named = process.argv.slice(2)
+
+let failed = false
+for (const release of named.length === 0 ? releases : named) {
+  const fetched = run("scripts/fetchMta.sh", [release], release)
+  if (fetched === movedOn) {
+    process.stdout.write(`skipped: ${release} cannot be had any more\n`)
+    continue
+  }
+  const files = filesOf(release).map((name) => path.join("test/integration", `${name}.test.ts`))
+  if (fetched !== 0 || run("npx", ["vitest", "run", "--project", "integration", ...files], release) !== 0) failed = true
+}
+if (failed) process.exitCode = 1
