@@ -13,7 +13,8 @@ import { signing as marked } from "../internal/filter/signing.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
 import { checkId, idOf, normalId, resultOf } from "./internal/authserv.ts"
-import { Feed, fieldOf, HeaderBlock } from "./internal/content.ts"
+import { Feed, fieldOf } from "./internal/content.ts"
+import { HeaderBlock } from "./internal/headerBlock.ts"
 import type { SigningKey } from "./internal/keyTypes.ts"
 import { makeSeal, type SealField } from "./internal/mailauth.ts"
 import { KeyError, Keys } from "./Keys.ts"
@@ -108,8 +109,8 @@ export const seal = <E = never, R = never, R2 = never>(
     const key = keys.find(({ algorithm }) => algorithm === "rsa-sha256") ?? keys[0]
     return key ?? (yield* new KeyError({ domain, selector: undefined, reason: "there is none" }))
   })
-  const start = Effect.fnUntraced(function*(key: SigningKey, block: HeaderBlock, results: string) {
-    const feed = new Feed(block)
+  const start = Effect.fnUntraced(function*(key: SigningKey, header: Uint8Array, results: string) {
+    const feed = new Feed(header)
     const { domain, selector } = key
     const fiber = yield* makeSeal(feed, {
       key: { domain, selector, pem: Redacted.value(key.privateKey) },
@@ -139,7 +140,9 @@ export const seal = <E = never, R = never, R2 = never>(
         if (message.results === undefined) return Verdict.acceptMessage
         const key = yield* Effect.result(findKey)
         if (Result.isFailure(key)) return yield* onUnsealed(key.failure)
-        message.running = yield* start(key.success, message.block, message.results)
+        const { whole } = message.block
+        if (typeof whole === "string") return yield* onUnsealed(new SealError({ domain, reason: whole }))
+        message.running = yield* start(key.success, whole, message.results)
         return Verdict.continue
       }),
       endOfMessage: Effect.fnUntraced(function*(_, { edit, message }) {

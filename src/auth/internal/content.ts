@@ -1,8 +1,10 @@
 /** Header and body of a message as they pass, in the bytes that signatures are about. */
 import * as Effect from "effect/Effect"
+import { randomBytes } from "node:crypto"
 import { PassThrough, type Readable } from "node:stream"
 import { Step } from "../../Negotiation.ts"
 import type { Header, Session } from "../../Stage.ts"
+import { LineEnds } from "../../internal/bytes/lineEnds.ts"
 
 /** A header field as it stands in the message, one character a byte: folds are CR LF, and a CR LF ends it. */
 export interface Field {
@@ -18,68 +20,90 @@ export const fieldOf = ({ name, raw }: Header, { agreed }: Session): Field => ({
 })
 
 /**
- * Most that mailauth is given to parse. It takes the square of the number of lines in a field (10 s for 50000 of them), of
- * the length of a Received field and of a line in the body; real mail is far below.
+ * - `piece`: bytes that mailauth gets at once
+ * - `line`: the longest line. mailauth keeps a line until its end, looks at all of it at once, and looks at it from its
+ *   beginning again for each piece of it
  */
-const limits = { headerBytes: 2 ** 18, fieldLines: 4000, bodyLine: 2 ** 20, signatures: 20 }
+const limits = { piece: 2 ** 14, line: 2 ** 18 }
 
-const linesIn = (line: string): number => {
-  let count = 0
-  for (let at = line.indexOf("\n"); at !== -1; at = line.indexOf("\n", at + 1)) count++
-  return count
-}
+/** Other connections get their turn. */
+const turn: Effect.Effect<void> = Effect.callback((resume) => {
+  const immediate = setImmediate(() => resume(Effect.void))
+  return Effect.sync(() => clearImmediate(immediate))
+})
 
-/** The header of a message, as far as it can be read: signatures beyond the limit are left out. */
-export class HeaderBlock {
-  /** Why it cannot be read. */
-  tooLarge: string | undefined
-  private lines: Array<string> = []
-  private length = 0
-  private signatures = 0
-
-  add({ line, name }: Field): void {
-    if (this.tooLarge !== undefined || (name === "dkim-signature" && ++this.signatures > limits.signatures)) return
-    this.length += line.length
-    if (this.length > limits.headerBytes || linesIn(line) > limits.fieldLines) {
-      this.tooLarge = "header too large"
-      this.lines = []
-    } else this.lines.push(line)
-  }
-
-  /** With the empty line behind it. */
-  get bytes(): Uint8Array {
-    return Buffer.from(`${this.lines.join("")}\r\n`, "latin1")
-  }
-}
+const lf = 10
 
 /** A message on its way into mailauth, which reads it as a stream: at most a line and some pieces of the body are in memory. */
 export class Feed {
   private readonly stream = new PassThrough()
-  /** Length of the line that has not ended yet. */
-  private line = 0
-  /** Why this message cannot be read. */
+  private readonly lineEnds = new LineEnds()
+  /** The line that has not ended yet. */
+  private line: Array<Uint8Array> = []
+  private lineLength = 0
+  /** Why not all of the body is read. */
   tooLarge: string | undefined
 
-  constructor(header: HeaderBlock) {
+  constructor(header: Uint8Array) {
     // An error without a listener would end the process.
     this.stream.on("error", () => undefined)
-    if (header.tooLarge === undefined) this.stream.write(header.bytes)
-    else this.giveUp(header.tooLarge)
+    this.stream.write(header)
   }
 
   get readable(): Readable {
     return this.stream
   }
 
-  /** Completes when there is room for more. */
+  /** Completes when there is room for more. Whole lines go on, in pieces. */
   body(bytes: Uint8Array): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.tooLarge !== undefined || this.stream.destroyed) return Effect.void
+      // With LF alone mailauth takes each line for a piece of its own.
+      const text = this.lineEnds.next(bytes)
+      const end = text.lastIndexOf(lf) + 1
+      const whole = end === 0 ? undefined : Buffer.concat([...this.line, text.subarray(0, end)])
+      if (end > 0) {
+        this.line = []
+        this.lineLength = 0
+      }
+      // Copied: the hook's bytes are the socket's.
+      this.line.push(text.slice(end))
+      this.lineLength += text.length - end
+      const longest = this.lineLength > limits.line
+      if (longest) this.line = []
+      return Effect.andThen(
+        whole === undefined ? Effect.void : this.pieces(whole, 0),
+        longest ? Effect.sync(() => this.giveUp()) : Effect.void
+      )
+    })
+  }
+
+  end(): void {
+    if (this.stream.destroyed || this.tooLarge !== undefined) return
+    for (const rest of this.line) this.stream.write(rest)
+    this.stream.end()
+  }
+
+  close(): void {
+    this.stream.destroy()
+  }
+
+  private pieces(whole: Uint8Array, from: number): Effect.Effect<void> {
+    if (from === whole.length || this.stream.destroyed || this.tooLarge !== undefined) return Effect.void
+    let to = whole.lastIndexOf(lf, from + limits.piece - 1) + 1
+    // A line that is longer than a piece.
+    if (to <= from) to = whole.indexOf(lf, from) + 1
+    if (to - from > limits.line) return Effect.sync(() => this.giveUp())
+    return this.write(whole.subarray(from, to)).pipe(
+      Effect.andThen(turn),
+      Effect.andThen(Effect.suspend(() => this.pieces(whole, to)))
+    )
+  }
+
+  private write(bytes: Uint8Array): Effect.Effect<void> {
     return Effect.callback((resume) => {
       const { stream } = this
-      const last = bytes.lastIndexOf(10)
-      this.line = last === -1 ? this.line + bytes.length : bytes.length - last - 1
-      if (this.line > limits.bodyLine) this.giveUp("line too long")
-      // Copied: the hook's bytes are the socket's.
-      if (stream.destroyed || stream.write(Buffer.from(bytes))) return resume(Effect.void)
+      if (stream.destroyed || stream.write(bytes)) return resume(Effect.void)
       const done = (): void => {
         stream.off("drain", done)
         stream.off("close", done)
@@ -92,16 +116,9 @@ export class Feed {
     })
   }
 
-  end(): void {
-    if (!this.stream.destroyed) this.stream.end()
-  }
-
-  close(): void {
-    this.stream.destroy()
-  }
-
-  private giveUp(reason: string): void {
-    this.tooLarge = reason
-    this.close()
+  /** What comes in the place of the rest nobody could have signed; a signature with `l` may end above it. */
+  private giveUp(): void {
+    this.tooLarge = "line too long"
+    this.stream.end(randomBytes(32))
   }
 }

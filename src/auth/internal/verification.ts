@@ -6,8 +6,9 @@ import type { Envelope, Header, Session } from "../../Stage.ts"
 import { Dns } from "../Dns.ts"
 import type { Results } from "../Results.ts"
 import { claims } from "./authserv.ts"
-import { resolver } from "./bridge.ts"
-import { Feed, fieldOf, HeaderBlock } from "./content.ts"
+import { type Resolvers, resolvers } from "./bridge.ts"
+import { Feed, fieldOf } from "./content.ts"
+import { HeaderBlock } from "./headerBlock.ts"
 import * as mailauth from "./mailauth.ts"
 
 export interface Settings {
@@ -52,15 +53,13 @@ export class Verification {
   /** Starts reading; the message's scope ends it where the message does not come to its end. */
   start(session: Session, envelope: Envelope): Effect.Effect<void, never, Dns | Scope.Scope> {
     return Effect.gen({ self: this }, function*() {
-      const feed = new Feed(this.block)
-      // One that is not read from the beginning waits here for the end of the message, like one that turns out to be too large.
-      const check = feed.tooLarge === undefined
-        ? withResolver(
-          this.settings,
-          (resolver) => mailauth.check(feed, this.checking(session, envelope), resolver)
-        )
-        : Effect.never
-      const fiber = yield* check.pipe(
+      if (this.block.tooLarge !== undefined) return
+      const { selected } = this.block
+      const feed = new Feed(selected.bytes)
+      const fiber = yield* withResolvers(
+        this.settings,
+        (resolvers) => mailauth.check(feed, this.checking(session, envelope), resolvers, selected)
+      ).pipe(
         // Nobody reads any more: who writes must not wait.
         Effect.ensuring(Effect.sync(() => feed.close())),
         Effect.forkScoped({ startImmediately: true })
@@ -76,19 +75,15 @@ export class Verification {
   /** `undefined` if the message is not checked. */
   results(session: Session, envelope: Envelope): Effect.Effect<Results | undefined, never, Dns> {
     return Effect.gen({ self: this }, function*() {
-      const { running } = this
-      if (running === undefined) return undefined
-      const { feed, fiber } = running
-      feed.end()
+      if (!this.wanted) return undefined
       const checking = this.checking(session, envelope)
       const spfOnly = (result: "permerror" | "temperror", comment: string) =>
-        withResolver(this.settings, (resolver) => mailauth.checkSpf(checking, resolver, result, comment)).pipe(
+        withResolvers(this.settings, ({ spf }) => mailauth.checkSpf(checking, spf, result, comment)).pipe(
           Effect.orDie
         )
-      if (feed.tooLarge !== undefined) {
-        yield* Fiber.interrupt(fiber)
-        return yield* spfOnly("permerror", feed.tooLarge)
-      }
+      if (this.running === undefined) return yield* spfOnly("permerror", this.block.tooLarge ?? "no header")
+      const { feed, fiber } = this.running
+      feed.end()
       // A message that mailauth stumbles over must not stop mail, nor slip through with forged fields.
       return yield* Fiber.join(fiber).pipe(
         Effect.catchCause((cause) =>
@@ -117,12 +112,12 @@ export class Verification {
 export const makeVerification = (settings: Settings): Verification => new Verification(settings)
 
 /** Queries end with the effect. */
-const withResolver = <A, E>(
+const withResolvers = <A, E>(
   { timeout }: Settings,
-  use: (resolve: Effect.Success<ReturnType<typeof resolver>>) => Effect.Effect<A, E>
+  use: (resolvers: Resolvers) => Effect.Effect<A, E>
 ): Effect.Effect<A, E, Dns> =>
   Effect.acquireUseRelease(
     Effect.sync(() => new AbortController()),
-    ({ signal }) => Effect.flatMap(Dns, ({ resolve }) => Effect.flatMap(resolver(resolve, timeout, signal), use)),
+    ({ signal }) => Effect.flatMap(Dns, ({ resolve }) => Effect.flatMap(resolvers(resolve, timeout, signal), use)),
     (controller) => Effect.sync(() => controller.abort())
   )
