@@ -1,40 +1,74 @@
-/** What a piece of work costs: processor time, and how long others had to wait. */
+/** What a piece of work costs: processor time in all, and in one go. Ratios of these hold on any machine. */
 import * as Effect from "effect/Effect"
 
 export interface Cost {
-  /** Milliseconds of the processor. */
+  /** Processor time of the whole. */
   readonly cpu: number
-  /** The longest time between two turns of the event loop, in milliseconds. */
+  /** Most processor time between two turns of the event loop. */
   readonly block: number
 }
 
-/** Of one run. */
+// Not the time of a clock: on a busy machine that passes while others run.
+const used = (): number => {
+  const { system, user } = process.cpuUsage()
+  return system + user
+}
+
 const once = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<Cost, E, R> =>
   Effect.gen(function*() {
     let block = 0
-    let last = performance.now()
+    let last = used()
+    const begin = last
     let immediate: NodeJS.Immediate
     const tick = (): void => {
-      const now = performance.now()
+      const now = used()
       block = Math.max(block, now - last)
       last = now
       immediate = setImmediate(tick)
     }
     immediate = setImmediate(tick)
-    const before = process.cpuUsage()
     yield* work
     yield* Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
-    const { system, user } = process.cpuUsage(before)
     clearImmediate(immediate)
-    return { cpu: (system + user) / 1000, block }
+    return { cpu: used() - begin, block }
   })
 
-/** The least of several runs: a busy machine makes each of them dearer, none cheaper. */
+/** The least of several runs: other work of the process, and of the machine, makes each of them dearer, none cheaper. */
 export const cost = <A, E, R>(work: Effect.Effect<A, E, R>, runs = 3): Effect.Effect<Cost, E, R> =>
-  Effect.map(
-    Effect.all(Array.from({ length: runs }, () => once(work))),
-    (costs) => ({
-      cpu: Math.min(...costs.map(({ cpu }) => cpu)),
-      block: Math.min(...costs.map(({ block }) => block))
-    })
-  )
+  Effect.map(Effect.all(Array.from({ length: runs }, () => once(work))), least)
+
+const least = (costs: ReadonlyArray<Cost>): Cost => ({
+  cpu: Math.min(...costs.map(({ cpu }) => cpu)),
+  block: Math.min(...costs.map(({ block }) => block))
+})
+
+export interface Growth {
+  /** How many times dearer the worst size is than the one before it. */
+  readonly ratio: number
+  /** Of all sizes. */
+  readonly block: number
+}
+
+/**
+ * How work grows with its size, each size twice the one before. Work below `noise` counts as that much. Rounds go on, up to
+ * a dozen, until `isFine`: what is linear comes out as such when the machine has a quiet moment; what is not never does.
+ */
+export const growth = <A, E, R>(
+  works: ReadonlyArray<Effect.Effect<A, E, R>>,
+  noise: number,
+  isFine: (growth: Growth) => boolean
+): Effect.Effect<Growth, E, R> =>
+  Effect.gen(function*() {
+    const costs: Array<Array<Cost>> = works.map(() => [])
+    for (let round = 1;; round++) {
+      for (const [index, work] of works.entries()) costs[index]!.push(yield* once(work))
+      const best = costs.map(least)
+      const found = {
+        ratio: Math.max(
+          ...best.slice(1).map(({ cpu }, index) => Math.max(cpu, noise) / Math.max(best[index]!.cpu, noise))
+        ),
+        block: Math.max(...best.map(({ block }) => block))
+      }
+      if (round === 12 || (round > 1 && isFine(found))) return found
+    }
+  })

@@ -24,7 +24,7 @@ export const fieldOf = ({ name, raw }: Header, { agreed }: Session): Field => ({
  * - `line`: the longest line. mailauth keeps a line until its end, looks at all of it at once, and looks at it from its
  *   beginning again for each piece of it
  */
-const limits = { piece: 2 ** 14, line: 2 ** 18 }
+const limits = { piece: 2 ** 12, line: 2 ** 18 }
 
 /** Other connections get their turn. */
 const turn: Effect.Effect<void> = Effect.callback((resume) => {

@@ -2,8 +2,8 @@
  * The part of a header that mailauth reads, within limits.
  *
  * mailauth has no limits of its own. It takes the square of a run of white space in a signature, of the lines of a field,
- * of the values of a Received field, and the product of fields and names in `h`. Whoever writes the mail chooses all of
- * these, and one message must not stop the process.
+ * and of the letters of a domain, and the product of fields and names in `h`. Whoever writes the mail chooses all of these,
+ * and one message must not stop the process.
  */
 import { randomBytes } from "node:crypto"
 import type { Field } from "./content.ts"
@@ -12,6 +12,8 @@ import { coveredNames, type Tag, tagsOf, valueOf } from "./tagList.ts"
 /**
  * - `headerBytes`, `headerLines`: of the whole header, and of the part that mailauth reads
  * - `from`: bytes of all From fields
+ * - `domain`: bytes of a domain in From, which may be of any letters
+ * - `contentType`: bytes of a Content-Type field
  * - `tagList`: bytes of a signature, a seal or sealed results
  * - `whiteSpace`: longest run in one of these. The squares of all runs together stay below `whiteSpace ** 2`
  * - `results`: statements in one field of sealed results
@@ -26,6 +28,8 @@ const limits = {
   headerBytes: 2 ** 18,
   headerLines: 5000,
   from: 2 ** 14,
+  domain: 1024,
+  contentType: 2 ** 13,
   tagList: 2 ** 14,
   whiteSpace: 1024,
   results: 500,
@@ -33,7 +37,7 @@ const limits = {
   value: 255,
   signatures: 20,
   bodies: 3,
-  covered: 2000,
+  covered: 1500,
   coveredBytes: 2 ** 20,
   sealedBytes: 2 ** 20
 }
@@ -60,10 +64,20 @@ const isSparse = (line: string, whiteSpace = /[ \t\r\n]+/g): boolean => {
   return true
 }
 
+/** Whether all that may be a domain in From is short enough to be converted to A-labels, which takes its square. */
+const hasShortDomains = (line: string): boolean => {
+  for (let at = line.indexOf("@"); at !== -1; at = line.indexOf("@", at + 1)) {
+    const part = line.slice(at + 1, at + 2 + limits.domain)
+    if (part.length > limits.domain && !/[ \t\r\n@<>(),;"]/.test(part)) return false
+  }
+  return true
+}
+
 /** Why a field is not read, if it is not. */
 const trouble = ({ line, name }: Field): string | undefined => {
   // A run of line ends in the middle of the header takes its square.
   if (count(line, "\n") > limits.fieldLines || !isSparse(line, /[\r\n]+/g)) return "field too large"
+  if (name === "content-type" && line.length > limits.contentType) return "field too large"
   if (name !== "dkim-signature" && !isArc(name)) return undefined
   if (line.length > limits.tagList) return "field too large"
   if (!isSparse(line)) return "too much white space"
@@ -253,7 +267,9 @@ export class HeaderBlock {
     const read = above === undefined ? field : { name: above.name, line: above.line + line }
     if (read.name === "from") {
       this.authors += line.length
-      if (this.authors > limits.from || !isSparse(read.line)) return this.giveUp("From too large")
+      if (this.authors > limits.from || !isSparse(read.line) || !hasShortDomains(read.line)) {
+        return this.giveUp("From too large")
+      }
     }
     this.fields.push(read)
   }
