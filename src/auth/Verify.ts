@@ -57,7 +57,8 @@ export const quarantine = (reason: string): Quarantine => ({ _tag: "Quarantine",
  *   {@link submitted}): they send from anywhere, so their SPF fails
  * - `onResult`: what to make of the message. Without it every message passes
  * - `timeout`: for all queries of a message together, 20 seconds by default (RFC 7208 4.6.4 asks for that much); what is
- *   not known then is `temperror`. Keys of signatures have half of it and SPF three quarters, the rest is for DMARC
+ *   not known then is `temperror`. Keys of signatures have half of it and SPF three quarters, the rest is for DMARC,
+ *   whatever names are asked for
  * - `strict`: the checks as the RFCs have them, which is the default; `false` accepts what is harmless and common, such as
  *   signatures with rsa-sha1
  * - `leastRsaBits`: weaker keys give `policy`; 1024 by default
@@ -140,8 +141,18 @@ const settings = <E, R, R2>(options: VerifyOptions<E, R, R2>): Settings => ({
  * The message is checked as it passes; no more than a line of its body is kept in memory. It stands first in a sequence:
  * signatures do not hold any more once a filter has edited the message.
  *
- * What is not checked: a header of more than 256 kilobytes or with thousands of lines in one field, and a line of more than a
- * megabyte in the body; DKIM and DMARC give `permerror` then. Of more than 20 signatures the first 20 count.
+ * **Details**
+ *
+ * One message must not keep the others waiting, so a part of it that would cost too much is left out alone, and the rest is
+ * judged.
+ *
+ * - A signature is `permerror` if its field has more than 16 KiB or white space in long runs (1,024 in one of them), if it
+ *   covers more than 1,500 names or 1 MiB together with those above it, or a field of more than 2,000 lines, and after
+ *   three kinds of body hash (they differ by canonicalization, algorithm and length `l`). Of more than 20 signatures the
+ *   first 20 count. A signature that does not hold is `permerror`, too, where a line of the body has more than 256 KiB.
+ * - A chain of ARC fails if one of its fields is over these limits.
+ * - DMARC is `permerror`, and so is DKIM, for a header of more than 256 KiB or 5,000 lines, and for From fields of more
+ *   than 16 KiB.
  *
  * Throws `InvalidValue` for an `authservId` or a network that is none.
  *

@@ -97,7 +97,10 @@ const attacks: { readonly [what: string]: (size: number) => Mail } = {
   "white space in a seal": (size) => ({ fields: [["ARC-Seal", ` i=1; a${" ".repeat(15_000 * size)}b`]] }),
   "a chain of seals": (size) => ({
     fields: times(6 * size, (index): Fields => [
-      ["ARC-Seal", ` i=${index + 1}; a=rsa-sha256; cv=${index === 0 ? "none" : "pass"}; d=x.example; s=s; b=${"A".repeat(3000)}`],
+      [
+        "ARC-Seal",
+        ` i=${index + 1}; a=rsa-sha256; cv=${index === 0 ? "none" : "pass"}; d=x.example; s=s; b=${"A".repeat(3000)}`
+      ],
       ["ARC-Message-Signature", ` i=${index + 1}; a=rsa-sha256; d=x.example; s=s; h=from; bh=AAAA; b=AAAA`],
       ["ARC-Authentication-Results", ` i=${index + 1}; x; ${"spf=pass; ".repeat(50)}`]
     ]).flat()

@@ -2,9 +2,9 @@
 import * as Effect from "effect/Effect"
 import { randomBytes } from "node:crypto"
 import { PassThrough, type Readable } from "node:stream"
+import { LineEnds } from "../../internal/bytes/lineEnds.ts"
 import { Step } from "../../Negotiation.ts"
 import type { Header, Session } from "../../Stage.ts"
-import { LineEnds } from "../../internal/bytes/lineEnds.ts"
 
 /** A header field as it stands in the message, one character a byte: folds are CR LF, and a CR LF ends it. */
 export interface Field {

@@ -214,7 +214,7 @@ const select = (fields: ReadonlyArray<Field>): Selected => {
   const newest = brokenChain === undefined ? newestSignature(fields) : undefined
   if (newest !== undefined) {
     brokenChain = costs.admit(newest)
-    if (brokenChain !== undefined) for (const { name } of fields) if (isArc(name)) leftOut.add(name)
+    if (brokenChain !== undefined) { for (const { name } of fields) if (isArc(name)) leftOut.add(name) }
   }
   const refused = new Map<string, Refused>()
   const signatures = new Map<Field, string>()
@@ -281,7 +281,8 @@ export class HeaderBlock {
 
   /** The whole header, for a seal; or why there can be none. */
   get whole(): Uint8Array | string {
-    const found = this.tooLarge ?? this.fields.map(trouble).find((reason) => reason !== undefined) ?? chainTrouble(this.fields)
+    const found = this.tooLarge ?? this.fields.map(trouble).find((reason) => reason !== undefined) ??
+      chainTrouble(this.fields)
     return found ?? Buffer.from(`${this.fields.map(({ line }) => line).join("")}\r\n`, "latin1")
   }
 
