@@ -243,7 +243,7 @@ const select = (fields: ReadonlyArray<Field>): Selected => {
     } else if (name === "from" || (left > 0 && name !== "dkim-signature")) lines.push(line)
     if (left > 0) costs.needed.set(name, left - 1)
   }
-  return { bytes: Buffer.from(`${lines.reverse().join("")}\r\n`, "latin1"), refused, brokenChain }
+  return { bytes: Buffer.from(`${lines.toReversed().join("")}\r\n`, "latin1"), refused, brokenChain }
 }
 
 /** The header of a message as it comes. */
