@@ -175,7 +175,7 @@ export const scripts: ReadonlyArray<Script> = [
     }))
   ),
   answering(
-    "Commands behind the last verdict on a message",
+    "Commands after the last verdict on a message",
     ...greeted,
     both(Mta.mail("<do-discard@example.org>"), "Discard"),
     {
