@@ -2,9 +2,11 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import { checkFirstLines, checkWording } from "../../scripts/docs/comments.ts"
 import { checkExamples } from "../../scripts/docs/examples.ts"
 import { checkLinks } from "../../scripts/docs/links.ts"
 import { missingFrom, stepsOf } from "../../scripts/docs/steps.ts"
+import { checkWords } from "../../scripts/docs/words.ts"
 import { root } from "../../scripts/repository.ts"
 
 Fs.mkdirSync(Path.join(root, "test-results"), { recursive: true })
@@ -77,6 +79,80 @@ ${fence}
       [6, 12]
     )
   }, 60_000)
+})
+
+describe("words", () => {
+  it("that make readers stumble are found, in prose and in comments, but not in code", () => {
+    const prose = page(
+      "words.md",
+      `An address that is none. There is none here. The rule \`is none\`.
+
+Filters behind it. A proxy behind a NAT. A file that was left behind.
+
+${fence}text
+is none
+${fence}
+`
+    )
+    const code = page(
+      "words.ts",
+      `/** First. */
+export const text = "behind it" // nobody listens there
+/**
+ * It shall be.
+ */
+export const other = \`is none\`
+`
+    )
+    assert.deepStrictEqual(
+      checkWords([prose, code]).map(({ file, line, message }) => [file, line, message.split(":")[0]]),
+      [
+        [prose, 1, "\"is none\""],
+        [prose, 3, "\"behind\""],
+        [code, 2, "\"listens there\""],
+        [code, 4, "\"shall\""]
+      ]
+    )
+    assert.deepStrictEqual(checkFirstLines([code]), [])
+  })
+
+  it("of comments are those of Effect", () => {
+    const file = page(
+      "wording.ts",
+      `export {}
+/** The sum. */
+export const sum = (a: number, b: number): number => a + b
+/** Returns the sum. */
+export function total(a: number, b: number): number {
+  return a + b
+}
+/** The largest one. */
+export const largest = 7
+/**
+ * Returns nothing.
+ *
+ * **Example**
+ *
+ * **Warning**
+ *
+ * @example none
+ */
+export const nothing = (): void => {}
+/**
+ * The inner one.
+ *
+ * @internal
+ */
+export const inner = (): void => {}
+`
+    )
+    assert.deepStrictEqual(checkWording([file]).map(({ line, message }) => [line, message]), [
+      [3, "the comment of sum should begin with a present-tense verb"],
+      [19, "the comment of nothing should have a section **Example** instead of the tag @example"],
+      [19, "the comment of nothing has a section Warning, which is not one of When to use, Details, Gotchas, Example"]
+    ])
+    assert.deepStrictEqual(checkFirstLines([file]).map(({ line }) => line), [1])
+  })
 })
 
 describe("steps", () => {
