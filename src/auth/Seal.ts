@@ -12,11 +12,13 @@ import * as Result from "effect/Result"
 import { signing as marked } from "../internal/filter/signing.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
-import { checkId, idOf, normalId, resultOf } from "./internal/authserv.ts"
+import { checkId, idOf, normalId } from "./internal/authserv.ts"
 import { Feed, fieldOf } from "./internal/content.ts"
 import { HeaderBlock } from "./internal/headerBlock.ts"
 import type { SigningKey } from "./internal/keyTypes.ts"
 import { makeSeal, type SealField } from "./internal/mailauth.ts"
+import { combined, resultsOf } from "./internal/ownResults.ts"
+import { unusableKey } from "./internal/unusableKey.ts"
 import { KeyError, Keys } from "./Keys.ts"
 import type { Selection } from "./Submission.ts"
 
@@ -56,8 +58,8 @@ export interface SealOptions<E = never, R = never, R2 = never> {
 
 interface State {
   readonly block: HeaderBlock
-  /** Our own results, as they stand in the message. */
-  results: string | undefined
+  /** Our own results, as they stand in the message from the top on. */
+  readonly results: Array<string>
   running: { readonly feed: Feed; readonly fiber: Fiber.Fiber<ReadonlyArray<SealField>, SealError> } | undefined
 }
 
@@ -66,8 +68,8 @@ const passUnsealed = (error: KeyError | SealError): Effect.Effect<Verdict.OfMess
 
 /** The state of the chain as it was when the message came, which {@link verify} has written down. */
 const chainOf = (results: string): "none" | "pass" | "fail" => {
-  const found = resultOf(results, "arc")
-  return found === "pass" || found === "fail" ? found : "none"
+  const found = resultsOf(results, "arc")
+  return found.includes("fail") ? "fail" : found.includes("pass") ? "pass" : "none"
 }
 
 /**
@@ -75,8 +77,8 @@ const chainOf = (results: string): "none" | "pass" | "fail" => {
  * the next one can learn of it though the message may be changed on the way, as mailing lists do. The set goes directly
  * below the MTA's Received.
  *
- * It takes the topmost Authentication-Results field with our `authservId`, so {@link verify} has to run ahead: in the same
- * sequence, or in a filter in front. A message without such a field is left alone, and so is one whose chain has ended (its
+ * It takes all Authentication-Results fields with our `authservId` together, so {@link verify} has to run ahead: in the same
+ * sequence, or in a filter in front; so may others that write results under this name. A message without such a field is left alone, and so is one whose chain has ended (its
  * last seal says `cv=fail`). It stands last in a sequence, behind {@link sign}.
  *
  * Throws `InvalidValue` for an `authservId` that is none.
@@ -107,7 +109,9 @@ export const seal = <E = never, R = never, R2 = never>(
   const findKey = Effect.gen(function*() {
     const keys = yield* (yield* Keys).find(domain.toLowerCase())
     const key = keys.find(({ algorithm }) => algorithm === "rsa-sha256") ?? keys[0]
-    return key ?? (yield* new KeyError({ domain, selector: undefined, reason: "there is none" }))
+    if (key === undefined) return yield* new KeyError({ domain, selector: undefined, reason: "there is none" })
+    const unusable = unusableKey(key)
+    return unusable === undefined ? key : yield* unusable
   })
   const start = Effect.fnUntraced(function*(key: SigningKey, header: Uint8Array, results: string) {
     const feed = new Feed(header)
@@ -130,19 +134,19 @@ export const seal = <E = never, R = never, R2 = never>(
     Milter.make("auth-seal", {
       modify: ["insertHeader"],
       message: (): Effect.Effect<State> =>
-        Effect.sync(() => ({ block: new HeaderBlock(), results: undefined, running: undefined }))
+        Effect.sync(() => ({ block: new HeaderBlock(), results: [], running: undefined }))
     }).on({
       mail: Effect.fnUntraced(function*(_, { envelope, session }) {
         const selected = when === undefined || when({ session, envelope })
         return (typeof selected === "boolean" ? selected : yield* selected) ? Verdict.continue : Verdict.acceptMessage
       }),
       endOfHeaders: Effect.fnUntraced(function*(_, { message }) {
-        if (message.results === undefined) return Verdict.acceptMessage
+        if (message.results.length === 0) return Verdict.acceptMessage
         const key = yield* Effect.result(findKey)
         if (Result.isFailure(key)) return yield* onUnsealed(key.failure)
         const { whole } = message.block
         if (typeof whole === "string") return yield* onUnsealed(new SealError({ domain, reason: whole }))
-        message.running = yield* start(key.success, whole, message.results)
+        message.running = yield* start(key.success, whole, combined(message.results))
         return Verdict.continue
       }),
       endOfMessage: Effect.fnUntraced(function*(_, { edit, message }) {
@@ -165,7 +169,7 @@ export const seal = <E = never, R = never, R2 = never>(
           const added = fieldOf(field, session)
           message.block.add(added)
           if (added.name === "authentication-results" && idOf(field.value) === authservId) {
-            message.results ??= field.value
+            message.results.push(field.value)
           }
         }),
       body: ({ bytes }, { message }) => message.running === undefined ? Effect.void : message.running.feed.body(bytes)

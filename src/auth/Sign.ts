@@ -16,6 +16,7 @@ import { BodyHash } from "./internal/canonical.ts"
 import { type Field, fieldOf } from "./internal/content.ts"
 import type { SigningKey } from "./internal/keyTypes.ts"
 import { covered, signature, type Signing } from "./internal/signature.ts"
+import { unusableKey } from "./internal/unusableKey.ts"
 import { KeyError, Keys } from "./Keys.ts"
 import { type Selection, type Submission, submitted } from "./Submission.ts"
 
@@ -227,6 +228,8 @@ export const sign = <E = never, R = never, R2 = never>(
         const keys = yield* Effect.result(Effect.flatMap(Keys, ({ find }) => find(wanted.toLowerCase())))
         if (Result.isFailure(keys)) return yield* onUnsigned({ _tag: "KeyError", error: keys.failure }, submission)
         if (keys.success.length === 0) return yield* onUnsigned({ _tag: "NoKey", domain: wanted }, submission)
+        const unusable = keys.success.map(unusableKey).find((error) => error !== undefined)
+        if (unusable !== undefined) return yield* onUnsigned({ _tag: "KeyError", error: unusable }, submission)
         message.keys = keys.success
         return Verdict.continue
       }),

@@ -20,10 +20,24 @@ describe("Dns.layerRecords", () => {
       assert.strictEqual(yield* reasonOf("example.com", "A"), "NotFound")
       assert.strictEqual(yield* reasonOf("slow.example", "PTR"), "Timeout")
       assert.strictEqual(yield* reasonOf("odd.example", "TXT"), "Failed")
+      // Aliases are followed, unless they are asked for or have a record of the type themselves.
+      assert.deepStrictEqual(yield* resolve("s._domainkey.example.org", "TXT"), ["one", "two"])
+      assert.deepStrictEqual(yield* resolve("s._domainkey.example.org", "CNAME"), ["alias.example.org."])
+      assert.strictEqual(yield* reasonOf("s._domainkey.example.org", "A"), "NoData")
+      assert.strictEqual(yield* reasonOf("gone.example", "TXT"), "NotFound")
+      assert.strictEqual(yield* reasonOf("late.example", "TXT"), "Timeout")
+      assert.strictEqual(yield* reasonOf("loop.example", "TXT"), "Failed")
+      assert.deepStrictEqual(yield* resolve("both.example", "TXT"), ["own"])
     }).pipe(Effect.provide(Auth.Dns.layerRecords({
       "example.org": { TXT: ["one", "two"], MX: [{ priority: 10, exchange: "mx.example.org" }] },
       "Slow.example": "Timeout",
-      "odd.example": { TXT: "Failed", A: [] }
+      "odd.example": { TXT: "Failed", A: [] },
+      "s._domainkey.example.org": { CNAME: ["alias.example.org."] },
+      "alias.example.org": { CNAME: ["Example.org"] },
+      "gone.example": { CNAME: ["nowhere.example"] },
+      "late.example": { CNAME: ["slow.example"] },
+      "loop.example": { CNAME: ["loop.example"] },
+      "both.example": { CNAME: ["example.org"], TXT: ["own"] }
     }))))
 })
 

@@ -49,10 +49,20 @@ describe("makeKey", () => {
       reasonOf({ privateKey: Redacted.make("secret") }),
       "expected a private key in PEM, without a passphrase"
     )
-    for (const domain of ["", "org", "example org", "example.org; d=example.com", "-a.example.org", "a..org"]) {
+    for (
+      const domain of [
+        "",
+        "org",
+        "example org",
+        "example.org; d=example.com",
+        "-a.example.org",
+        "a..org",
+        "a_b.example.org"
+      ]
+    ) {
       assert.strictEqual(reasonOf({ domain }), "expected a domain", domain)
     }
-    for (const selector of ["", "a b", "a;b", "a_-"]) {
+    for (const selector of ["", "a b", "a;b", "a_-", "a_b", "_a"]) {
       assert.strictEqual(reasonOf({ selector }), "expected a selector of letters, digits and hyphens", selector)
     }
     const failure = Result.flip(key({ privateKey: Redacted.make("secret") }))

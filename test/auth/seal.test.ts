@@ -1,6 +1,6 @@
 /** Sealing, judged by mailauth as a reader would use it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Result } from "effect"
 import * as Auth from "effect-milter/auth"
 import * as Milter from "effect-milter/Milter"
 import type * as MilterClient from "effect-milter/MilterClient"
@@ -125,6 +125,74 @@ describe("seal", () => {
       MilterTest.assertTempFailed(yield* MilterTest.message(strict, yield* signed), {
         reply: "451 4.3.5 there is none"
       })
+    }).pipe(services))
+
+  /** Another program of ours that writes results under our name. */
+  const writes = (...values: ReadonlyArray<string>) =>
+    Milter.make("writes", { modify: ["insertHeader"] }).on({
+      endOfMessage: (_, { edit }) =>
+        Effect.as(
+          Effect.forEach(values, (value) => edit.insertHeader(1, "Authentication-Results", value)),
+          Verdict.continue
+        )
+    })
+
+  for (
+    const [what, fields, expected] of [
+      [
+        "one without arc= above",
+        ["mx.list.example; spf=pass smtp.mailfrom=a@b.test"],
+        /^i=\d; mx\.list\.example;\s+spf=pass smtp\.mailfrom=a@b\.test;\s+dkim=pass.*spf=pass.*dmarc=pass/s
+      ],
+      [
+        "one with semicolons that are text, and one that says none",
+        [
+          "MX.list.example 1 (a; arc=fail); none (; arc=fail)",
+          "mx.list.example; x=pass (; arc=fail) x.y=\"; arc=fail\""
+        ],
+        /^i=\d; mx\.list\.example;\s+x=pass \(; arc=fail\) x\.y="; arc=fail";\s+dkim=pass.*dmarc=pass/s
+      ],
+      ["one of another host", ["mx.other.example; spf=fail"], /^i=\d; mx\.list\.example;\s+dkim=pass(?!.*spf=fail)/s]
+    ] as const
+  ) {
+    it.effect(`seals all results of its own together: ${what}`, () =>
+      Effect.gen(function*() {
+        const options = { authservId: "mx.list.example", domain: "list.example" }
+        const filter = Milter.sequence([Auth.verify(options), writes(...fields), Auth.seal(options)])
+        const first = yield* MilterTest.message(filter, yield* signed)
+        assert.deepStrictEqual(yield* chain(first, records), { result: "pass", i: 1 })
+        assert.match(valuesOf(first, "ARC-Authentication-Results")[0]!, expected)
+        // The chain's result is found below the field that does not have it.
+        const second = yield* MilterTest.message(filter, onward(first))
+        assert.deepStrictEqual(yield* chain(second, records), { result: "pass", i: 2 })
+        assert.match(valuesOf(second, "ARC-Seal")[0]!, /i=2; .*cv=pass/)
+        assert.match(valuesOf(second, "ARC-Authentication-Results")[0]!, expected)
+      }).pipe(services))
+  }
+
+  it.effect("does not seal or sign with names that nobody could verify", () =>
+    Effect.gen(function*() {
+      const key = Result.getOrThrow(Auth.makeKey(input("list.example")))
+      for (const names of [{ selector: "a_b" }, { domain: "a_b.example" }, { selector: "" }, { domain: "example" }]) {
+        const keys = Layer.succeed(Auth.Keys, { find: () => Effect.succeed([{ ...key, ...names }]) })
+        const sealed = MilterTest.message(
+          Milter.sequence([
+            Auth.verify({ authservId: "mx.list.example" }),
+            Auth.seal({
+              authservId: "mx.list.example",
+              domain: "list.example",
+              onUnsealed: ({ message: text }) =>
+                Effect.succeed(Verdict.reject({ code: "550", enhanced: "5.7.1", text }))
+            })
+          ]),
+          yield* signed
+        )
+        MilterTest.assertRejected(yield* Effect.provide(sealed, keys), {
+          reply: /expected a (?:domain|selector of letters, digits and hyphens)/
+        })
+        const unsigned = yield* Effect.provide(MilterTest.message(Auth.sign(), message), keys)
+        MilterTest.assertTempFailed(unsigned)
+      }
     }).pipe(services))
 
   it.effect("takes bodies of several packets", () =>

@@ -62,12 +62,6 @@ export const claims = (value: string, ids: ReadonlySet<string>): boolean => {
   return text.includes("=?") || Array.from(ids).some((each) => text.includes(each))
 }
 
-/** What a value says of a method, such as `arc`. */
-export const resultOf = (value: string, method: string): string | undefined =>
-  new RegExp(`;\\s*${method}\\s*=\\s*([a-z]+)`, "i").exec(withoutComments(value).replace(/"(?:[^"\\]|\\[^])*"/g, ""))
-    ?.[1]
-    ?.toLowerCase()
-
 /** Breaks lines at spaces outside quotes, where they get longer than mail prefers. */
 export const fold = (text: string, column: number): string => {
   let result = ""

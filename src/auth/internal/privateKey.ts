@@ -18,6 +18,17 @@ export const asciiDomain = (domain: string): string | undefined => {
   return ascii.length <= 253 && dnsName.test(ascii) ? ascii : undefined
 }
 
+const signingLabel = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+const signingName = new RegExp(`^${signingLabel}(?:\\.${signingLabel})*$`)
+
+/** Why nobody could verify a signature with these names (RFC 6376 3.5); undefined if they are in order. */
+export const nameFault = (domain: string, selector: string): string | undefined =>
+  !domain.includes(".") || !signingName.test(domain)
+    ? "expected a domain"
+    : signingName.test(selector)
+    ? undefined
+    : "expected a selector of letters, digits and hyphens"
+
 const parse = (pem: string): Result.Result<KeyObject, string> =>
   Result.try({ try: () => createPrivateKey(pem), catch: () => "expected a private key in PEM, without a passphrase" })
 
@@ -30,10 +41,10 @@ const publicPart = (key: KeyObject): string => {
 
 /** Fails with what is wrong. */
 export const readKey = (input: KeyInput): Result.Result<SigningKey, string> => {
-  const domain = asciiDomain(input.domain)
-  const selector = asciiDomain(input.selector)
-  if (domain === undefined || !domain.includes(".")) return Result.fail("expected a domain")
-  if (selector === undefined) return Result.fail("expected a selector of letters, digits and hyphens")
+  const domain = asciiDomain(input.domain) ?? ""
+  const selector = asciiDomain(input.selector) ?? ""
+  const fault = nameFault(domain, selector)
+  if (fault !== undefined) return Result.fail(fault)
   const parsed = parse(Redacted.value(input.privateKey))
   if (Result.isFailure(parsed)) return Result.fail(parsed.failure)
   const object = parsed.success

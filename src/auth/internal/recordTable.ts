@@ -3,13 +3,29 @@ import * as Effect from "effect/Effect"
 import { DnsError, type DnsErrorReason, type Records, type RecordType, type Resolve } from "./dnsError.ts"
 import type { RecordTable } from "./dnsTypes.ts"
 
+/** Most aliases in a row; resolvers give up at about as many. */
+const mostAliases = 8
+
 const keyOf = (name: string): string => name.toLowerCase().replace(/\.$/, "")
 
 export const recordTable = (table: RecordTable): Resolve => {
   const entries = new Map(Object.entries(table).map(([name, entry]) => [keyOf(name), entry]))
+  /** The end of a row of aliases; `undefined` if there are too many. */
+  const canonicalName = (name: string, type: RecordType): string | undefined => {
+    let key = name
+    for (let aliases = 0; aliases <= mostAliases; aliases++) {
+      const entry = entries.get(key)
+      if (typeof entry !== "object" || entry[type] !== undefined || typeof entry.CNAME === "string") return key
+      const alias = entry.CNAME?.[0]
+      if (alias === undefined) return key
+      key = keyOf(alias)
+    }
+    return undefined
+  }
   return <T extends RecordType>(name: string, type: T) => {
     const fail = (reason: DnsErrorReason) => Effect.fail(new DnsError({ reason, name, type }))
-    const key = keyOf(name)
+    const key = type === "CNAME" ? keyOf(name) : canonicalName(keyOf(name), type)
+    if (key === undefined) return fail("Failed")
     const entry = entries.get(key)
     if (typeof entry === "string") return fail(entry)
     if (entry === undefined) {
