@@ -1,6 +1,6 @@
 /**
  * Runs the tests about what an MTA says and delivers with each release that scripts/fetchMta.sh can get, or with those
- * named: `npm run test:mtas -- postfix-3.10`. A release that cannot be had (Debian's unstable suite has moved on) is
+ * named: `npm run test:mtas -- postfix-3.10`. A release that is not available (Debian's unstable suite has moved on) is
  * skipped, and said so.
  */
 import * as ChildProcess from "node:child_process"
@@ -33,7 +33,7 @@ let failed = false
 for (const release of named.length === 0 ? releases : named) {
   const fetched = run("scripts/fetchMta.sh", [release], release)
   if (fetched === movedOn) {
-    process.stdout.write(`skipped: ${release} cannot be had any more\n`)
+    process.stdout.write(`skipped: ${release} is not available any more\n`)
     continue
   }
   const files = filesOf(release).map((name) => path.join("test/integration", `${name}.test.ts`))
