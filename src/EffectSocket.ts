@@ -15,9 +15,9 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
-import type { Dialing } from "./internal/net/dialer.ts"
+import { dialerOf, type Dialing } from "./internal/net/dialer.ts"
 import * as endpoint from "./internal/net/endpoint.ts"
-import type { Accepting } from "./internal/net/listener.ts"
+import { type Accepting, listenerOf } from "./internal/net/listener.ts"
 import * as transport from "./internal/net/socketTransport.ts"
 import type { Transport } from "./internal/net/transport.ts"
 import { Dialer } from "./MilterClient.ts"
@@ -93,7 +93,7 @@ export const layer: Layer.Layer<Listener, never, SocketServer.SocketServer> = La
       stop,
       drains: true
     }
-    return listener
+    return listenerOf(listener)
   })
 )
 
@@ -123,6 +123,6 @@ export const layerClient: Layer.Layer<Dialer, never, Socket.Socket> = Layer.effe
           return yield* Deferred.await(connected).pipe(Effect.onInterrupt(() => Fiber.interrupt(fiber)))
         })
     }
-    return dialing
+    return dialerOf(dialing)
   })
 )

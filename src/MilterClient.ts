@@ -15,9 +15,9 @@ import type { Chain, ChainOptions, FilterOptions } from "./internal/mta/chainTyp
 import type { ClientError } from "./internal/mta/clientError.ts"
 import type { Client, Message, Mta, Options } from "./internal/mta/clientTypes.ts"
 import * as internal from "./internal/mta/dial.ts"
-import type { Manners } from "./internal/mta/manners/mtaManners.ts"
+import { mannersOf } from "./internal/mta/manners/mtaManners.ts"
 import { postfix } from "./internal/mta/manners/presets.ts"
-import type { Dialing } from "./internal/net/dialer.ts"
+import { type DialerShape, dialingKey } from "./internal/net/dialer.ts"
 import type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 import type { Agreement } from "./Negotiation.ts"
 
@@ -25,18 +25,15 @@ export type { Chain, ChainOptions, Decision, FilterOptions, Refused } from "./in
 export { ClientError, type ClientErrorReason } from "./internal/mta/clientError.ts"
 export type {
   Client,
-  Connect,
-  DefaultAction,
   EndOfMessage,
   Failure,
-  MacroValues,
   Message,
   Mta,
   Options,
   Outcome,
-  Recipient,
-  Text
+  Recipient
 } from "./internal/mta/clientTypes.ts"
+export type { Connect, DefaultAction, MacroValues, Text } from "./internal/mta/clientValues.ts"
 export type { Answer, NotSentBecause, Replied } from "./internal/mta/interpretReply.ts"
 export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./internal/mta/manners/presets.ts"
 export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
@@ -47,10 +44,7 @@ export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
  * @category services
  * @since 0.1.0
  */
-export class Dialer extends Context.Service<Dialer, {
-  /** The forms of addresses that it takes, for messages to people: `inet:PORT@HOST, … or unix:/path`. */
-  readonly reaches: string
-}>()("effect-milter/MilterClient/Dialer") {}
+export class Dialer extends Context.Service<Dialer, DialerShape>()("effect-milter/MilterClient/Dialer") {}
 
 /**
  * Connects to a filter; closes the connection with the Scope. Nothing has been said yet: go on with `negotiate`, or with
@@ -99,7 +93,7 @@ export const dial = (
   address: string,
   options: Options = {}
 ): Effect.Effect<Client, ClientError, Dialer | Scope.Scope> =>
-  Effect.flatMap(Dialer, (dialer) => internal.dial(dialer as Dialing, address, options)) // every layer builds one
+  Effect.flatMap(Dialer, (dialer) => internal.dial(dialer[dialingKey], address, options))
 
 /**
  * Connects to several filters in a row, for one SMTP session: as an MTA does when a client has connected to it. What goes
@@ -138,8 +132,7 @@ export const chain = (
 ): Effect.Effect<Chain, never, Dialer | Scope.Scope> =>
   Effect.flatMap(
     Dialer,
-    // Every layer builds such a dialer, and every Mta is one of ours or a copy.
-    (dialer) => makeChain.make(dialer as Dialing, filters, options, (options.as ?? postfix) as Manners)
+    (dialer) => makeChain.make(dialer[dialingKey], filters, options, mannersOf(options.as ?? postfix))
   )
 
 /**
@@ -174,4 +167,4 @@ export const applyTo = (
   modifications: ReadonlyArray<ModificationPacket>,
   options: { readonly as?: Mta; readonly agreed?: Agreement | undefined } = {}
 ): Result.Result<Delivered, DeliveryError> =>
-  internal.applyTo(message, modifications, (options.as ?? postfix) as Manners, options.agreed) // ours or a copy
+  internal.applyTo(message, modifications, mannersOf(options.as ?? postfix), options.agreed)

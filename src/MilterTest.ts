@@ -9,7 +9,10 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type { Client as ClientImpl } from "./internal/mta/client.ts"
+import type { Client } from "./internal/mta/client.ts"
+import { dial } from "./internal/mta/dial.ts"
+import { dialerOf, dialingKey } from "./internal/net/dialer.ts"
+import { listenerOf } from "./internal/net/listener.ts"
 import * as memoryNetwork from "./internal/net/memoryNetwork.ts"
 import * as internal from "./internal/testing/replay.ts"
 import * as sessionScript from "./internal/testing/sessionScript.ts"
@@ -50,7 +53,9 @@ export const address = "memory:filter"
 
 const network = Effect.sync(() => {
   const { dialer, listener } = memoryNetwork.make(address)
-  return Context.make(MilterServer.Listener, listener).pipe(Context.add(MilterClient.Dialer, dialer))
+  return Context.make(MilterServer.Listener, listenerOf(listener)).pipe(
+    Context.add(MilterClient.Dialer, dialerOf(dialer))
+  )
 })
 
 /**
@@ -101,6 +106,25 @@ export interface Options extends MilterClient.Options {
 
 const isDataFirst = (args: IArguments): boolean => isFilter(args[0])
 
+/** {@link run}, for scripts of our own. */
+const runClient = <R, A, E, R2>(
+  filter: Filter<never, R>,
+  script: (mta: Client) => Effect.Effect<A, E, R2>,
+  options: Options = {}
+): Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>> =>
+  Effect.gen(function*() {
+    // A network of its own for each run, whatever layers the caller shares.
+    const context = yield* network
+    yield* Layer.build(Layer.provide(MilterServer.layer(filter), Layer.succeedContext(context)))
+    const { [dialingKey]: dialing } = Context.get(context, MilterClient.Dialer)
+    const client = yield* dial(dialing, address, { as: MilterClient.postfix, ...options })
+    if (options.negotiate !== false) yield* client.negotiate()
+    const result = yield* script(client)
+    // The filter may have closed already, and the script may have quit itself.
+    yield* Effect.ignore(client.quitAndWait())
+    return result
+  }).pipe(Effect.scoped)
+
 /**
  * Serves the filter in memory, connects to it, negotiates as the MTA does, and runs the script with the client, whose steps
  * bring along what that MTA sends with them, macros above all. When the script is done the session is quit, and all
@@ -148,20 +172,7 @@ export const run: {
     filter: Filter<never, R>,
     script: (mta: MilterClient.Client) => Effect.Effect<A, E, R2>,
     options: Options = {}
-  ) =>
-    Effect.gen(function*() {
-      // A network of its own for each run, whatever layers the caller shares.
-      const context = yield* network
-      yield* Layer.build(Layer.provide(MilterServer.layer(filter), Layer.succeedContext(context)))
-      const client = yield* MilterClient.dial(address, { as: MilterClient.postfix, ...options }).pipe(
-        Effect.provideContext(context)
-      )
-      if (options.negotiate !== false) yield* client.negotiate()
-      const result = yield* script(client)
-      // The filter may have closed already, and the script may have quit itself.
-      yield* Effect.ignore((client as ClientImpl).quitAndWait())
-      return result
-    }).pipe(Effect.scoped)
+  ) => runClient(filter, script, options)
 )
 
 /**
@@ -227,7 +238,7 @@ export const session: {
 } = dual(
   isDataFirst,
   <R>(filter: Filter<never, R>, script: sessionScript.SessionScript, options?: Options) =>
-    run(filter, (mta) => sessionScript.play(mta as ClientImpl, script), {
+    runClient(filter, (mta) => sessionScript.play(mta, script), {
       ...options,
       as: sessionScript.mtas[script.mta]
     })
@@ -268,5 +279,5 @@ export const replay: {
 } = dual(
   2,
   <R>(filter: Filter<never, R>, connection: Recording.Connection) =>
-    run(filter, (mta) => internal.replay(mta as ClientImpl, connection), { negotiate: false })
+    runClient(filter, (mta) => internal.replay(mta, connection), { negotiate: false })
 )

@@ -1,5 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import { Data, Effect, Fiber, Result, Stream } from "effect"
+import { dialerOf } from "../src/internal/net/dialer.ts"
 import * as MilterClient from "../src/MilterClient.ts"
 import { Action, Step } from "../src/Negotiation.ts"
 import type * as Packet from "../src/Packet.ts"
@@ -543,19 +544,13 @@ describe("MilterClient", () => {
 
   yielding.effect("nobody there", () =>
     Effect.gen(function*() {
-      const dialer: MilterClient.Dialer["Service"] & { dial: () => Effect.Effect<never, Refused> } = {
-        reaches: "nobody",
-        dial: () => new Refused({ message: "nobody listens there" })
-      }
+      const dialer = dialerOf({ reaches: "nobody", dial: () => new Refused({ message: "nobody listens there" }) })
       const error = yield* MilterClient.dial("memory:nowhere").pipe(
         Effect.provideService(MilterClient.Dialer, dialer),
         Effect.flip
       )
       assert.strictEqual(error.message, "memory:nowhere: nobody listens there")
-      const silent: MilterClient.Dialer["Service"] & { dial: () => Effect.Effect<never> } = {
-        reaches: "nobody",
-        dial: () => Effect.never
-      }
+      const silent = dialerOf({ reaches: "nobody", dial: () => Effect.never })
       const fiber = yield* Effect.forkChild(
         Effect.flip(Effect.provideService(MilterClient.dial("memory:silent"), MilterClient.Dialer, silent))
       )

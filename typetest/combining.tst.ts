@@ -55,9 +55,10 @@ describe("sequence", () => {
   })
 })
 
+declare const listener: Layer.Layer<MilterServer.Listener>
+
 describe("a missing layer", () => {
   const launch = <E>(layer: Layer.Layer<never, E>) => layer
-  const listener = Layer.succeed(MilterServer.Listener, { addresses: [] })
   const greylist = Milter.layer(Greylist, Milter.make("greylist").on({}))
   const spf = Milter.layer(Spf, Milter.make("spf").on({}))
   const server = MilterServer.layer(Milter.sequence([Greylist, Spf]))

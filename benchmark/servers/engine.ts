@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as References from "effect/References"
 import * as Scope from "effect/Scope"
+import { listenerOf } from "../../src/internal/net/listener.ts"
 import type { Handlers, Transport } from "../../src/internal/net/transport.ts"
 import { abort, join, message, opening, quit } from "../packets.ts"
 import { blocked, Filter, Five } from "./filters.ts"
@@ -91,7 +92,7 @@ const start = async (filter: typeof Filter): Promise<() => Wire> => {
     drains: false
   }
   const server = MilterServer.layer(filter).pipe(
-    Layer.provide([blocked, Layer.succeed(MilterServer.Listener, listener)])
+    Layer.provide([blocked, Layer.succeed(MilterServer.Listener, listenerOf(listener))])
   )
   await Effect.runPromise(
     Layer.buildWithScope(server, Scope.makeUnsafe()).pipe(

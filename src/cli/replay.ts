@@ -5,13 +5,15 @@ import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Result from "effect/Result"
+import { dial } from "../internal/mta/dial.ts"
+import { dialingKey } from "../internal/net/dialer.ts"
+import { replay as play } from "../internal/testing/replay.ts"
 import * as MilterClient from "../MilterClient.ts"
 import { layer as dialer } from "../node/NodeMilterClient.ts"
 import * as Recording from "../Recording.ts"
 import * as clientTrouble from "./clientTrouble.ts"
 import * as comparison from "./comparison.ts"
 import * as exit from "./exit.ts"
-import { play } from "./play.ts"
 import * as specs from "./specs.ts"
 import { style } from "./style.ts"
 
@@ -52,7 +54,8 @@ export const replay = Command.make(
     let differences = 0
     let commands = 0
     for (const connection of connections) {
-      const exchanges = yield* MilterClient.dial(to).pipe(
+      const { [dialingKey]: dialing } = yield* MilterClient.Dialer
+      const exchanges = yield* dial(dialing, to).pipe(
         Effect.flatMap((client) => play(client, connection)),
         Effect.scoped,
         Effect.mapError((error) => clientTrouble.explain(error))

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Fs from "node:fs"
-import type { Dialing } from "../internal/net/dialer.ts"
+import { dialingKey } from "../internal/net/dialer.ts"
 import type { Transport } from "../internal/net/transport.ts"
 import { Dialer } from "../MilterClient.ts"
 import { open } from "../node/internal/open.ts"
@@ -129,7 +129,7 @@ const connect = Effect.fnUntraced(function*(mta: Transport, upstream: string, tr
   const connection = tracer.nextConnection()
   tracer.event(connection, "open")
   tracer.note(connection, `${mta.peer} connects`)
-  const { dial } = (yield* Dialer) as Dialing // every dialing layer builds one
+  const { [dialingKey]: { dial } } = yield* Dialer
   const filter = yield* Effect.result(dial(upstream))
   if (Result.isFailure(filter)) {
     tracer.event(connection, "refused", { error: exit.lineOf(filter.failure) })
@@ -147,7 +147,7 @@ const connect = Effect.fnUntraced(function*(mta: Transport, upstream: string, tr
 /** A filter that is not there now is more likely a mistake than one that comes later. */
 const probe = (upstream: string) =>
   Effect.flatMap(Dialer, (dialer) =>
-    (dialer as Dialing).dial(upstream).pipe( // every dialing layer builds one
+    dialer[dialingKey].dial(upstream).pipe(
       Effect.map((transport) => transport.destroy()),
       Effect.mapError((cause) => clientTrouble.unreachable(upstream, cause, "--upstream"))
     ))

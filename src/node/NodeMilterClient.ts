@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import * as Net from "node:net"
-import type { Dialing } from "../internal/net/dialer.ts"
+import { dialerOf } from "../internal/net/dialer.ts"
 import * as endpoint from "../internal/net/endpoint.ts"
 import type { Transport } from "../internal/net/transport.ts"
 import { Dialer } from "../MilterClient.ts"
@@ -53,7 +53,7 @@ const dial = (address: string): Effect.Effect<Transport, unknown> => {
  * @category layers
  * @since 0.1.0
  */
-export const layer: Layer.Layer<Dialer> = Layer.sync(Dialer, () => {
-  const dialing: Dialing = { reaches: "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path", dial }
-  return dialing
-})
+export const layer: Layer.Layer<Dialer> = Layer.succeed(
+  Dialer,
+  dialerOf({ reaches: "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path", dial })
+)

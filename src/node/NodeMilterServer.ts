@@ -10,7 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import type { Accepting } from "../internal/net/listener.ts"
+import { type Accepting, listenerOf } from "../internal/net/listener.ts"
 import * as drainState from "../internal/server/drainState.ts"
 import { InvalidValue } from "../InvalidValue.ts"
 import { Listener, ListenError } from "../MilterServer.ts"
@@ -149,7 +149,7 @@ const make = Effect.fnUntraced(function*<R>(options: Options<R>) {
     openFile: temporaryFile.open,
     stop: Effect.forEach(listeners, ({ stop }) => stop, { concurrency: "unbounded", discard: true })
   }
-  return accepting
+  return listenerOf(accepting)
 })
 
 /** Asks for a run of the effect. */

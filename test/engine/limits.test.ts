@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { listenerOf } from "../../src/internal/net/listener.ts"
 import { answering } from "../support/filters.ts"
 import * as Mta from "../support/rawMta.ts"
 
@@ -237,7 +238,10 @@ describe("configuration", () => {
   it.effect("is read by layerConfig", () =>
     Effect.gen(function*() {
       const error = yield* MilterServer.layerConfig(answering({})).pipe(
-        Layer.provide(Layer.succeed(MilterServer.Listener, { addresses: [] })),
+        Layer.provide(Layer.succeed(
+          MilterServer.Listener,
+          listenerOf({ addresses: [], accept: () => Effect.void, stop: Effect.void })
+        )),
         Layer.provide(ConfigProvider.layer(ConfigProvider.fromEnvRecord({ MILTER_TOO_LARGE: "maybe" }))),
         Layer.build,
         Effect.scoped,

@@ -11,7 +11,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type { Dialing } from "../../src/internal/net/dialer.ts"
+import { dialerOf, type Dialing } from "../../src/internal/net/dialer.ts"
+import { listenerOf } from "../../src/internal/net/listener.ts"
 import * as memoryNetwork from "../../src/internal/net/memoryNetwork.ts"
 
 const newBody = `${"a line of the new body\r\n".repeat(6000)}its last line\r\n`
@@ -116,7 +117,7 @@ const asChain = (filters: Filters, as: MilterClient.Mta) =>
       const { dialer, listener } = memoryNetwork.make(`memory:${index}`)
       dialers.set(`memory:${index}`, dialer)
       yield* Layer.build(
-        Layer.provide(MilterServer.layer(make(notes)), Layer.succeed(MilterServer.Listener, listener))
+        Layer.provide(MilterServer.layer(make(notes)), Layer.succeed(MilterServer.Listener, listenerOf(listener)))
       )
     }
     const dialer: Dialing = {
@@ -124,7 +125,7 @@ const asChain = (filters: Filters, as: MilterClient.Mta) =>
       dial: (address) => Effect.suspend(() => dialers.get(address)!.dial(address))
     }
     const chain = yield* MilterClient.chain([...dialers.keys()], { as }).pipe(
-      Effect.provideContext(Context.make(MilterClient.Dialer, dialer))
+      Effect.provideContext(Context.make(MilterClient.Dialer, dialerOf(dialer)))
     )
     const outcome = yield* chain.sendMessage(message)
     yield* chain.quit()

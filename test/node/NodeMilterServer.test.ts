@@ -16,7 +16,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { Worker } from "node:worker_threads"
 import * as endpoint from "../../src/internal/net/endpoint.ts"
-import type { Accepting } from "../../src/internal/net/listener.ts"
+import { acceptingKey } from "../../src/internal/net/listener.ts"
 import { NetListener } from "../../src/node/internal/netListener.ts"
 import * as temporaryFile from "../../src/node/internal/temporaryFile.ts"
 import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
@@ -28,7 +28,7 @@ const modeOf = (path: string): number => Fs.lstatSync(path).mode & 0o7777
 const accepting = (options: NodeMilterServer.Options) =>
   Effect.map(
     Layer.build(NodeMilterServer.layer(options).pipe(Layer.provide(Listeners.quiet))),
-    (context) => Context.get(context, MilterServer.Listener) as Accepting
+    (context) => Context.get(context, MilterServer.Listener)[acceptingKey]
   )
 
 const failure = (options: NodeMilterServer.Options) => Effect.flip(accepting(options))
@@ -497,7 +497,7 @@ describe("a listener", () => {
       const lines: Array<string> = []
       const listener = new NetListener((line) => lines.push(line))
       yield* Effect.acquireRelease(listener.listen("inet:0", { port: 0, host: "127.0.0.1" }), () => listener.close)
-      listener.addresses = ["inet:0"]
+      listener.opened("inet:0")
       // The system does not fail when a test wants it to.
       const { server } = listener as unknown as { readonly server: Net.Server }
       for (let time = 0; time < 3; time++) server.emit("error", new Error("accept ENOBUFS"))

@@ -22,6 +22,7 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Tracer from "effect/Tracer"
 import * as Fs from "node:fs"
 import * as Util from "node:util"
+import { listenerOf } from "../../src/internal/net/listener.ts"
 import { Running } from "../../src/internal/server/registry.ts"
 import { type Answered, answering, goOn } from "../support/filters.ts"
 import * as Mta from "../support/rawMta.ts"
@@ -525,7 +526,10 @@ describe("status", () => {
       }
       yield* Effect.forkScoped(
         Layer.build(
-          Layer.provide(MilterServer.layer(answering({}, "two")), Layer.succeed(MilterServer.Listener, listener))
+          Layer.provide(
+            MilterServer.layer(answering({}, "two")),
+            Layer.succeed(MilterServer.Listener, listenerOf(listener))
+          )
         )
       )
       yield* Mta.settle

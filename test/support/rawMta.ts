@@ -16,7 +16,7 @@ import * as References from "effect/References"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import type { OpenFile } from "../../src/internal/bytes/spool.ts"
-import type { Accepting } from "../../src/internal/net/listener.ts"
+import { type Accepting, listenerOf } from "../../src/internal/net/listener.ts"
 import { makePair } from "../../src/internal/net/memoryTransport.ts"
 import type { Transport } from "../../src/internal/net/transport.ts"
 
@@ -237,7 +237,7 @@ export const serve = Effect.fnUntraced(function*<R>(
   yield* Layer.buildWithScope(
     // Nobody moves the clock while a test's scope closes.
     MilterServer.layer(filter, { drainTimeout: 0, ...options }).pipe(
-      Layer.provide(Layer.succeed(MilterServer.Listener, accepting)),
+      Layer.provide(Layer.succeed(MilterServer.Listener, listenerOf(accepting))),
       Layer.provide(Logger.layer([logger]))
     ),
     scope

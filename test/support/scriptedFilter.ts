@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Frame from "../../src/Frame.ts"
-import type { Dialing } from "../../src/internal/net/dialer.ts"
+import { dialerOf, type Dialing } from "../../src/internal/net/dialer.ts"
 import * as memoryNetwork from "../../src/internal/net/memoryNetwork.ts"
 import type { Transport } from "../../src/internal/net/transport.ts"
 import { InvalidValue } from "../../src/InvalidValue.ts"
@@ -93,7 +93,7 @@ export const dial = (
       filter = serve(transport, script)
     })
     const client = yield* MilterClient.dial("memory:script", options).pipe(
-      Effect.provide(Layer.succeedContext(Context.make(MilterClient.Dialer, dialer)))
+      Effect.provide(Layer.succeedContext(Context.make(MilterClient.Dialer, dialerOf(dialer))))
     )
     return [client, filter!] as const // accepting is what dialing did
   })
@@ -122,5 +122,5 @@ export const network = (scripts: {
         dialers.get(address)?.dial(address) ??
           Effect.fail(new InvalidValue({ what: "address", value: address, reason: "nobody listens there" }))
     }
-    return { dialer: Layer.succeedContext(Context.make(MilterClient.Dialer, dialer)), filters }
+    return { dialer: Layer.succeedContext(Context.make(MilterClient.Dialer, dialerOf(dialer))), filters }
   })

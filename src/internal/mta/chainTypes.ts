@@ -5,8 +5,9 @@ import type * as Packet from "../../Packet.ts"
 import type { Reply } from "../../Reply.ts"
 import type { ByStage } from "../../Verdict.ts"
 import type { ClientError } from "./clientError.ts"
-import type { DefaultAction, Failure } from "./clientTypes.ts"
-import type { Connect, MacroValues, Message, Options, Outcome, Recipient, Text } from "./clientTypes.ts"
+import type { Failure } from "./clientTypes.ts"
+import type { Message, Options, Outcome, Recipient } from "./clientTypes.ts"
+import type { Connect, DefaultAction, MacroValues, Text } from "./clientValues.ts"
 
 /**
  * A filter of a chain: where it is, and what is different for it.

@@ -19,12 +19,11 @@ import type { ClientError } from "./clientError.ts"
 import { ClientMacros } from "./clientMacros.ts"
 import { ClientState } from "./clientState.ts"
 import type * as MilterClient from "./clientTypes.ts"
+import type { Connect, MacroValues, Text } from "./clientValues.ts"
 import { type Answer, interpret } from "./interpretReply.ts"
 import type { Facts, Manners, Timeouts } from "./manners/mtaManners.ts"
 import { type ModificationLimits, ModificationList } from "./modificationList.ts"
 import { clientAddress, headerValue, packetText } from "./packetValues.ts"
-
-type Text = MilterClient.Text
 
 interface Answered {
   readonly answer: Answer
@@ -43,10 +42,17 @@ const nothing: ReadonlyArray<ModificationPacket> = []
 
 const nowhere = new Uint8Array(0)
 
+/** How it speaks in single steps, and from its first whole message on. */
+export interface ClientManners {
+  readonly steps: Manners
+  readonly messages: Manners
+}
+
 export class Client implements MilterClient.Client {
   readonly connection: ClientConnection
   readonly state = new ClientState()
-  manners: Manners
+  private readonly forMessages: Manners
+  private current: Manners
   private readonly timeouts: Timeouts
   private readonly limits: ModificationLimits
   private readonly writer = new Writer()
@@ -58,16 +64,21 @@ export class Client implements MilterClient.Client {
 
   constructor(
     connection: ClientConnection,
-    manners: Manners,
+    { messages, steps }: ClientManners,
     timeouts: Timeouts,
     limits: ModificationLimits,
     send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
   ) {
     this.connection = connection
-    this.manners = manners
+    this.current = steps
+    this.forMessages = messages
     this.timeouts = timeouts
     this.limits = limits
     this.send = send
+  }
+
+  get manners(): Manners {
+    return this.current
   }
 
   get address(): string {
@@ -111,7 +122,7 @@ export class Client implements MilterClient.Client {
     }))
   }
 
-  readonly connect = (client: MilterClient.Connect): Effect.Effect<Answer, ClientError> =>
+  readonly connect = (client: Connect): Effect.Effect<Answer, ClientError> =>
     this.step("connect", () => {
       const introduced = this.manners.introduce(client)
       return {
@@ -268,13 +279,16 @@ export class Client implements MilterClient.Client {
 
   readonly macros = (
     stage: AnsweredStage,
-    values: MilterClient.MacroValues,
-    onRequest: MilterClient.MacroValues = {}
+    values: MacroValues,
+    onRequest: MacroValues = {}
   ): Effect.Effect<void, ClientError> =>
     this.semaphore.withPermit(this.checked(() => this.definitions.define(stage, values, onRequest)))
 
   readonly sendMessage = (message: MilterClient.Message): Effect.Effect<MilterClient.Outcome, ClientError> =>
-    this.send(this, message)
+    Effect.suspend(() => {
+      this.current = this.forMessages
+      return this.send(this, message)
+    })
 
   // --- how a step goes
 

@@ -3,7 +3,7 @@ import * as Macros from "../../Macros.ts"
 import type * as Packet from "../../Packet.ts"
 import { ByteString } from "../../Wire.ts"
 import { type AnsweredStage, isOfMessage, letterOf, stageTable } from "../protocol/stageTable.ts"
-import type { MacroValues } from "./clientTypes.ts"
+import type { MacroValues } from "./clientValues.ts"
 import type { KnownMacros, Manners } from "./manners/mtaManners.ts"
 import { packetText } from "./packetValues.ts"
 

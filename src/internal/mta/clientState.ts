@@ -4,7 +4,7 @@ import { type Agreement, Step } from "../../Negotiation.ts"
 import { ByteString } from "../../Wire.ts"
 import { byteStringOf } from "../bytes/concat.ts"
 import { type AnsweredStage, isContent, isOfMessage, stageTable } from "../protocol/stageTable.ts"
-import type { Connect, Text } from "./clientTypes.ts"
+import type { Connect, Text } from "./clientValues.ts"
 import { type Answer, isRefusal, type NotSentBecause } from "./interpretReply.ts"
 import { type Facts, type Manners, usualClient } from "./manners/mtaManners.ts"
 

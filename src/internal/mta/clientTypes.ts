@@ -9,7 +9,9 @@ import type { ByStage } from "../../Verdict.ts"
 import type { Delivered } from "../delivery/deliveryTypes.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { ClientError } from "./clientError.ts"
+import type { Connect, DefaultAction, MacroValues, Text } from "./clientValues.ts"
 import type { Answer } from "./interpretReply.ts"
+import type { Manners, mannersKey } from "./manners/mtaManners.ts"
 
 /**
  * An MTA to behave like: what it offers, which macros it sends at which stage, how it aborts, how long it waits, what it
@@ -22,6 +24,8 @@ import type { Answer } from "./interpretReply.ts"
 export interface Mta {
   readonly name: string
   readonly offer: Offer
+  /** How it speaks: made by this package. */
+  readonly [mannersKey]: Manners
 }
 
 /**
@@ -62,35 +66,6 @@ export interface Options {
   /** Sees each packet as it is sent and as it is taken in. Must not throw. */
   readonly observe?: (from: "mta" | "filter", packet: Packet.MtaPacket | Packet.FilterPacket) => void
 }
-
-/**
- * Text goes out as UTF-8, bytes as they are.
- *
- * @category models
- * @since 0.1.0
- */
-export type Text = string | Uint8Array
-
-/**
- * The client of an SMTP session. `address` is an IPv4 or IPv6 address in any spelling (it is sent as it stands), or a path
- * for a UNIX socket; without one the client is unknown.
- *
- * @category models
- * @since 0.1.0
- */
-export interface Connect {
-  readonly hostname: string
-  readonly address?: string
-  readonly port?: number
-}
-
-/**
- * Values of macros by name, `i` and `{mail_addr}` or `mail_addr`.
- *
- * @category models
- * @since 0.1.0
- */
-export type MacroValues = { readonly [name: string]: string }
 
 /**
  * What came of end of message. The modifications stand in the order in which they came, and count only if the verdict lets
@@ -241,23 +216,6 @@ export interface Client {
   /** Completes when the filter has closed the connection. */
   readonly closed: Effect.Effect<void>
 }
-
-/**
- * What becomes of mail while a filter cannot be reached, breaks the protocol or does not answer. It holds from then to the
- * end of the SMTP session: MTAs do not connect anew.
- *
- * - `tempFail`: the client is put off, 451
- * - `reject`: it is refused, 550
- * - `accept`: mail passes without this filter
- * - `quarantine`: the same, but it is held
- * - `shutdown`: the client is put off and its session ends, 421
- *
- * Postfix calls this `milter_default_action`, Sendmail has a flag of `F=` for it.
- *
- * @category models
- * @since 0.1.0
- */
-export type DefaultAction = "tempFail" | "reject" | "accept" | "quarantine" | "shutdown"
 
 /**
  * A filter that failed, and what was made of that.

@@ -9,16 +9,23 @@ import type { DeliveryError } from "../delivery/deliveryError.ts"
 import type { Dialing } from "../net/dialer.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { ChainSession } from "./chain/chainSession.ts"
-import { Client } from "./client.ts"
+import { Client, type ClientManners } from "./client.ts"
 import { ClientConnection } from "./clientConnection.ts"
 import { ClientError } from "./clientError.ts"
-import type { Message, Options } from "./clientTypes.ts"
-import { type Manners, plain, type Timeouts } from "./manners/mtaManners.ts"
+import type { Message, Mta, Options } from "./clientTypes.ts"
+import { type Manners, mannersOf, plain, type Timeouts } from "./manners/mtaManners.ts"
 import { postfix37 } from "./manners/postfixManners.ts"
 import { asReceived, recipientsOf } from "./messageInput.ts"
 import { limitsOf } from "./modificationList.ts"
 
-const plainPostfix = plain(postfix37)
+/** Of one that imitates no MTA: steps say what they are told to, messages are sent as by Postfix. */
+const unimitating: ClientManners = { steps: plain(postfix37), messages: postfix37 }
+
+const mannersFor = (mta: Mta | undefined): ClientManners => {
+  if (mta === undefined) return unimitating
+  const manners = mannersOf(mta)
+  return { steps: manners, messages: manners }
+}
 
 const timeoutsOf = ({ timeouts }: Manners, given: Options["timeouts"]): Timeouts => {
   const milliseconds = (input: Duration.Input | undefined, otherwise: number): number =>
@@ -34,7 +41,6 @@ const timeoutsOf = ({ timeouts }: Manners, given: Options["timeouts"]): Timeouts
 /** A message alone is a chain of one filter, whose failures are the caller's. */
 const sendMessage = (client: Client, message: Message) =>
   Effect.gen(function*() {
-    if (client.manners === plainPostfix) client.manners = postfix37
     const { manners } = client
     if (client.agreed === undefined) yield* client.negotiate(manners.offer)
     const link = { address: client.address, client, policy: undefined, failure: undefined }
@@ -47,8 +53,8 @@ export const dial = (
   options: Options = {}
 ): Effect.Effect<Client, ClientError, Scope.Scope> =>
   Effect.gen(function*() {
-    const manners = (options.as ?? plainPostfix) as Manners // every Mta is one of ours or a copy of it
-    const timeouts = timeoutsOf(manners, options.timeouts)
+    const manners = mannersFor(options.as)
+    const timeouts = timeoutsOf(manners.steps, options.timeouts)
     const unreachable = (cause: unknown) =>
       new ClientError({ reason: { _tag: "Unreachable", cause }, command: undefined, address })
     const connection = yield* Effect.acquireRelease(

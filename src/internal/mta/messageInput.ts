@@ -2,7 +2,8 @@
 import type * as Delivery from "../../Delivery.ts"
 import type { ByteString } from "../../Wire.ts"
 import { bytesOf, byteStringOf } from "../bytes/concat.ts"
-import type { Message, Recipient, Text } from "./clientTypes.ts"
+import type { Message, Recipient } from "./clientTypes.ts"
+import type { Text } from "./clientValues.ts"
 
 export const bracketed = (address: Text): Text =>
   typeof address === "string" && !address.startsWith("<") ? `<${address}>` : address

@@ -4,7 +4,7 @@ import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
 import { byteStringOf } from "../bytes/concat.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"
-import type { Connect, Text } from "./clientTypes.ts"
+import type { Connect, Text } from "./clientValues.ts"
 
 // Leaves room for a packet's other fields.
 const maxText = maxPayload - 512

@@ -1,6 +1,7 @@
 /** Where a server takes connections from, as a service. Re-exported by `MilterServer`. */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
+import type { ListenerShape } from "../net/listener.ts"
 
 /**
  * Where connections of MTAs come from. Provided by a listening layer: `NodeMilterServer.layer`, `EffectSocket.layer` or,
@@ -9,10 +10,7 @@ import * as Data from "effect/Data"
  * @category services
  * @since 0.1.0
  */
-export class Listener extends Context.Service<Listener, {
-  /** Where it listens, as `inet:9000@127.0.0.1` or `unix:/run/filter.sock`; with the real port where 0 was asked for. */
-  readonly addresses: ReadonlyArray<string>
-}>()("effect-milter/MilterServer/Listener") {}
+export class Listener extends Context.Service<Listener, ListenerShape>()("effect-milter/MilterServer/Listener") {}
 
 /**
  * It is not possible to listen there.

@@ -15,7 +15,7 @@ import * as connection from "../engine/connection.ts"
 import type { Program } from "../engine/serverRuntime.ts"
 import { type Definitions, resolve } from "../filter/definition.ts"
 import { checkOrder } from "../filter/signing.ts"
-import type { Accepting } from "../net/listener.ts"
+import { type Accepting, acceptingKey } from "../net/listener.ts"
 import type { Transport } from "../net/transport.ts"
 import * as observer from "../observe/serverMonitor.ts"
 import { markOverrun } from "./drainState.ts"
@@ -33,7 +33,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   // A filter resolves to its definition with the services in its type, which are all in this effect's type.
   const definitions = checkOrder(yield* resolve(filter) as Effect.Effect<Definitions, never, R>)
   const name = definitions.map(({ name }) => name).join(" + ")
-  const listener = (yield* Listener) as Accepting // every listening layer builds one
+  const { [acceptingKey]: listener } = yield* Listener
   const { drain, limits, peers, timeouts } = settingsOf(options)
   const surroundings = yield* Effect.context<R>()
   // Scope and span of the layer are not those of a session.

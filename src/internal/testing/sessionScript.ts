@@ -5,19 +5,13 @@ import type { Message, Mta, Outcome, Text } from "../../MilterClient.ts"
 import type { Client } from "../mta/client.ts"
 import type { ClientError } from "../mta/clientError.ts"
 import { type Answer, isRefusal } from "../mta/interpretReply.ts"
-import * as postfixManners from "../mta/manners/postfixManners.ts"
-import { sendmail } from "../mta/manners/sendmailManners.ts"
+import { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "../mta/manners/presets.ts"
 import { bracketed, contentOf } from "../mta/messageInput.ts"
 
 /** By the names that scripts have for them. */
-export const mtas = {
-  postfix: postfixManners.postfix37,
-  postfix23: postfixManners.postfix23,
-  postfix26: postfixManners.postfix26,
-  postfix38: postfixManners.postfix38,
-  postfix311: postfixManners.postfix311,
-  sendmail
-} satisfies { readonly [name: string]: Mta }
+export const mtas = { postfix, postfix23, postfix26, postfix38, postfix311, sendmail } satisfies {
+  readonly [name: string]: Mta
+}
 
 const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0, maximum }))
 

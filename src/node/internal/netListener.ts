@@ -1,3 +1,4 @@
+/** A listening socket of Node. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
@@ -36,14 +37,15 @@ export class NetListener implements Accepting {
   private readonly warn: (message: string) => void
   private troubles = 0
   private silentUntil = 0
-  addresses: ReadonlyArray<string> = []
-  /** The socket stays open elsewhere, so that what waits in its queue is not lost but for the next process. */
-  shared = false
+  private readonly isShared: boolean
+  private listensAt: ReadonlyArray<string> = []
   /** Removes the socket file, if there is one. */
-  removeFile = (): void => undefined
+  private removeFile = (): void => undefined
 
-  constructor(warn: (message: string) => void) {
+  /** `isShared`: the socket stays open elsewhere, so that what waits in its queue is not lost but for the next process. */
+  constructor(warn: (message: string) => void, { isShared = false }: { readonly isShared?: boolean } = {}) {
     this.warn = warn
+    this.isShared = isShared
     const scarce = descriptors.scarce()
     this.server = Net.createServer({ noDelay: true }, (socket) => {
       this.accepted++
@@ -58,6 +60,16 @@ export class NetListener implements Accepting {
     this.server.once("close", () => {
       this.closed = true
     })
+  }
+
+  get addresses(): ReadonlyArray<string> {
+    return this.listensAt
+  }
+
+  /** It has come to listen: where, and what removes the socket file when it stops. */
+  opened(address: string, removeFile = (): void => undefined): void {
+    this.listensAt = [address]
+    this.removeFile = removeFile
   }
 
   /** Binds and listens; the address is for errors. */
@@ -117,7 +129,7 @@ export class NetListener implements Accepting {
     // Once: when the socket is closed its inode is free, and may be that of a successor's file next.
     this.removeFile = () => undefined
     removeFile()
-    if (this.shared) close()
+    if (this.isShared) close()
     else this.emptyQueue(performance.now() + patience, close)
   })
 

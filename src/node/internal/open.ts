@@ -1,3 +1,4 @@
+/** Opens what a filter listens on. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -18,10 +19,13 @@ export const open = Effect.fnUntraced(function*(
     return yield* new ListenError({ address: spec, reason: "InvalidAddress", cause: parsed.failure })
   }
   const where = parsed.success
-  const acquire = (listen: (listener: NetListener) => Effect.Effect<void, ListenError>) =>
+  const acquire = (
+    listen: (listener: NetListener) => Effect.Effect<void, ListenError>,
+    options?: { readonly isShared: boolean }
+  ) =>
     Effect.acquireRelease(
       Effect.suspend(() => {
-        const listener = new NetListener(warn)
+        const listener = new NetListener(warn, options)
         return listen(listener).pipe(Effect.onError(() => listener.discard), Effect.as(listener))
       }),
       (listener) => listener.close
@@ -38,11 +42,8 @@ export const open = Effect.fnUntraced(function*(
       if (descriptors.length === 0) return yield* notPassed(spec, `process ${process.pid} has ${describeEnvironment()}`)
       return yield* Effect.forEach(
         descriptors,
-        (descriptor) =>
-          acquire((listener) => {
-            listener.shared = true // systemd keeps it, for the next start
-            return passed(listener, spec, descriptor)
-          })
+        // systemd keeps it, for the next start.
+        (descriptor) => acquire((listener) => passed(listener, spec, descriptor), { isShared: true })
       )
     }
   }
@@ -50,7 +51,7 @@ export const open = Effect.fnUntraced(function*(
 
 const tcp = (listener: NetListener, spec: string, host: string, port: number): Effect.Effect<void, ListenError> =>
   Effect.map(listener.listen(spec, { host, port }), () => {
-    listener.addresses = [tcpAddress(listener)!]
+    listener.opened(tcpAddress(listener)!)
   })
 
 const tcpAddress = ({ address }: NetListener): string | undefined =>
@@ -63,8 +64,7 @@ const unix = (
   access: unixSocket.Access
 ): Effect.Effect<void, ListenError> =>
   Effect.map(unixSocket.listen(spec, path, access, (path) => listener.listen(spec, { path })), (remove) => {
-    listener.addresses = [endpoint.format({ _tag: "Unix", path })]
-    listener.removeFile = remove
+    listener.opened(endpoint.format({ _tag: "Unix", path }), remove)
   })
 
 const notPassed = (spec: string, detail: string) =>
@@ -82,8 +82,8 @@ const passed = (listener: NetListener, spec: string, descriptor: number): Effect
     }
     const path = passedSockets.pathOf(descriptor)
     return Effect.map(listener.listen(spec, { fd: descriptor }), () => {
-      listener.addresses = [
+      listener.opened(
         tcpAddress(listener) ?? (path === undefined ? `fd:${descriptor}` : endpoint.format({ _tag: "Unix", path }))
-      ]
+      )
     })
   })

@@ -4,7 +4,7 @@ import type { Decision, Refused } from "../chainTypes.ts"
 import type { Client } from "../client.ts"
 import type { ClientError } from "../clientError.ts"
 import type * as MilterClient from "../clientTypes.ts"
-import type { DefaultAction } from "../clientTypes.ts"
+import type { DefaultAction } from "../clientValues.ts"
 import type { Answer } from "../interpretReply.ts"
 
 /** A filter of the chain. */

@@ -11,7 +11,9 @@ import type { Decision, Refused } from "../chainTypes.ts"
 import type { Client } from "../client.ts"
 import { ClientError } from "../clientError.ts"
 import type * as MilterClient from "../clientTypes.ts"
-import type { DefaultAction, Failure } from "../clientTypes.ts"
+import type { Failure } from "../clientTypes.ts"
+import type { Connect, MacroValues, Text } from "../clientValues.ts"
+import type { DefaultAction } from "../clientValues.ts"
 import { type Answer, isRefusal, type Refusal } from "../interpretReply.ts"
 import type { Manners } from "../manners/mtaManners.ts"
 import { asReceived, bracketed, recipientsOf } from "../messageInput.ts"
@@ -27,7 +29,6 @@ import {
   refusedAt
 } from "./chainLink.ts"
 
-type Text = MilterClient.Text
 type Content = Pick<MilterClient.Message, "headers" | "body">
 type Recipient = MilterClient.Outcome["recipients"][number]
 
@@ -126,7 +127,7 @@ export class ChainSession {
     return { _tag: "Refused", reply, closes: this.manners.closesAfter(reply), filter, failure: undefined }
   }
 
-  macros(stage: AnsweredStage, values: MilterClient.MacroValues): Effect.Effect<void, ClientError> {
+  macros(stage: AnsweredStage, values: MacroValues): Effect.Effect<void, ClientError> {
     return Effect.forEach(
       this.links,
       ({ client, failure }) =>
@@ -135,7 +136,7 @@ export class ChainSession {
     )
   }
 
-  connect(client: Partial<MilterClient.Connect>): Effect.Effect<Decision, ClientError> {
+  connect(client: Partial<Connect>): Effect.Effect<Decision, ClientError> {
     const introduced = this.manners.introduce(client)
     return Effect.map(this.ask("connect", (filter) => filter.connect(introduced)), decisionOf)
   }

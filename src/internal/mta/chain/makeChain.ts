@@ -9,7 +9,7 @@ import type { Chain, ChainOptions, FilterOptions } from "../chainTypes.ts"
 import type { ClientError } from "../clientError.ts"
 import type { Options } from "../clientTypes.ts"
 import { dial } from "../dial.ts"
-import type { Manners } from "../manners/mtaManners.ts"
+import { type Manners, mtaOf } from "../manners/mtaManners.ts"
 import type { Link } from "./chainLink.ts"
 import { ChainSession } from "./chainSession.ts"
 
@@ -20,7 +20,7 @@ const dialLink = (dialing: Dialing, filter: FilterOptions, options: ChainOptions
     const client = yield* Effect.result(
       Effect.tap(
         dial(dialing, address, {
-          as: manners,
+          as: mtaOf(manners),
           timeouts: { ...options.timeouts, ...filter.timeouts },
           ...given("maxFrameLength", filter.maxFrameLength ?? options.maxFrameLength),
           ...given("maxModifications", filter.maxModifications ?? options.maxModifications),

@@ -1,11 +1,12 @@
 /** How MTAs speak to a filter: what they offer, the macros they send, when they abort, what they tell the SMTP client. */
 import type { Mailbox } from "../../../Envelope.ts"
+import type { Offer } from "../../../Negotiation.ts"
 import type { Reply } from "../../../Reply.ts"
 import { ByteString } from "../../../Wire.ts"
 import type { Message } from "../../delivery/deliveryTypes.ts"
 import type { QueueFile } from "../../delivery/queueFile.ts"
 import type { AnsweredStage } from "../../protocol/stageTable.ts"
-import type { Connect, DefaultAction, MacroValues, Mta, Text } from "../clientTypes.ts"
+import type { Connect, DefaultAction, MacroValues, Text } from "../clientValues.ts"
 import type { Refusal } from "../interpretReply.ts"
 
 /** What macros tell about. */
@@ -41,8 +42,13 @@ export interface KnownMacros {
   readonly onRequest: MacroValues
 }
 
-/** What is behind the public `Mta`. */
-export interface Manners extends Mta {
+/** The property of an `Mta` that only this package can give it; a copy of an `Mta` has it too. */
+export const mannersKey: unique symbol = Symbol.for("effect-milter/MilterClient/manners")
+
+/** How an MTA behaves: what a public `Mta` holds. */
+export interface Manners {
+  readonly name: string
+  readonly offer: Offer
   readonly timeouts: Timeouts
   /** What it makes of steps that a filter wants without an offer, and of macro lists without one. */
   readonly unoffered: { readonly steps: "ignored" | "refused"; readonly macroLists: "ignored" | "refused" }
@@ -79,6 +85,23 @@ export interface Manners extends Mta {
   readonly failureReply: (policy: "tempFail" | "reject" | "shutdown", configuration: boolean) => Reply
   readonly queue: (message: Message) => QueueFile
 }
+
+/** A public `Mta`, as far as it goes here. */
+interface Mannered {
+  readonly name: string
+  readonly offer: Offer
+  readonly [mannersKey]: Manners
+}
+
+/** The MTA with these manners. */
+export const mtaOf = (manners: Manners): Mannered => ({
+  name: manners.name,
+  offer: manners.offer,
+  [mannersKey]: manners
+})
+
+/** The manners of an MTA; a copy may have another name and offer. */
+export const mannersOf = ({ [mannersKey]: manners, name, offer }: Mannered): Manners => ({ ...manners, name, offer })
 
 /** The name of the MTA in its macros and replies (RFC 2606). */
 export const hostname = "mx.example.org"

@@ -4,7 +4,7 @@ import { byteStringOf } from "../../bytes/concat.ts"
 import * as postfixQueue from "../../delivery/postfixQueue.ts"
 import { type AnsweredStage, isContent } from "../../protocol/stageTable.ts"
 import { everything } from "../checkAgreement.ts"
-import type { Connect, MacroValues } from "../clientTypes.ts"
+import type { Connect, MacroValues } from "../clientValues.ts"
 import {
   type Facts,
   hostname,

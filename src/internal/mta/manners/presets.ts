@@ -1,5 +1,6 @@
 /** The MTAs that can be imitated. Re-exported by `MilterClient`. */
 import type { Mta } from "../clientTypes.ts"
+import { mtaOf } from "./mtaManners.ts"
 import * as postfixManners from "./postfixManners.ts"
 import * as sendmailManners from "./sendmailManners.ts"
 
@@ -10,7 +11,7 @@ import * as sendmailManners from "./sendmailManners.ts"
  * @category MTAs
  * @since 0.1.0
  */
-export const postfix: Mta = postfixManners.postfix37
+export const postfix: Mta = mtaOf(postfixManners.postfix37)
 
 /**
  * Postfix 2.3, the first with milters: version 2, in which there is no DATA, no changed body, no choice of macros. The end
@@ -19,7 +20,7 @@ export const postfix: Mta = postfixManners.postfix37
  * @category MTAs
  * @since 0.1.0
  */
-export const postfix23: Mta = postfixManners.postfix23
+export const postfix23: Mta = mtaOf(postfixManners.postfix23)
 
 /**
  * Postfix 2.6, the first that speaks version 6 unless told otherwise. It tells less of itself at connect.
@@ -27,7 +28,7 @@ export const postfix23: Mta = postfixManners.postfix23
  * @category MTAs
  * @since 0.1.0
  */
-export const postfix26: Mta = postfixManners.postfix26
+export const postfix26: Mta = mtaOf(postfixManners.postfix26)
 
 /**
  * Postfix 3.8, the first that shows unknown commands as a whole. Its refusal of them has the last word, unless the filter
@@ -36,7 +37,7 @@ export const postfix26: Mta = postfixManners.postfix26
  * @category MTAs
  * @since 0.1.0
  */
-export const postfix38: Mta = postfixManners.postfix38
+export const postfix38: Mta = mtaOf(postfixManners.postfix38)
 
 /**
  * Postfix 3.11, the first that ends the SMTP session when a filter fails, unless told otherwise.
@@ -44,7 +45,7 @@ export const postfix38: Mta = postfixManners.postfix38
  * @category MTAs
  * @since 0.1.0
  */
-export const postfix311: Mta = postfixManners.postfix311
+export const postfix311: Mta = mtaOf(postfixManners.postfix311)
 
 /**
  * Sendmail 8.17: macros only where it has some, none with headers and body, IPv6 addresses prefixed and written in full,
@@ -53,4 +54,4 @@ export const postfix311: Mta = postfixManners.postfix311
  * @category MTAs
  * @since 0.1.0
  */
-export const sendmail: Mta = sendmailManners.sendmail
+export const sendmail: Mta = mtaOf(sendmailManners.sendmail)
