@@ -1,6 +1,6 @@
 /** Services that only this package can provide cannot be provided by halves. */
 import * as MilterClient from "effect-milter/MilterClient"
-import * as MilterServer from "effect-milter/MilterServer"
+import type * as MilterServer from "effect-milter/MilterServer"
 import { describe, expect, it } from "tstyche"
 
 describe("half of", () => {
