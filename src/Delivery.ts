@@ -76,6 +76,7 @@ export const postfix = (
  *   lower case apart. Nobody is added who is there, and not with parameters that Sendmail does not know (other than NOTIFY
  *   and ORCPT)
  * - a new body may come in several runs
+ * - header lines are cut at 2,303 bytes when they are delivered
  *
  * @category models of MTAs
  * @since 0.1.0

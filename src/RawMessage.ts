@@ -9,15 +9,16 @@ import { ByteString } from "./Wire.ts"
 /**
  * A message taken apart, as `MilterClient.Message` and `Chain.message` want it.
  *
- * - `headers`: names, and values without the colon and the one space behind it; folds are LF and white space. Text, or bytes
- *   that are no UTF-8
+ * - `headers`: names, and values without the colon and the one space after it; folds are LF and white space. A value is
+ *   text, or bytes if they are not UTF-8. A third member, `""`, marks a field that has no space after its colon: what
+ *   stands there (nothing, a tab, a fold) is part of the value
  * - `body`: with CR LF, the last line too
  *
  * @category models
  * @since 0.1.0
  */
 export interface RawMessage {
-  readonly headers: ReadonlyArray<readonly [name: string, value: string | Uint8Array]>
+  readonly headers: ReadonlyArray<readonly [name: string, value: string | Uint8Array, space?: ""]>
   readonly body: Uint8Array
 }
 
@@ -44,14 +45,14 @@ const bytes = (text: string): ByteString => text as ByteString
  */
 export const parse = (message: Uint8Array): RawMessage => {
   const text = ByteString.fromBytes(message).replace(/\r\n/g, "\n").replace(/^From [^\n]*\n/, "")
-  const headers: Array<readonly [name: string, value: string | Uint8Array]> = []
+  const headers: Array<RawMessage["headers"][number]> = []
   let at = 0
   while (at < text.length) {
     let end = lineEnd(text, at)
     while (isFold(text[end + 1])) end = lineEnd(text, end + 1)
     const [, name, value] = field.exec(text.slice(at, end)) ?? []
     if (name === undefined || value === undefined) break
-    headers.push([name, textOf(bytes(value.replace(/^ /, "")))])
+    headers.push(value.startsWith(" ") ? [name, textOf(bytes(value.slice(1)))] : [name, textOf(bytes(value)), ""])
     at = end + 1
   }
   const rest = text.slice(text[at] === "\n" ? at + 1 : at)

@@ -10,17 +10,23 @@ const bytes = (text: string): Uint8Array => ByteString.toBytes(text as ByteStrin
 const parsed = (text: string): unknown => {
   const { body, headers } = RawMessage.parse(bytes(text))
   return [
-    headers.map(([name, value]) => [name, typeof value === "string" ? value : Array.from(value)]),
+    headers.map(([name, value, ...space]) => [
+      name,
+      typeof value === "string" ? value : Array.from(value),
+      ...space
+    ]),
     ByteString.fromBytes(body)
   ]
 }
 
 describe("parse", () => {
-  const cases: ReadonlyArray<readonly [string, string, ReadonlyArray<readonly [string, unknown]>, string]> = [
+  const cases: ReadonlyArray<readonly [string, string, ReadonlyArray<readonly [string, unknown, ""?]>, string]> = [
     ["CR LF", "A: 1\r\nB: 2\r\n\r\nbody\r\n", [["A", "1"], ["B", "2"]], "body\r\n"],
     ["LF", "A: 1\nB: 2\n\nbody\n", [["A", "1"], ["B", "2"]], "body\r\n"],
-    ["folds", "A: 1\n 2\r\n\t3\nB:\n\n", [["A", "1\n 2\n\t3"], ["B", ""]], ""],
-    ["spaces", "A:1\nB:  2 \nC :3\n", [["A", "1"], ["B", " 2 "], ["C", "3"]], ""],
+    ["folds", "A: 1\n 2\r\n\t3\nB:\n\n", [["A", "1\n 2\n\t3"], ["B", "", ""]], ""],
+    ["spaces", "A:1\nB:  2 \nC :3\nD: \n", [["A", "1", ""], ["B", " 2 "], ["C", "3", ""], ["D", ""]], ""],
+    ["a tab after the colon", "A:\t1\n", [["A", "\t1", ""]], ""],
+    ["a fold after the colon", "A:\n 1\nB: \n\t2\n", [["A", "\n 1", ""], ["B", "\n\t2"]], ""],
     ["no header", "\nbody\n", [], "body\r\n"],
     ["no empty line", "A: 1\nbody\n\nmore", [["A", "1"]], "body\r\n\r\nmore\r\n"],
     ["no body", "A: 1", [["A", "1"]], ""],
@@ -37,9 +43,17 @@ describe("parse", () => {
   })
 })
 
-it("gives a message that comes out as it went in", () => {
-  const file = "From: a@b\r\nX: \xe9\r\n\t\xc3\xa9\r\n\r\n\xff.\r\n"
-  const message = { from: "a@b", to: "c@d", ...RawMessage.parse(bytes(file)) }
-  const delivered = Result.getOrThrow(MilterClient.applyTo(message, []))
-  assert.isTrue(ByteString.fromBytes(Delivery.toBytes(delivered)) === file)
+describe("gives a message that comes out as it went in", () => {
+  const files: ReadonlyArray<string> = [
+    "From: a@b\r\nX: \xe9\r\n\t\xc3\xa9\r\n\r\n\xff.\r\n",
+    "From:a@b\r\nSubject:\r\nTo:\tb\r\nX-Fold:\r\n one\r\n\ttwo\r\nX-Space: \r\nX-Two:  a \r\n\r\nbody\r\n",
+    "X:\xe9\r\nX:\t\xe9\r\n\r\n"
+  ]
+  it.each(files)("%j", (file) => {
+    for (const as of [MilterClient.postfix, MilterClient.sendmail]) {
+      const message = { from: "a@b", to: "c@d", ...RawMessage.parse(bytes(file)) }
+      const delivered = Result.getOrThrow(MilterClient.applyTo(message, [], { as }))
+      assert.strictEqual(ByteString.fromBytes(Delivery.toBytes(delivered)), ByteString.make(file))
+    }
+  })
 })

@@ -31,8 +31,8 @@ export const signingKey = (directory: string, domain = "example.org", selector =
   }
 }
 
-/** Starts it; gives the address of its socket. */
-export const opendkim = Effect.fnUntraced(function*(key?: SigningKey) {
+/** Starts it; gives the address of its socket, to which any user may connect. */
+export const opendkim = Effect.fnUntraced(function*(key?: SigningKey, canonicalization = "relaxed/simple") {
   const own = yield* directory
   const { domain, file, publicKeys, selector } = key ?? signingKey(own)
   const socket = Path.join(own, "opendkim.sock")
@@ -40,13 +40,14 @@ export const opendkim = Effect.fnUntraced(function*(key?: SigningKey) {
     own,
     "opendkim.conf",
     `Mode sv
-Canonicalization relaxed/simple
+Canonicalization ${canonicalization}
 Domain ${domain}
 Selector ${selector}
 KeyFile ${file}
 TestPublicKeys ${publicKeys}
 InternalHosts 127.0.0.1
 RequireSafeKeys no
+UMask 000
 Socket local:${socket}
 Background no
 `

@@ -1,10 +1,12 @@
 /** Several filters in a row, and what becomes of mail when one of them fails. */
 import { assert, describe } from "@effect/vitest"
 import { Effect, Fiber, Result } from "effect"
+import * as Delivery from "../../src/Delivery.ts"
 import * as MilterClient from "../../src/MilterClient.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
 import { Action, Step } from "../../src/Negotiation.ts"
 import * as Packet from "../../src/Packet.ts"
+import * as RawMessage from "../../src/RawMessage.ts"
 import * as Recording from "../../src/Recording.ts"
 import { ByteString } from "../../src/Wire.ts"
 import * as recordings from "../support/recordings.ts"
@@ -151,6 +153,22 @@ describe("several filters", () => {
       assert.deepStrictEqual(seen("a"), ["Subject:hello"])
       assert.deepStrictEqual(seen("b"), ["Subject: hello", "X-A: one"])
       assert.deepStrictEqual(seen("c"), ["Subject: hello", "X-A: one", "X-A:two"])
+    }))
+
+  yielding.effect("a header keeps the bytes of its sender", () =>
+    Effect.gen(function*() {
+      const raw = "From:a@example.org\nSubject:\nTo:\tb@example.net\nX-Fold:\n one\nX-Two:  two\n\nHello\n"
+      const [chain, filters] = yield* chainOf({
+        a: orContinue(() => undefined, { steps: Step.leadingSpace }),
+        b: goOn
+      })
+      const outcome = yield* chain.sendMessage({ ...message, ...RawMessage.parse(new TextEncoder().encode(raw)) })
+      const seen = (name: string) =>
+        filters[name]!.packets.flatMap((packet) => packet._tag === "Header" ? [packet.value] : [])
+      assert.deepStrictEqual(seen("a"), ["a@example.org", "", "\tb@example.net", "\n one", "  two"].map(text))
+      assert.deepStrictEqual(seen("b"), ["a@example.org", "", "\tb@example.net", "\n one", " two"].map(text))
+      const bytes = outcome.delivered === undefined ? "" : ByteString.fromBytes(Delivery.toBytes(outcome.delivered))
+      assert.strictEqual(bytes.replaceAll("\r\n", "\n"), raw)
     }))
 
   yielding.effect("goes step by step, as an SMTP server does", () =>

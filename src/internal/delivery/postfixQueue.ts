@@ -29,6 +29,22 @@ const check = (modifications: ReadonlyArray<ModificationPacket>): DeliveryError 
 /** Of recipients with the same key one gets the message. */
 const duplicateKey = ({ address, parameters }: Recipient): string => `${address.toLowerCase()} ${parameters ?? ""}`
 
+/** With a milter Postfix keeps this many bytes of a header field, name and colon included. */
+const longestField = 60_000
+
+/**
+ * A field as Postfix takes it in, for filters and for recipients: each line ends at a NUL, and of a field that is too long
+ * the lines stay that fit, or the first bytes of its only line.
+ */
+const asTakenIn = ({ name, value }: HeaderField): HeaderField => {
+  // Parts of a byte string.
+  const text = value.replace(/\0[^\n]*/g, "") as ByteString
+  const limit = Math.max(0, longestField - name.length - 1)
+  if (text.length <= limit) return { name, value: text }
+  const lineEnd = text.lastIndexOf("\n", limit)
+  return { name, value: text.slice(0, lineEnd > 0 ? lineEnd : limit) as ByteString }
+}
+
 class PostfixQueueFile implements queueFile.QueueFile {
   // Filters do not see the MTA's own Received field, but the positions of inserted fields count it.
   private readonly own: Place<HeaderField>
@@ -44,7 +60,7 @@ class PostfixQueueFile implements queueFile.QueueFile {
 
   constructor(message: Message) {
     this.own = this.headers.push({ name: ByteString.fromText("Received"), value: ByteString.fromText("") })
-    for (const field of message.headers) this.add(field)
+    for (const field of message.headers) this.add(asTakenIn(field))
     this.recipients = new Set(queueFile.firstOfEach(message.recipients, duplicateKey))
     for (const recipient of this.recipients) this.index(recipient)
     this.draft = queueFile.draftOf(message)

@@ -58,6 +58,33 @@ const give = (named: Named, place: Place<Entry>, value: ByteString | undefined):
   insertInOrder(named.given, place)
 }
 
+/** What is left of a value that a client sent: NULs are taken out. */
+const asTakenIn = (value: ByteString): ByteString => value.replaceAll("\0", "") as ByteString
+
+/** Sendmail writes header lines from a buffer of this size, and names of at most 200 bytes. */
+const lineBuffer = 2304
+
+/**
+ * A field as its mailers write it, line by line from a buffer: what does not fit of the last line is lost, what does not
+ * fit of another becomes a line of its own, without its first byte.
+ */
+const asWritten = ({ name, value }: HeaderField): HeaderField => {
+  if (name.length + value.length < lineBuffer) return { name, value }
+  const lines: Array<string> = []
+  let used = name.length + 1
+  let at = 0
+  let start = ""
+  for (let end = value.indexOf("\n"); end !== -1; end = value.indexOf("\n", at)) {
+    const length = Math.min(end - at, lineBuffer - 1 - used)
+    lines.push(start + value.slice(at, at + length))
+    at += length + 1
+    start = value[at] === " " || value[at] === "\t" ? "" : " "
+    used = start.length
+  }
+  lines.push(start + value.slice(at, at + lineBuffer - 1 - used))
+  return { name, value: lines.join("\n") as ByteString } // parts of a byte string, and spaces
+}
+
 class SendmailQueueFile implements queueFile.QueueFile {
   private readonly entries = new OrderedList<Entry>()
   /** The MTA's own Received field. */
@@ -74,7 +101,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
     )
     this.received = own.find(({ item }) => item.trace)!
     for (const { name, value } of message.headers) {
-      this.entries.push({ name, value, given: true, trace: isTrace(name) })
+      this.entries.push({ name, value: asTakenIn(value), given: true, trace: isTrace(name) })
     }
     const recipients = queueFile.firstOfEach(message.recipients, ({ address }) => address.toLowerCase())
     this.recipients = new Map(recipients.map((recipient) => [recipient.address.toLowerCase(), recipient]))
@@ -106,7 +133,14 @@ class SendmailQueueFile implements queueFile.QueueFile {
 
   delivered(): Delivered {
     const { body, quarantined } = this.draft
-    return { ...this.shown(), body: queueFile.normalizeLines(body, true), quarantined }
+    const { headers, recipients, sender } = this.shown()
+    return {
+      sender,
+      recipients,
+      headers: headers.map(asWritten),
+      body: queueFile.normalizeLines(body, true),
+      quarantined
+    }
   }
 
   apply(modifications: ReadonlyArray<ModificationPacket>, leadingSpace: boolean): DeliveryError | undefined {

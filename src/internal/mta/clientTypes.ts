@@ -94,8 +94,9 @@ export interface Recipient {
 
 /**
  * A message and its envelope. Addresses get angle brackets where they have none; `""` is the null sender. Header values
- * are what follows the colon and its space, with folds as line breaks before white space. The lines of the body get the
- * ends of SMTP, as by the MTA.
+ * are what follows the colon and its space, with folds as line breaks before white space. A third member of a header field
+ * says what stands between colon and value: a space if left out, nothing for `""`; `RawMessage.parse` gives it, so that a
+ * message keeps the bytes of its sender. The lines of the body get the ends of SMTP, as by the MTA.
  *
  * @category models
  * @since 0.1.0
@@ -103,7 +104,7 @@ export interface Recipient {
 export interface Message {
   readonly from: Text
   readonly to: Text | Recipient | ReadonlyArray<Text | Recipient>
-  readonly headers?: ReadonlyArray<readonly [name: Text, value: Text]>
+  readonly headers?: ReadonlyArray<readonly [name: Text, value: Text, space?: "" | " "]>
   readonly body?: Text
   /** ESMTP parameters of MAIL. */
   readonly parameters?: ReadonlyArray<Text>

@@ -36,9 +36,9 @@ export const asReceived = (
     // Spaces between bytes are bytes.
     parameters: parameters?.map(byteStringOf).join(" ") as ByteString | undefined
   })),
-  headers: (headers ?? []).map(([name, value]) => ({
+  headers: (headers ?? []).map(([name, value, space = " "]) => ({
     name: byteStringOf(name),
-    value: ` ${byteStringOf(value).replace(/\r\n/g, "\n")}` as ByteString
+    value: `${space}${byteStringOf(value).replace(/\r\n/g, "\n")}` as ByteString
   })),
   body: contentOf(body ?? "")
 })
