@@ -219,6 +219,8 @@ describe("several filters", () => {
         "Body",
         "EndOfMessage",
         "Abort",
+        // MAIL was refused by the first.
+        "Abort",
         "Abort",
         "Quit"
       ])

@@ -197,7 +197,7 @@ describe("each release", () => {
     Effect.gen(function*() {
       for (
         const [as, expected] of [
-          [MilterTest.postfix, "Mail Helo Abort Abort Quit"],
+          [MilterTest.postfix, "Mail Helo Abort Abort Abort Quit"],
           [MilterTest.sendmail, "Mail Abort Helo Quit"]
         ] as const
       ) {
@@ -367,9 +367,37 @@ describe("each release", () => {
       for (const code of ["451 4.3.2", "452 4.5.3", "551 5.7.1", "552 5.2.2", "554 5.7.1", "521 5.7.1", "571 5.7.1"]) {
         assert.strictEqual(yield* atRcpt(`${code} no`), `${code} no`)
       }
+      // Without a status it puts one there: what the real one said to the clients of sendmail-rcpt-reply-nostatus.
+      assert.strictEqual(yield* atRcpt("550 go away"), "550 5.0.0 <bob@example.net>... go away")
+      assert.strictEqual(yield* atRcpt("450 later"), "450 4.0.0 <bob@example.net>... later")
+      assert.strictEqual(yield* atRcpt("554 no"), "554 5.0.0 no")
+      assert.strictEqual(
+        (yield* replies(MilterTest.sendmail, { _tag: "ReplyCode", text: text("550 no") }))[4],
+        "550 5.0.0 no"
+      )
+      assert.strictEqual(
+        (yield* replies(MilterTest.postfix, { _tag: "ReplyCode", text: text("550 no") }))[3],
+        "550 undefined no"
+      )
       assert.strictEqual(
         yield* atRcpt("550-5.7.1 one\r\n550 5.7.1 two"),
         "550 5.7.1 <bob@example.net>... one/two"
       )
+    }))
+
+  yielding.effect("Sendmail makes up a Message-Id for a message without one", () =>
+    Effect.gen(function*() {
+      const seen: Array<string | undefined> = []
+      const filter = Milter.make("seeing").on({
+        endOfMessage: (_, { session }) =>
+          Effect.sync(() => {
+            seen.push(session.macros.messageId)
+            return Verdict.continue
+          })
+      })
+      for (const headers of [message.headers!, [["Subject", "hello"]] as const]) {
+        yield* MilterTest.message(filter, { ...message, headers }, { as: MilterTest.sendmail })
+      }
+      assert.deepStrictEqual(seen, ["<1@example.org>", "<197001010000.A1B2C30001@mx.example.org>"])
     }))
 })

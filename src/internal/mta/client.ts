@@ -20,7 +20,7 @@ import { ClientMacros } from "./clientMacros.ts"
 import { ClientState } from "./clientState.ts"
 import type * as MilterClient from "./clientTypes.ts"
 import type { Connect, MacroValues, Text } from "./clientValues.ts"
-import { type Answer, interpret } from "./interpretReply.ts"
+import { type Answer, interpret, isRefusal } from "./interpretReply.ts"
 import type { Facts, Manners, Timeouts } from "./manners/mtaManners.ts"
 import { type ModificationLimits, ModificationList } from "./modificationList.ts"
 import { clientAddress, headerValue, packetText } from "./packetValues.ts"
@@ -34,11 +34,13 @@ interface Answered {
 interface Command {
   readonly packet: Packet.MtaPacket
   /** Tells the state that it was given, whether it is then sent or not. */
-  readonly given?: (state: ClientState) => void
+  readonly given?: (state: ClientState, now: number) => void
   readonly refused?: boolean
 }
 
 const nothing: ReadonlyArray<ModificationPacket> = []
+
+const abort: Packet.Abort = { _tag: "Abort" }
 
 const nowhere = new Uint8Array(0)
 
@@ -138,7 +140,7 @@ export class Client implements MilterClient.Client {
   readonly helo = (name: Text): Effect.Effect<Answer, ClientError> =>
     this.step("helo", () => ({
       packet: { _tag: "Helo", name: packetText("HELO name", name) },
-      given: (state) => state.messageOver()
+      given: (state) => state.heloGiven()
     }))
 
   readonly mail = (sender: Text, parameters: ReadonlyArray<Text> = []): Effect.Effect<Answer, ClientError> =>
@@ -148,8 +150,8 @@ export class Client implements MilterClient.Client {
         sender: packetText("sender", sender),
         parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
       },
-      given: (state) => {
-        state.messageFrom(sender)
+      given: (state, now) => {
+        state.messageFrom(sender, now)
         this.definitions.resetMessage()
         this.kept = nowhere
       }
@@ -238,7 +240,7 @@ export class Client implements MilterClient.Client {
   readonly abort = (): Effect.Effect<void, ClientError> =>
     this.semaphore.withPermit(Effect.suspend(() => {
       const aborts = this.state.aborts(this.manners)
-      this.state.messageOver()
+      this.state.aborted(aborts)
       return aborts ? this.write([{ _tag: "Abort" }], "mail") : Effect.void
     }))
 
@@ -305,8 +307,9 @@ export class Client implements MilterClient.Client {
         return yield* Effect.die(new Error("a milter session begins with negotiate"))
       }
       const { given, packet, refused = false } = yield* this.checked(make)
-      const abortsBefore = state.abortsBefore(stage, manners)
-      given?.(state)
+      const before = state.abortsBefore(stage, manners) ? [abort] : []
+      const after = stage === "helo" ? state.abortsAfterHelo(manners) : 0
+      given?.(state, yield* Clock.currentTimeMillis)
       // Where the MTA has a queue id it tells the same everywhere.
       state.queuedAs(this.definitions.definedAt(stage, "i"))
       const macros = yield* this.checked(() =>
@@ -314,30 +317,35 @@ export class Client implements MilterClient.Client {
       )
       const because = state.leftOut(stage, agreed, manners, refused)
       if (because !== undefined) {
-        // Macros go out even for a command that the filter does not want, as from both MTAs; not for content, and not
-        // for a command that its version does not know.
-        const alone = because === "step" || (because === "refused" && manners.macroLists === "sendmail")
-        if (alone && !isContent(stage)) yield* this.write(macros, stage)
+        // Macros go out even for a command that the filter does not want, as from both MTAs, and so do aborts; not for
+        // content, and no macros for a command that its version does not know.
+        if (state.verdictOnSession === undefined && !isContent(stage)) {
+          const alone = because === "step" ? macros : []
+          yield* this.write([...before, ...alone, ...Array.from({ length: after }, () => abort)], stage)
+        }
         if (stage === "rcpt" && because !== "refused") state.recipientAccepted()
         return { answer: { _tag: "NotSent", because }, modifications: nothing }
       }
       state.sent(stage, manners)
-      yield* this.write([...(abortsBefore ? [{ _tag: "Abort" } as const] : []), ...macros, packet], stage)
+      yield* this.write([...before, ...macros, packet], stage)
       const answered: Answered = (agreed.steps & stageTable[stage].noReply) !== 0
         ? { answer: { _tag: "NotAnswered" }, modifications: nothing }
         : yield* this.receive(stage, agreed)
-      yield* this.conclude(stage, answered.answer, refused)
+      yield* this.conclude(stage, answered.answer, refused, after)
       return answered
     }))
   }
 
-  private conclude(stage: AnsweredStage, answer: Answer, refused: boolean): Effect.Effect<void, ClientError> {
+  private conclude(
+    stage: AnsweredStage,
+    answer: Answer,
+    refused: boolean,
+    abortsAfterHelo: number
+  ): Effect.Effect<void, ClientError> {
     const { manners, state } = this
     const goesOn = answer._tag === "Continue" || answer._tag === "NotAnswered" || answer._tag === "Accept"
     if (stage === "rcpt" && goesOn && !refused) state.recipientAccepted()
     if (answer._tag !== "NotAnswered") state.record(stage, answer, manners, refused)
-    const aborts = state.abortsAfter(stage, manners)
-    if (stage === "helo") state.heloSaid = true
     if (state.verdictOnSession !== undefined && manners.afterVerdictOnSession !== "stays") {
       const quits = manners.afterVerdictOnSession === "quits"
       return Effect.andThen(
@@ -346,7 +354,13 @@ export class Client implements MilterClient.Client {
         Effect.sync(() => this.connection.close())
       )
     }
-    return aborts ? this.write([{ _tag: "Abort" }], stage) : Effect.void
+    let aborts = abortsAfterHelo
+    // Postfix gives up the message as soon as MAIL is refused.
+    if (stage === "mail" && isRefusal(answer) && manners.aborts === "always") {
+      aborts++
+      state.messageOver()
+    }
+    return this.write(Array.from({ length: aborts }, () => abort), stage)
   }
 
   private receive(stage: AnsweredStage, agreed: Negotiation.Agreement): Effect.Effect<Answered, ClientError> {

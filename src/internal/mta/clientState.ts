@@ -26,6 +26,8 @@ export class ClientState {
   private messageDecided = true
   /** Whether the filter knows of a message that is not decided, by Sendmail's reckoning. */
   private inMessage = false
+  /** Whether the filter is done with the message before, by Sendmail's reckoning; until the next MAIL or HELO. */
+  private isDone = false
   /** The command after which the filter said skip. */
   private skipping: AnsweredStage | undefined
   private queueIds = 0xa1b2c30000
@@ -36,6 +38,7 @@ export class ClientState {
     recipient: undefined,
     refused: undefined,
     accepted: 0,
+    began: 0,
     messageId: undefined
   }
 
@@ -55,7 +58,21 @@ export class ClientState {
     this.facts = { ...this.facts, client }
   }
 
-  messageFrom(sender: Text): void {
+  /** A message begins of which the filter is not told, since one before it has decided it. */
+  messageElsewhere(): void {
+    this.messageOver()
+    this.messageBegun = true
+  }
+
+  heloGiven(): void {
+    this.messageOver()
+    this.heloSaid = true
+    this.isDone = false
+  }
+
+  /** `now` in milliseconds. */
+  messageFrom(sender: Text, now: number): void {
+    this.isDone = false
     this.messageBegun = true
     this.messageDecided = false
     this.inMessage = false
@@ -67,6 +84,7 @@ export class ClientState {
       recipient: undefined,
       refused: undefined,
       accepted: 0,
+      began: now,
       messageId: undefined
     }
   }
@@ -96,6 +114,7 @@ export class ClientState {
     this.messageOver()
     this.introduced = undefined
     this.heloSaid = false
+    this.isDone = false
     this.verdictOnSession = undefined
   }
 
@@ -107,12 +126,10 @@ export class ClientState {
     if (this.verdictOnSession !== undefined) return "decided"
     if (this.messageDecided && isOfMessage(stage)) return "decided"
     // Sendmail asks a filter that is done with a message about nothing before the next.
-    if (stage === "unknown" && !manners.unknownAfterMessage && this.messageBegun && this.messageDecided) {
-      return "decided"
-    }
+    if (stage === "unknown" && !manners.unknownAfterMessage && this.isDone) return "decided"
     if (agreed.version < command.since) return "version"
     if ((agreed.steps & no) !== 0) return "step"
-    if (refused && (agreed.steps & Step.rejectedRecipients) === 0) return "refused"
+    if (refused && (!manners.showsRefused || (agreed.steps & Step.rejectedRecipients) === 0)) return "refused"
     return this.skipping === stage ? "skip" : undefined
   }
 
@@ -127,9 +144,15 @@ export class ClientState {
     return manners.aborts === "onDemand" || (manners.aborts === "always" ? this.messageBegun : this.inMessage)
   }
 
-  /** Postfix resets at each HELO but the first, after it has told of it. */
-  abortsAfter(stage: AnsweredStage, manners: Manners): boolean {
-    return stage === "helo" && manners.aborts === "always" && this.heloSaid && this.verdictOnSession === undefined
+  /** How many times the MTA aborts after a HELO: Postfix does for each HELO before it, and for a message that is open. */
+  abortsAfterHelo(manners: Manners): number {
+    return manners.aborts !== "always" ? 0 : (this.heloSaid ? 1 : 0) + (this.messageBegun ? 1 : 0)
+  }
+
+  /** The message has been aborted, whether the filter was told or not. */
+  aborted(told: boolean): void {
+    this.messageOver()
+    if (told) this.isDone = true
   }
 
   sent(stage: AnsweredStage, manners: Manners): void {
@@ -149,6 +172,7 @@ export class ClientState {
       if (answer._tag === "Accept" || isRefusal(answer)) this.verdictOnSession = { stage, answer }
     } else if (stage === "endOfMessage" || decides(answer, stage)) {
       this.messageDecided = true
+      if (answer._tag === "Accept" || isContent(stage)) this.isDone = true
       if (answer._tag !== "Discard" || isContent(stage)) this.inMessage = false
     }
   }

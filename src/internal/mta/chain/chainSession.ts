@@ -154,8 +154,23 @@ export class ChainSession {
       if (this.refused !== undefined) return Effect.succeed(this.refused)
       this.messageOver()
       this.sender = sender
-      const address = bracketed(sender)
-      return Effect.map(this.ask("mail", (filter) => filter.mail(address, parameters), address), decisionOf)
+      return this.begin(bracketed(sender), parameters)
+    })
+  }
+
+  private begin(address: Text, parameters: ReadonlyArray<Text>): Effect.Effect<Decision, ClientError> {
+    return Effect.gen({ self: this }, function*() {
+      const asked = new Set<Client>()
+      const { decision } = yield* this.ask("mail", (filter) => {
+        asked.add(filter)
+        return filter.mail(address, parameters)
+      }, address)
+      for (const { client } of this.links) {
+        if (client !== undefined && !asked.has(client)) client.state.messageElsewhere()
+      }
+      // The message is given up at once.
+      if (decision._tag === "Refused") yield* this.abort()
+      return decision
     })
   }
 
@@ -205,13 +220,18 @@ export class ChainSession {
   reset(): Effect.Effect<void, ClientError> {
     return Effect.suspend(() => {
       this.messageOver()
-      return Effect.forEach(this.links, (link) => {
-        if (link.client === undefined || link.failure !== undefined) return Effect.void
-        return Effect.catch(link.client.abort(), (error) =>
-          // It may have closed as soon as it had given its verdict.
-          error.reason._tag === "Closed" ? Effect.void : this.fail(link, error))
-      }, { discard: true })
+      return this.abort()
     })
+  }
+
+  /** Tells each filter that the message is given up or over, as far as the MTA does. */
+  private abort(): Effect.Effect<void, ClientError> {
+    return Effect.forEach(this.links, (link) => {
+      if (link.client === undefined || link.failure !== undefined) return Effect.void
+      return Effect.catch(link.client.abort(), (error) =>
+        // It may have closed as soon as it had given its verdict.
+        error.reason._tag === "Closed" ? Effect.void : this.fail(link, error))
+    }, { discard: true })
   }
 
   private messageOver(): void {

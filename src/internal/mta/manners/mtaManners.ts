@@ -19,6 +19,8 @@ export interface Facts {
   readonly refused: { readonly enhanced: string; readonly text: string } | undefined
   /** How many recipients so far the MTA and the filter have not refused. */
   readonly accepted: number
+  /** When the message began, in milliseconds. */
+  readonly began: number
   readonly messageId: string | undefined
 }
 
@@ -72,6 +74,8 @@ export interface Manners {
   readonly progressEverywhere: boolean
   /** Whether the last piece of the body comes with end of message. */
   readonly bodyAtEnd: boolean
+  /** Whether recipients that the MTA has refused itself are shown to a filter that asks for them. */
+  readonly showsRefused: boolean
   /** Whether a filter that is done with a message hears of unknown commands before the next. */
   readonly unknownAfterMessage: boolean
   /** What the SMTP client reads; `address` is what its command was about. */

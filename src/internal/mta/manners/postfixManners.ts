@@ -146,6 +146,7 @@ const make = (release: Release): Manners => ({
   skips: "command",
   progressEverywhere: true,
   bodyAtEnd: release.number < 204,
+  showsRefused: true,
   unknownAfterMessage: true,
   reply: (refusal) =>
     refusal._tag === "Reply"

@@ -55,6 +55,10 @@ const rcptMacros = ({ accepted, recipient, refused }: Facts): KnownMacros => ({
   onRequest: { "{nrcpts}": String(accepted + 1), "{nbadrcpts}": "0" }
 })
 
+/** What it makes up for a message without one: `<202401011200.QUEUEID@mx.example.org>`. */
+const messageIdOf = ({ began, queueId }: Facts): string =>
+  `<${new Date(began).toISOString().replace(/\D/g, "").slice(0, 12)}.${queueId}@${hostname}>`
+
 const macros = (stage: AnsweredStage, facts: Facts): KnownMacros | undefined => {
   switch (stage) {
     case "connect":
@@ -73,12 +77,11 @@ const macros = (stage: AnsweredStage, facts: Facts): KnownMacros | undefined => 
       }
     case "rcpt":
       return rcptMacros(facts)
-    case "endOfMessage": {
-      const onRequest = { "{nrcpts}": String(facts.accepted) }
-      return facts.messageId === undefined
-        ? { sent: undefined, onRequest }
-        : { sent: { "{msg_id}": facts.messageId }, onRequest }
-    }
+    case "endOfMessage":
+      return {
+        sent: { "{msg_id}": facts.messageId ?? messageIdOf(facts) },
+        onRequest: { "{nrcpts}": String(facts.accepted) }
+      }
     case "data":
     case "endOfHeaders":
       return onlyOnRequest
@@ -103,7 +106,8 @@ const replyTo = (refusal: Refusal, stage: AnsweredStage, address: ByteString | u
   if (refusal._tag === "Reply" && stage === "connect") {
     return refusal.code === "421" ? closing : refusal.code.startsWith("4") ? later : rejectedAt(stage)
   }
-  const { code, enhanced, lines } = refusal._tag === "Reply" ? refusal : rejectedAt(stage)
+  const { code, lines, ...others } = refusal._tag === "Reply" ? refusal : rejectedAt(stage)
+  const enhanced = others.enhanced ?? `${code[0]}.0.0`
   const [line, ...further] = lines
   return address === undefined || line === undefined || !addressedCodes.has(code)
     ? { code, enhanced, lines }
@@ -132,6 +136,7 @@ export const sendmail: Manners = {
   skips: "body",
   progressEverywhere: false,
   bodyAtEnd: false,
+  showsRefused: false,
   unknownAfterMessage: false,
   reply: replyTo,
   closesAfter: ({ code }) => code === "421",
