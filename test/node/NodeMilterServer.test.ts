@@ -19,6 +19,8 @@ import * as endpoint from "../../src/internal/net/endpoint.ts"
 import { acceptingKey } from "../../src/internal/net/listener.ts"
 import { NetListener } from "../../src/node/internal/netListener.ts"
 import * as temporaryFile from "../../src/node/internal/temporaryFile.ts"
+import * as unixSocket from "../../src/node/internal/unixSocket.ts"
+import { spawn } from "../../testbed/childProcess.ts"
 import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
 
@@ -362,6 +364,105 @@ describeWith(notRoot, "UNIX sockets of root", () => {
       assert.deepStrictEqual(yield* owned({ owner: "12345", group: "23456" }), [12345, 23456])
       assert.deepStrictEqual(yield* owned({ owner: "daemon" }), [1, group])
       assert.deepStrictEqual(yield* owned({ group: "daemon" }), [0, 1])
+    }))
+})
+
+describeWith(notRoot, "UNIX sockets of root in a directory that another user can write to", () => {
+  /** A directory of another user, and a directory of root with a file that a socket's name in it would lead to. */
+  const places = Effect.gen(function*() {
+    const directory = yield* Listeners.directory
+    const theirs = Path.join(directory, "theirs")
+    const ours = Path.join(directory, "ours")
+    for (const path of [theirs, ours]) Fs.mkdirSync(path, { mode: 0o755 })
+    Fs.chmodSync(directory, 0o755)
+    Fs.chownSync(theirs, attacker, attacker)
+    const victim = Path.join(ours, "s")
+    Fs.writeFileSync(victim, "", { mode: 0o600 })
+    return { path: Path.join(theirs, "filter.sock"), ours, victim }
+  })
+  const attacker = 65534
+
+  const assertUntouched = (victim: string): void => {
+    const { gid, mode, uid } = Fs.lstatSync(victim)
+    assert.deepStrictEqual([mode & 0o7777, uid, gid], [0o600, 0, process.getgid!()])
+  }
+
+  it.live("change nothing else when their private directory is exchanged for a link", () =>
+    Effect.gen(function*() {
+      const { ours, path, victim } = yield* places
+      const directory = yield* unixSocket.privateDirectory("unix", path)
+      const server = Net.createServer()
+      yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
+      const access = { mode: 0o666, owner: attacker, group: attacker }
+      yield* unixSocket.listen("unix", path, access, directory, (bound) =>
+        Effect.callback<void>((resume) => {
+          server.listen(bound, () => {
+            Fs.renameSync(directory.path, `${directory.path}.away`)
+            Fs.symlinkSync(ours, directory.path)
+            resume(Effect.void)
+          })
+        }))
+      assertUntouched(victim)
+      const { mode, uid } = Fs.lstatSync(path)
+      assert.deepStrictEqual([mode & 0o7777, uid], [0o666, attacker])
+      assert.deepStrictEqual(Fs.readdirSync(`${directory.path}.away`), [])
+      assert.isFalse(Fs.existsSync(directory.bound))
+    }))
+
+  it.live("change nothing else while that user tries to", () =>
+    Effect.gen(function*() {
+      const { ours, path, victim } = yield* places
+      // As fast as it can, with two threads, like somebody who wants to be root.
+      const exchange = `
+        const fs = require("node:fs")
+        process.setgid(${attacker})
+        process.setuid(${attacker})
+        process.chdir(${JSON.stringify(Path.dirname(path))})
+        console.log("ready")
+        const end = Date.now() + 60000
+        while (Date.now() < end) {
+          for (const name of fs.readdirSync(".")) {
+            if (!/^filter.sock[.]\\w{6}$/.test(name)) continue
+            try {
+              fs.renameSync(name, name + ".away")
+              fs.symlinkSync(${JSON.stringify(ours)}, name)
+              console.log("exchanged")
+            } catch {}
+          }
+        }`
+      const child = yield* spawn(process.execPath, ["-e", exchange])
+      yield* child.shows(/ready/)
+      let started = 0
+      for (let round = 0; round < 1000 && child.output.split("exchanged").length <= 20; round++) {
+        const result = yield* Effect.result(Effect.scoped(accepting({ listen: path, mode: 0o666, owner: attacker })))
+        if (Result.isSuccess(result)) started++
+        assertUntouched(victim)
+      }
+      assert.isAbove(started, 0)
+      assert.match(child.output, /exchanged/)
+    }), 120_000)
+
+  it.effect("are refused where there is no /proc, unless the directory is sticky", () =>
+    Effect.gen(function*() {
+      const directory = yield* Listeners.directory
+      const check = Effect.result(unixSocket.checkParent("unix:/x", directory))
+      for (
+        const [mode, owner, allowed] of [
+          [0o755, 0, true],
+          [0o700, 0, true],
+          [0o775, 0, false],
+          [0o757, 0, false],
+          [0o1777, 0, true],
+          [0o755, attacker, false],
+          [0o1777, attacker, false]
+        ] as const
+      ) {
+        Fs.chownSync(directory, owner, 0)
+        Fs.chmodSync(directory, mode)
+        const result = yield* check
+        assert.strictEqual(Result.isSuccess(result), allowed, `${mode.toString(8)} of ${owner}`)
+        if (Result.isFailure(result)) assert.strictEqual(result.failure.reason, "PermissionDenied")
+      }
     }))
 })
 

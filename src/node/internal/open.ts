@@ -33,8 +33,11 @@ export const open = Effect.fnUntraced(function*(
   switch (where._tag) {
     case "Tcp":
       return [yield* acquire((listener) => tcp(listener, spec, where.host, where.port))]
-    case "Unix":
-      return [yield* acquire((listener) => unix(listener, spec, where.path, access))]
+    case "Unix": {
+      // Before the listener, so that it goes after it.
+      const directory = yield* unixSocket.privateDirectory(spec, where.path)
+      return [yield* acquire((listener) => unix(listener, spec, where.path, access, directory))]
+    }
     case "Descriptor":
       return [yield* acquire((listener) => passed(listener, spec, where.descriptor))]
     case "Systemd": {
@@ -61,9 +64,10 @@ const unix = (
   listener: NetListener,
   spec: string,
   path: string,
-  access: unixSocket.Access
+  access: unixSocket.Access,
+  directory: unixSocket.PrivateDirectory
 ): Effect.Effect<void, ListenError> =>
-  Effect.map(unixSocket.listen(spec, path, access, (path) => listener.listen(spec, { path })), (remove) => {
+  Effect.map(unixSocket.listen(spec, path, access, directory, (path) => listener.listen(spec, { path })), (remove) => {
     listener.opened(endpoint.format({ _tag: "Unix", path }), remove)
   })
 

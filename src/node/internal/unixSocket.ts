@@ -3,10 +3,17 @@
  * links it to its place when all is right: nobody ever sees it otherwise, and the umask, which belongs to the whole
  * process, plays no part.
  *
+ * The directory stands beside the socket's place, since links do not reach other file systems. Where another user may write
+ * there, that user can rename the directory and put a link of the same name in its place at any moment; a server of root
+ * would then change owner and mode of whatever the link leads to. So the directory is opened once, looked at, and from then
+ * on reached by its descriptor.
+ *
  * This also keeps Node from removing a successor's file: when a server closes, libuv unlinks the path it was bound to,
- * whoever that belongs to by then. Here that is the name in the private directory, gone long ago.
+ * whoever that belongs to by then. Here that is a name in the private directory, which is gone, and whose descriptor stays
+ * open for that long so that its number cannot be that of another directory.
  */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
@@ -27,13 +34,19 @@ export type Remove = () => void
 // sun_path with its NUL; Linux has the most room.
 const longestPath = 107
 
-/** Puts a server's socket in its place. `bind` makes it listen on a path. */
-export const listen = Effect.fnUntraced(function*(
+/** A directory of its own for each socket. */
+export interface PrivateDirectory {
+  /** As others see it, until it is removed or renamed. */
+  readonly path: string
+  /** Where to bind. */
+  readonly bound: string
+}
+
+/** Makes the directory for a socket; its descriptor is open until the scope closes, which must be after the server has closed. */
+export const privateDirectory = Effect.fnUntraced(function*(
   address: string,
-  path: string,
-  access: Access,
-  bind: (path: string) => Effect.Effect<void, ListenError>
-): Effect.fn.Return<Remove, ListenError> {
+  path: string
+): Effect.fn.Return<PrivateDirectory, ListenError, Scope.Scope> {
   const length = Buffer.byteLength(path)
   if (length > longestPath) {
     const cause = new InvalidValue({
@@ -43,27 +56,87 @@ export const listen = Effect.fnUntraced(function*(
     })
     return yield* new ListenError({ address, reason: "InvalidAddress", cause })
   }
-  const owner = yield* numberOf(address, "owner", access.owner)
-  const group = yield* numberOf(address, "group", access.group)
-  yield* removeStale(address, path)
-  const directory = yield* attempt(address, () => Fs.mkdtempSync(privateDirectory(path)))
-  const bound = Path.join(directory, "s")
-  return yield* bind(bound).pipe(
-    Effect.andThen(attempt(address, () => {
-      // By these names, which nobody else can touch: root must not change what a foreign symbolic link leads to.
-      Fs.chmodSync(bound, access.mode)
-      Fs.chownSync(bound, owner, group)
-      const own = Fs.lstatSync(bound, { bigint: true })
-      // A link and not a rename: it fails if another server has got there first.
-      Fs.linkSync(bound, path)
-      return () => remove(path, own)
-    })),
-    Effect.ensuring(Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true })))
+  if (!hasDescriptorPaths) yield* checkParent(address, Path.dirname(path))
+  const directory = yield* Effect.acquireRelease(
+    attempt(address, () => Fs.mkdtempSync(directoryPrefix(path))),
+    (directory) => Effect.sync(() => removeDirectory(directory))
   )
+  const descriptor = yield* Effect.acquireRelease(
+    attempt(address, () => Fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)),
+    (descriptor) => Effect.sync(() => Fs.closeSync(descriptor))
+  )
+  const { mode, uid } = yield* attempt(address, () => Fs.fstatSync(descriptor))
+  if (uid !== process.geteuid!() || (mode & 0o777) !== 0o700) return yield* exchanged(address, directory)
+  return { path: directory, bound: Path.join(hasDescriptorPaths ? `/proc/self/fd/${descriptor}` : directory, "s") }
 })
 
-/** `/run/filter.sock.x7Gj2k`: what `ss -xl` shows begins with the path itself, unless that leaves no room. */
-const privateDirectory = (path: string): string =>
+const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = Fs.constants
+
+/** Linux, with /proc. */
+const hasDescriptorPaths = process.platform === "linux" && Fs.existsSync("/proc/self/fd")
+
+const exchanged = (address: string, directory: string) => {
+  const cause = new Error(`another user has put something else in the place of ${directory}`)
+  return new ListenError({ address, reason: "PermissionDenied", cause })
+}
+
+/** Fails if other users can rename what is in a directory: where it is sticky, they cannot. */
+export const checkParent = Effect.fnUntraced(function*(
+  address: string,
+  directory: string
+): Effect.fn.Return<void, ListenError> {
+  const { mode, uid } = yield* attempt(address, () => Fs.statSync(directory))
+  const isOurs = uid === 0 || uid === process.geteuid!()
+  const isSticky = (mode & 0o1000) !== 0
+  if (isOurs && (isSticky || (mode & 0o022) === 0)) return
+  const cause = new Error(
+    `other users can write to ${directory}, and could exchange the socket while it is made: put it in a directory that only ` +
+      "the user of this process can write to"
+  )
+  return yield* new ListenError({ address, reason: "PermissionDenied", cause })
+})
+
+/** Puts a server's socket in its place. `bind` makes it listen on a path. */
+export const listen = Effect.fnUntraced(
+  function*(
+    address: string,
+    path: string,
+    access: Access,
+    { bound, path: directory }: PrivateDirectory,
+    bind: (path: string) => Effect.Effect<void, ListenError>
+  ): Effect.fn.Return<Remove, ListenError> {
+    const owner = yield* numberOf(address, "owner", access.owner)
+    const group = yield* numberOf(address, "group", access.group)
+    yield* removeStale(address, path)
+    yield* bind(bound)
+    return yield* attempt(address, () => {
+      try {
+        Fs.chmodSync(bound, access.mode)
+        Fs.lchownSync(bound, owner, group)
+        const own = Fs.lstatSync(bound, { bigint: true })
+        // A link and not a rename: it fails if another server has got there first.
+        Fs.linkSync(bound, path)
+        return () => remove(path, own)
+      } finally {
+        Fs.unlinkSync(bound)
+        removeDirectory(directory)
+      }
+    })
+  },
+  (effect, _address, _path, _access, { path }) => Effect.onError(effect, () => Effect.sync(() => removeDirectory(path)))
+)
+
+/** It is empty. What another user has put in its place stays unless that is an empty directory, too. */
+const removeDirectory = (directory: string): void => {
+  try {
+    Fs.rmdirSync(directory)
+  } catch {
+    // Removed before, or renamed.
+  }
+}
+
+/** `/run/filter.sock.x7Gj2k`, unless that leaves no room where the path of the directory is bound. */
+const directoryPrefix = (path: string): string =>
   Buffer.byteLength(path) + ".XXXXXX/s".length <= longestPath ? `${path}.` : `${Path.dirname(path)}/.`
 
 /** While the socket is open no other file can have its inode. */
