@@ -4,6 +4,7 @@
  */
 import * as Data from "effect/Data"
 import * as Runtime from "effect/Runtime"
+import { showInvisible } from "../internal/bytes/invisible.ts"
 
 /** Something is wrong that the person at the keyboard can mend: one line that says how. Exit code 1. */
 export class Trouble extends Data.TaggedError("Trouble")<{ readonly message: string }> {
@@ -32,6 +33,9 @@ export const verdictCodes = {
 /** Exit code of `replay` when an answer is another one than that of the recording. */
 export const differs = 2
 
-/** Text of an error from anywhere, on one line. */
+/** Text of an error from anywhere, on one line, and nothing in it that a terminal obeys. */
 export const lineOf = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).trim().replace(/\s*\n\s*/g, " ")
+  showInvisible(
+    (error instanceof Error ? error.message : String(error)).split("\n").map((line) => line.trim())
+      .filter((line) => line !== "").join(" ")
+  )

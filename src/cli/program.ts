@@ -6,6 +6,7 @@ import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { showInvisible } from "../internal/bytes/invisible.ts"
 import * as exit from "./exit.ts"
 import { replay } from "./replay.ts"
 import { send } from "./send.ts"
@@ -18,7 +19,7 @@ const command = Command.make("effect-milter").pipe(
 )
 
 const complain = (text: string): Effect.Effect<void> =>
-  Effect.sync(() => void process.stderr.write(`effect-milter: ${text}\n`))
+  Effect.sync(() => void process.stderr.write(`effect-milter: ${showInvisible(text)}\n`))
 
 const lineOf = (error: CliError.NonShowHelpErrors): string =>
   exit.lineOf(error).replace(/ Did you mean this\? /, "; did you mean ")

@@ -1,5 +1,6 @@
 /** What came of a message, as `send` shows it: the verdict, and the changes like a diff. Pure. */
 import type * as Delivery from "../Delivery.ts"
+import { escapeInvisible } from "../internal/bytes/invisible.ts"
 import type * as MilterClient from "../MilterClient.ts"
 import type { Reply } from "../Reply.ts"
 import { ByteString } from "../Wire.ts"
@@ -165,7 +166,7 @@ export const json = (outcome: MilterClient.Outcome, exitCode: number): string =>
   const { delivered, modifications, recipients, reply, stage } = outcome
   const quarantine = quarantineOf(outcome)
   return `${
-    JSON.stringify(
+    escapeInvisible(JSON.stringify(
       {
         verdict: verdictOf(outcome),
         stage,
@@ -190,6 +191,6 @@ export const json = (outcome: MilterClient.Outcome, exitCode: number): string =>
       },
       undefined,
       2
-    )
+    ))
   }\n`
 }

@@ -146,7 +146,7 @@ const write = (path: string, { delivered }: MilterClient.Outcome) =>
   delivered === undefined
     ? exit.trouble(`nothing is written to ${path}: the message would not be delivered`)
     : FileSystem.FileSystem.pipe(
-      Effect.flatMap((files) => files.writeFile(path, Delivery.toBytes(delivered))),
+      Effect.flatMap((files) => files.writeFile(path, Delivery.toBytes(delivered), { mode: 0o600 })),
       Effect.mapError(() =>
         exit.trouble(`cannot write ${path}: give --output a file in a directory that you may write to`)
       )

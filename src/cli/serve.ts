@@ -58,6 +58,11 @@ const serve_ = Effect.fnUntraced(function*(given: {
     ),
     Effect.catchDefect((defect) => exit.trouble(`${given.file} cannot be served: ${exit.lineOf(defect)}`))
   )
+  if (process.geteuid?.() === 0) {
+    process.stderr.write(
+      "effect-milter: this filter runs as root, which no milter needs: start it as a user of its own\n"
+    )
+  }
   for (const { addresses, filter } of yield* MilterServer.status) {
     process.stdout.write(mtaLines(filter, addresses, options))
   }

@@ -1,6 +1,7 @@
 /** What a terminal can show: colours where it has them, and no byte that it would obey. */
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
+import { showInvisible } from "../internal/bytes/invisible.ts"
 import { ByteString } from "../Wire.ts"
 
 export interface Style {
@@ -37,12 +38,12 @@ const escaped = (character: string): string =>
   `\\x${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
 
 /**
- * Bytes of a message for people: UTF-8 as text, other bytes and control characters (which could take over the terminal)
- * as `\xE9`. Tabs and line feeds stay.
+ * Bytes of a message for people: UTF-8 as text, other bytes as `\xE9`, and so are control characters (which could take over
+ * the terminal) and marks of direction (which could make text look like another text). Tabs and line feeds stay.
  */
 export const printable = (bytes: ByteString): string =>
   ByteString.isUtf8(bytes)
-    ? ByteString.toText(bytes).replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, escaped)
+    ? showInvisible(ByteString.toText(bytes))
     : bytes.replace(/[\0-\x08\x0b-\x1f\x7f-\xff]/g, escaped)
 
 export const shorten = (text: string, length: number): string =>

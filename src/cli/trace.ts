@@ -155,8 +155,14 @@ const probe = (upstream: string) =>
 const recordingFile = (path: string) =>
   Effect.acquireRelease(
     Effect.try({
-      try: () => Fs.openSync(path, "w"),
-      catch: () => exit.trouble(`cannot write ${path}: give --record a file in a directory that you may write to`)
+      // It holds mail: for nobody else to read, and never in the place of something else ("x" follows no link, either).
+      try: () => Fs.openSync(path, "wx", 0o600),
+      catch: (error) =>
+        exit.trouble(
+          error instanceof Error && "code" in error && error.code === "EEXIST"
+            ? `${path} exists: remove it, or give --record another file`
+            : `cannot write ${path}: give --record a file in a directory that you may write to`
+        )
     }),
     (descriptor) => Effect.sync(() => Fs.closeSync(descriptor))
   )

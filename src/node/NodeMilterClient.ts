@@ -25,7 +25,7 @@ const dial = (address: string): Effect.Effect<Transport, unknown> => {
     socket.once("error", failed)
     socket.once("connect", () => {
       socket.off("error", failed)
-      resume(Effect.succeed(new NetTransport(socket)))
+      resume(Effect.succeed(new NetTransport(socket, where._tag === "Unix")))
     })
     return Effect.sync(() => socket.destroy())
   })

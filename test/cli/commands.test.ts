@@ -233,7 +233,20 @@ describe("trace and replay", { timeout: 60_000 }, () => {
       assert.match(trace.output, /^ {2}1 +\d+\.\d{3} MTA {4}→ Connect hostname="client\.example\.org"/m)
       assert.match(trace.output, /^ {2}1 +\d+\.\d{3} filter ← AddHeader X-Picky: yes$/m)
 
-      const lines = Result.getOrThrow(Recording.parse(Fs.readFileSync(recording, "utf8")))
+      assert.strictEqual(Fs.statSync(recording).mode & 0o777, 0o600)
+      const link = Path.join(directory, "link.jsonl")
+      const target = Path.join(directory, "target")
+      Fs.symlinkSync(target, link)
+      const held = Fs.readFileSync(recording, "utf8")
+      for (const path of [recording, link]) {
+        complains(
+          yield* run("trace", "--listen", `unix:${directory}/other.sock`, "--upstream", upstream, "--record", path),
+          /exists: remove it, or give --record another file/
+        )
+      }
+      assert.strictEqual(Fs.readFileSync(recording, "utf8"), held)
+      assert.isFalse(Fs.existsSync(target))
+      const lines = Result.getOrThrow(Recording.parse(held))
       assert.strictEqual(lines[0]?._tag, "Description")
       assert.isTrue(lines.some((line) => line._tag === "Event" && line.event === "junk"))
 
@@ -314,6 +327,7 @@ describe("serve", { timeout: 60_000 }, () => {
   it.live("serves the filter of a module, and prints the lines for the MTAs", () =>
     Effect.gen(function*() {
       const { child, file, to } = yield* serve("filter.ts")
+      if (process.geteuid?.() === 0) assert.match(child.output, /this filter runs as root/)
       assert.include(child.output, `  smtpd_milters = ${to}\n`)
       assert.include(child.output, `  INPUT_MAIL_FILTER(\`picky', \`S=${to}, F=T, T=`)
       const ran = yield* run("send", file, "--to", to)

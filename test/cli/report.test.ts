@@ -129,4 +129,35 @@ describe("the report", () => {
     assert.deepStrictEqual(json.delivered.headers[1], ["Subject", " hi"])
     assert.deepStrictEqual(json.delivered.body, { text: "one\r\ntwo\r\n" })
   })
+
+  it("shows what a terminal would obey, and marks of direction", () => {
+    const hostile = "a\u009b2J\u007f\u202etxt.exe\u2066\u200b\u{e0041}\u2028z"
+    const outcome: MilterClient.Outcome = {
+      ...accepted,
+      reply: { code: "550", enhanced: undefined, lines: [text(hostile)] },
+      recipients: [
+        { address: `<${hostile}@example.net>`, answer: { _tag: "Reject" } },
+        { address: "<b@example.net>", answer: { _tag: "Continue" } }
+      ],
+      modifications: [{ _tag: "Quarantine", reason: text(hostile) }],
+      delivered: {
+        sender: text(hostile),
+        recipients: [{ address: text(hostile), parameters: text(hostile) }],
+        headers: [{ name: text("X"), value: text(hostile) }],
+        body: new TextEncoder().encode(hostile),
+        quarantined: undefined
+      }
+    }
+    const harmless = /^[\n\x20-\x7e…]*$/
+    assert.match(show(outcome), harmless)
+    assert.include(show(outcome), "a\\x9B2J\\x7F\\u{202E}txt.exe\\u{2066}\\u{200B}\\u{E0041}\\u{2028}z")
+    const json = report.json(outcome, 0)
+    assert.match(json, harmless)
+    assert.strictEqual(JSON.parse(json).quarantine, hostile)
+    // What scripts and emoji need stays.
+    assert.include(
+      show({ ...outcome, modifications: [{ _tag: "Quarantine", reason: text("👩\u200d💻") }] }),
+      "👩\u200d💻"
+    )
+  })
 })

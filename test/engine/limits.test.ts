@@ -8,6 +8,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
 import { listenerOf } from "../../src/internal/net/listener.ts"
 import { answering } from "../support/filters.ts"
@@ -224,6 +225,7 @@ describe("configuration", () => {
       ["MAX_RECIPIENTS", "-1", /MAX_RECIPIENTS/],
       ["MAX_FRAME_LENGTH", "1000", /65536.*MAX_FRAME_LENGTH/s],
       ["PEERS", "10.0.0.0/33", /network.*10\.0\.0\.0\/33.*PEERS/s],
+      ["PEERS", ", ", /at least one network.*PEERS/s],
       ["IDLE_TIMEOUT", "soon", /IDLE_TIMEOUT/]
     ] as const
   ) {
@@ -234,6 +236,19 @@ describe("configuration", () => {
         assert.match(String(error), problem)
       }))
   }
+
+  it.effect("does not take an empty list of peers for a missing one", () =>
+    Effect.gen(function*() {
+      const configured = (environment: Record<string, string>) =>
+        Effect.result(Effect.gen(function*() {
+          return yield* MilterServer.config
+        })).pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnvRecord(environment)))
+      assert.match(
+        String(yield* Effect.flip(Effect.fromResult(yield* configured({ MILTER_PEERS: "" })))),
+        /MILTER_PEERS is empty/
+      )
+      assert.deepStrictEqual(yield* configured({ MILTER_MAX_HEADERS: "" }), Result.succeed({}))
+    }))
 
   it.effect("is read by layerConfig", () =>
     Effect.gen(function*() {

@@ -100,6 +100,16 @@ describe("signals", () => {
       }
     }))
 
+  it.live("SIGUSR1 opens no debugger", () =>
+    Effect.gen(function*() {
+      const child = yield* listening(one)
+      yield* child.signal("SIGUSR1")
+      yield* child.shows(/SIGUSR1: ignored/)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+      assert.notInclude(child.output, "Debugger listening")
+    }))
+
   it.live("SIGHUP is ignored without onReload", () =>
     Effect.gen(function*() {
       const child = yield* listening({ servers: { one: { listen: "inet:0" }, two: { listen: "inet:0" } } })
@@ -226,7 +236,7 @@ describe("systemd", () => {
       process.kill(Number(first))
       yield* child.shows(/releases last/)
       assert.strictEqual(yield* Listeners.ask(path), "filter")
-      const [, second] = yield* child.shows(/releases last[^]*process (\d+)/)
+      const [, second] = yield* child.shows(/releases last[^]*process (\d+)\n[^]*filter listens on/)
       process.kill(Number(second))
       assert.strictEqual(yield* child.exit, 0)
     }))

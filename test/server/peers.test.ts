@@ -1,5 +1,6 @@
 /** Who may connect, on real sockets: an address is what it is about. */
 import { assert, describe, it } from "@effect/vitest"
+import * as ClientAddress from "effect-milter/ClientAddress"
 import { InvalidValue } from "effect-milter/InvalidValue"
 import * as MilterClient from "effect-milter/MilterClient"
 import * as MilterServer from "effect-milter/MilterServer"
@@ -9,6 +10,10 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Result from "effect/Result"
+import * as Net from "node:net"
+import { isAllowed } from "../../src/internal/server/serve.ts"
+import { NetTransport } from "../../src/node/internal/netTransport.ts"
 import * as Listeners from "../support/listeners.ts"
 
 /** Dials a server on each address and tells whether it negotiates, with the log lines about peers. */
@@ -51,6 +56,18 @@ describe("peers", () => {
       assert.deepStrictEqual(served, ["Closed"])
       assert.lengthOf(refused, 1)
       assert.match(refused[0]!, /PeerRefused: 127\.0\.0\.1 port \d+ is in no network of peers/)
+    }))
+
+  it.live("whose address is not known any more are refused", () =>
+    Effect.gen(function*() {
+      // What Node tells of a connection that its client has reset before it was accepted.
+      const socket = new Net.Socket()
+      yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      assert.isUndefined(socket.remoteAddress)
+      const program = { peers: Result.getOrThrow(ClientAddress.network("0.0.0.0/0")) }
+      assert.isFalse(isAllowed(program, new NetTransport(socket, false)))
+      assert.isTrue(isAllowed(program, new NetTransport(socket, true)))
+      assert.isTrue(isAllowed({ peers: undefined }, new NetTransport(socket, false)))
     }))
 
   it.live("that are no networks stop the server from starting", () =>

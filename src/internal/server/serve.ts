@@ -101,7 +101,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
 })
 
 /** Peers without an IP address have passed the permissions of their socket. */
-const isAllowed = ({ peers }: Program, { address }: Transport): boolean => {
+export const isAllowed = ({ peers }: Pick<Program, "peers">, { address }: Pick<Transport, "address">): boolean => {
   if (peers === undefined || address === undefined) return true
   const client = ClientAddress.fromText(address)
   return Result.isSuccess(client) && peers.contains(client.success)

@@ -1,6 +1,8 @@
 /** The options of a server with their defaults, and their names in the configuration. */
 import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
@@ -117,10 +119,30 @@ const count = (name: string, least = 1) =>
 
 const cidrs = (list: string): ReadonlyArray<string> => list.split(/[\s,]+/).filter((cidr) => cidr !== "")
 
+const noNetworks = "expected at least one network; without the variable everybody may connect"
+
 const networks = Schema.String.check(Schema.makeFilter((list) => {
   const parsed = ClientAddress.network(cidrs(list))
+  if (cidrs(list).length === 0) return noNetworks
   return Result.isSuccess(parsed) ? undefined : parsed.failure.message
 }))
+
+/**
+ * Fails if the variable is there and empty. Effect takes empty variables for missing ones, and a list that was lost, by a
+ * mistake in a template say, must not admit everybody.
+ */
+const refuseEmptyPeers = Effect.gen(function*() {
+  const provider = yield* ConfigProvider.ConfigProvider
+  const node = yield* Effect.mapError(provider.load(["MILTER"]), (error) => new Config.ConfigError(error))
+  if (node?._tag === "Record" && node.keys.has("PEERS")) {
+    const message = `${noNetworks}, and MILTER_PEERS is empty`
+    return yield* Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
+  }
+})
+
+const peers = Config.option(Config.map(Config.schema(networks, "PEERS"), cidrs)).pipe(
+  Config.mapEffect((found) => Effect.as(Option.isNone(found) ? refuseEmptyPeers : Effect.void, found))
+)
 
 const time = (name: string) => Config.option(Config.Duration(name))
 
@@ -135,7 +157,7 @@ export const config: Config.Config<Options> = Config.all({
   maxMacroBytes: count("MAX_MACRO_BYTES"),
   maxQueuedPackets: count("MAX_QUEUED_PACKETS"),
   tooLarge: Config.option(Config.Literals(["reject", "pass"], "TOO_LARGE")),
-  peers: Config.option(Config.map(Config.schema(networks, "PEERS"), cidrs)),
+  peers,
   commandTimeout: time("COMMAND_TIMEOUT"),
   endOfMessageTimeout: time("END_OF_MESSAGE_TIMEOUT"),
   progressInterval: time("PROGRESS_INTERVAL"),

@@ -39,6 +39,8 @@ export class NetListener implements Accepting {
   private silentUntil = 0
   private readonly isShared: boolean
   private listensAt: ReadonlyArray<string> = []
+  /** Whether it listens on a path; a descriptor may be of either kind. */
+  private isUnix = false
   /** Removes the socket file, if there is one. */
   private removeFile = (): void => undefined
 
@@ -53,7 +55,7 @@ export class NetListener implements Accepting {
       socket.once("close", () => this.sockets.delete(socket))
       // When the last one is gone libuv takes connections only to close them, and reports no error.
       if (descriptors.of(socket) >= scarce) this.trouble("the process has nearly as many open files as it may have")
-      const transport = new NetTransport(socket)
+      const transport = new NetTransport(socket, this.isUnix)
       if (this.deliver === undefined) transport.destroy()
       else this.deliver(transport)
     })
@@ -80,6 +82,7 @@ export class NetListener implements Accepting {
       server.once("error", failed)
       server.listen({ ...where, backlog }, () => {
         server.off("error", failed)
+        this.isUnix = this.address === undefined
         // An error of one accept (no memory) must not end the process; the next accept may succeed.
         server.on("error", ({ message }) => this.trouble(message))
         resume(Effect.void)

@@ -4,10 +4,12 @@ import type { Handlers, Transport } from "../../internal/net/transport.ts"
 /** A Node socket as a transport. It is not read before `open`. */
 export class NetTransport implements Transport {
   private readonly socket: Net.Socket
+  private readonly isUnix: boolean
   private error: unknown
 
-  constructor(socket: Net.Socket) {
+  constructor(socket: Net.Socket, isUnix: boolean) {
     this.socket = socket
+    this.isUnix = isUnix
     // From the start: an error nobody listens to would end the process.
     socket.on("error", (error) => {
       this.error = error
@@ -16,11 +18,13 @@ export class NetTransport implements Transport {
 
   get peer(): string {
     const { remoteAddress, remotePort } = this.socket
-    return remoteAddress === undefined ? "a UNIX socket" : `${remoteAddress} port ${remotePort}`
+    if (this.isUnix) return "a UNIX socket"
+    return remoteAddress === undefined ? "an unknown address" : `${remoteAddress} port ${remotePort}`
   }
 
   get address(): string | undefined {
-    return this.socket.remoteAddress
+    // A peer that has reset its connection before it was accepted has no address any more.
+    return this.isUnix ? undefined : this.socket.remoteAddress ?? ""
   }
 
   open(handlers: Handlers): void {

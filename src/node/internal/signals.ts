@@ -45,6 +45,13 @@ const onHangup = (): void => {
   for (const { log } of take(1)) log(Effect.logInfo("SIGHUP: ignored, there is no onReload"))
 }
 
+const onDebug = (): void => {
+  if (process.listenerCount("SIGUSR1") > 1) return
+  for (const { log } of take(1)) {
+    log(Effect.logInfo("SIGUSR1: ignored; start Node with --inspect to debug the process"))
+  }
+}
+
 const take = (count: number): ReadonlyArray<Member> => Array.from(members).slice(0, count)
 
 const install = (): void => {
@@ -53,6 +60,9 @@ const install = (): void => {
   process.prependListener("SIGTERM", onStop)
   process.prependListener("SIGINT", onStop)
   process.on("SIGHUP", onHangup)
+  // Without a listener Node opens its debugger, on a port of which any user of the machine could run code in the process. It
+  // stays: without it again, the signal would end the process.
+  if (!process.listeners("SIGUSR1").includes(onDebug)) process.on("SIGUSR1", onDebug)
 }
 
 const uninstall = (): void => {
