@@ -2,6 +2,9 @@
  * Filters that read and edit a message as a whole: envelope, header and body as one document. What the author changes is
  * compared with what came, and the fewest modifications that have the same effect on Postfix and on Sendmail go to the MTA.
  *
+ * `document.mime` reads and edits the parts of the body with the packages `@zone-eu/mailsplit`, `parse5-sax-parser` and `iconv-lite`,
+ * which have to be installed beside this package.
+ *
  * @since 0.1.0
  */
 import type * as Scope from "effect/Scope"
@@ -11,6 +14,7 @@ import type { Hooks } from "./internal/message/documentFilter.ts"
 import * as documentFilter from "./internal/message/documentFilter.ts"
 import type { Making, Options, Part } from "./internal/message/documentTypes.ts"
 
+export { isAutomatic } from "./internal/message/automatic.ts"
 export type { Address, Group } from "./internal/mail/addressTypes.ts"
 export type {
   At,
@@ -25,6 +29,21 @@ export type {
   Options,
   Part
 } from "./internal/message/documentTypes.ts"
+export type {
+  Attachment,
+  Banner,
+  EditableMime,
+  EditableMimePart,
+  EditedPart,
+  LeftPart,
+  Mime,
+  MimePart,
+  MimeResult,
+  MimeTree,
+  Obstacle,
+  Replacement
+} from "./internal/message/mime/mimeTypes.ts"
+export { NotEditable, Undecodable } from "./internal/message/mime/mimeTypes.ts"
 
 /**
  * Begins a filter that gets the whole message at its end; `.on(hooks)` finishes it. It is a filter as `Milter.make` gives it:

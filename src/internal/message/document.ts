@@ -19,6 +19,9 @@ import { contentOf } from "../mta/messageInput.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type * as Message from "./documentTypes.ts"
 import { HeaderEditor, HeaderList, nameOf } from "./headerList.ts"
+import { type Edited, MimeEditor } from "./mime/mimeEditor.ts"
+import type { EditableMime } from "./mime/mimeTypes.ts"
+import { Pieces } from "./mime/pieces.ts"
 
 /** A place for a body; it is closed with the message. */
 export const openSpool = (inMemory: number | undefined): Effect.Effect<Spool, never, Scope.Scope> =>
@@ -72,16 +75,11 @@ export const headOf = ({ headers }: Draft, { parameters, recipients, sender }: E
   headers: new HeaderList(headers)
 })
 
-const bodyPiece = 65536
-
-const bodyOf = (spool: Spool): Message.Body => {
-  const bytes = Effect.suspend(() => spool.read(0, spool.length))
+const bodyOf = (pieces: Pieces): Message.Body => {
+  const bytes = Effect.suspend(() => pieces.bytes(0, pieces.length))
   return {
-    size: spool.length,
-    stream: Stream.unfold(0, (at) =>
-      at >= spool.length
-        ? Effect.undefined
-        : Effect.map(spool.read(at, bodyPiece), (bytes) => [bytes, at + bytes.length] as const)),
+    size: pieces.length,
+    stream: pieces.stream(),
     bytes,
     text: Effect.map(bytes, (bytes) => new TextDecoder().decode(bytes))
   }
@@ -101,7 +99,9 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
   private readonly draft: Draft
   private readonly envelope: Envelope
   private readonly inMemory: number | undefined
-  private replaced: Spool | undefined
+  private replaced: Pieces | undefined
+  private readonly received: Pieces | undefined
+  private editor: MimeEditor | undefined
   private reason: string | undefined
 
   constructor(draft: Draft, envelope: Envelope, inMemory: number | undefined) {
@@ -112,11 +112,36 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
     this.sender = envelope.sender
     this.recipients = [...envelope.recipients]
     this.headers = new HeaderEditor(draft.headers, envelope.parameters.smtpUtf8)
+    this.received = draft.spool === undefined ? undefined : Pieces.of(draft.spool)
+  }
+
+  private get pieces(): Pieces {
+    // Not in its type unless it is collected or replaced.
+    return this.replaced ?? this.received!
+  }
+
+  /** Made when it is first asked for: most filters never do. */
+  get mime(): EditableMime {
+    return this.editor ??= new MimeEditor(this.edited)
+  }
+
+  private get edited(): Edited {
+    const pieces = (): Pieces => this.pieces
+    return {
+      headers: this.headers,
+      get body() {
+        return pieces()
+      },
+      setBody: (body) => {
+        this.replaced = body
+      },
+      // A cast: it lives in the scope of the message, with which every hook runs.
+      makeSpool: openSpool(this.inMemory) as Effect.Effect<Spool>
+    }
   }
 
   get body(): Message.Body {
-    // Not in its type unless it is collected or replaced.
-    return bodyOf(this.replaced ?? this.draft.spool!)
+    return bodyOf(this.pieces)
   }
 
   get source(): Stream.Stream<Uint8Array> {
@@ -133,7 +158,7 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
       const spool = yield* openSpool(this.inMemory)
       if (typeof body === "string" || body instanceof Uint8Array) yield* spool.append(contentOf(body))
       else yield* Stream.runForEach(body, (chunk) => spool.append(chunk))
-      this.replaced = spool
+      this.replaced = Pieces.of(spool)
     })
     // It lives in the scope of the message, with which every hook runs.
     return filled as Effect.Effect<void, E, R>
@@ -204,7 +229,7 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
         { discard: true }
       )
       if (this.reason !== undefined) yield* edit.quarantine(this.reason)
-      if (this.replaced !== undefined) yield* edit.replaceBody(bodyOf(this.replaced).stream)
+      if (this.replaced !== undefined) yield* edit.replaceBody(this.replaced.stream())
     })
   }
 }

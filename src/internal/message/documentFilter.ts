@@ -1,6 +1,7 @@
 /** The filter that collects a message and hands it to its author as a document. */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { InvalidValue } from "../../InvalidValue.ts"
 import type { Capability, Editor } from "../../Modification.ts"
 import type { Body, Envelope, Header, Mail, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
@@ -43,6 +44,7 @@ interface At {
 const capabilities: { readonly [K in Part]: ReadonlyArray<Capability> } = {
   headers: ["addHeader", "insertHeader", "changeHeader", "deleteHeader"],
   body: ["replaceBody"],
+  mime: ["addHeader", "insertHeader", "changeHeader", "deleteHeader", "replaceBody"],
   recipients: ["addRecipient", "deleteRecipient"],
   sender: ["changeSender"],
   quarantine: ["quarantine"]
@@ -52,6 +54,9 @@ const tooLargeReply = Verdict.reject({ code: "552", enhanced: "5.3.4", text: "Th
 
 export const make = (name: string, given: Options, hooks: Hooks): unknown => {
   const { body = true, inMemory, maxBytes = Infinity, message: build, modify = [], tooLarge, ...others } = given
+  if (!body && modify.includes("mime")) {
+    throw new InvalidValue({ what: "filter", value: name, reason: "expected a body, since modify has \"mime\"" })
+  }
   const onTooLarge = tooLarge === "pass" ? Verdict.acceptMessage : tooLarge ?? tooLargeReply
   const isLimited = maxBytes < Infinity
 
@@ -101,7 +106,7 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
     )
   }
 
-  const options = { ...others, message: draft, modify: modify.flatMap((part) => capabilities[part]) }
+  const options = { ...others, message: draft, modify: [...new Set(modify.flatMap((part) => capabilities[part]))] }
   return fromDefinitions([define(name, options, answers, observes)])
 }
 

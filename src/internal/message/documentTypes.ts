@@ -9,6 +9,7 @@ import type * as Milter from "../../Milter.ts"
 import type { Mail, Rcpt, Session } from "../../Stage.ts"
 import type * as Verdict from "../../Verdict.ts"
 import type { Address, Group } from "../mail/addressTypes.ts"
+import type { EditableMime, Mime } from "./mime/mimeTypes.ts"
 
 /**
  * The header: fields in their order, the MTA's own Received not among them. Names are found in any case; `occurrence` counts
@@ -132,16 +133,18 @@ export interface Editing {
 }
 
 /**
- * What a filter may change, as it declares it in `modify`.
+ * What a filter may change, as it declares it in `modify`. `"mime"` is for texts and files in the body: `document.mime` edits its
+ * parts, and the Content-* fields that go with them.
  *
  * @category models
  * @since 0.1.0
  */
-export type Part = "headers" | "body" | "recipients" | "sender" | "quarantine"
+export type Part = "headers" | "body" | "mime" | "recipients" | "sender" | "quarantine"
 
 interface Methods {
   readonly headers: "headers"
   readonly body: "replaceBody"
+  readonly mime: never
   readonly recipients: "addRecipient" | "removeRecipient"
   readonly sender: "setSender"
   readonly quarantine: "quarantine"
@@ -155,7 +158,7 @@ interface Methods {
  */
 export type Document<A extends Part = never, B extends boolean = true> =
   & Head
-  & (B extends true ? Content : {})
+  & (B extends true ? Content & { readonly mime: "mime" extends A ? EditableMime : Mime } : {})
   & Pick<Editing, Methods[A]>
 
 /**

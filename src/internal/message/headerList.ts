@@ -77,6 +77,9 @@ const isNamed = (name: string): (field: Header.HeaderValue) => boolean => {
   return (field) => field.name.length === lower.length && field.name.toLowerCase() === lower
 }
 
+const ofBytes = (name: string, value: string): Header.HeaderValue =>
+  new Header.HeaderValue(ByteString.make(name), ByteString.make(value), true)
+
 export class HeaderEditor extends HeaderList implements EditableHeaders {
   private readonly smtpUtf8: boolean
 
@@ -125,6 +128,18 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
         isChosen(field, at) ? new Header.HeaderValue(name, field.raw, true) : field
       )
     })
+  }
+
+  /** Gives the fields of a name these values, bytes as they go out; there are no more and no fewer of them then. */
+  replaceAll(name: string, values: ReadonlyArray<string>): void {
+    const isThis = isNamed(name)
+    let next = 0
+    this.list = this.list.flatMap((field) => {
+      if (!isThis(field)) return [field]
+      const value = values[next++]
+      return value === undefined ? [] : [ofBytes(field.name, value)]
+    })
+    this.list.push(...values.slice(next).map((value) => ofBytes(name, value)))
   }
 
   /** The nth of this name, or all of them. */

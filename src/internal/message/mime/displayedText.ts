@@ -1,11 +1,11 @@
 /** Which parts a reader sees as the text of the message: where a banner goes. */
-import type { Reason } from "./mimeTypes.ts"
+import type { Obstacle } from "./mimeTypes.ts"
 import { plainParameter } from "./partHeader.ts"
 import type { Entity } from "./structure.ts"
 
 export interface Refused {
   readonly entity: Entity
-  readonly why: Reason
+  readonly why: Obstacle
 }
 
 export interface Displayed {
@@ -20,7 +20,7 @@ export const isAttachment = ({ disposition, typeField }: Entity): boolean =>
   typeField.parameters.some(({ name }) => name === "name")
 
 /** Why a part of this type is never edited. */
-export const refusalOf = ({ type }: Entity): Reason | undefined => {
+export const refusalOf = ({ type, typeField }: Entity): Obstacle | undefined => {
   switch (type) {
     case "multipart/signed":
       return "signed"
@@ -29,8 +29,7 @@ export const refusalOf = ({ type }: Entity): Reason | undefined => {
       return "encrypted"
     case "application/pkcs7-mime":
     case "application/x-pkcs7-mime":
-      // Signed mail is opaque here as well: both kinds are one blob.
-      return "encrypted"
+      return plainParameter(typeField, "smime-type")?.toLowerCase() === "signed-data" ? "signed" : "encrypted"
     case "multipart/report":
       return "report"
     case "text/calendar":
@@ -51,6 +50,14 @@ const rootOf = ({ children, typeField }: Entity): Entity | undefined => {
     ? undefined
     : children.find(({ fields }) => fields.some(({ name, value }) => name === "content-id" && value === start))
   return named ?? children[0]
+}
+
+/** True within a part that is not edited. */
+export const isRefusedAbove = (entity: Entity): boolean => {
+  for (let above = entity.parent; above !== undefined; above = above.parent) {
+    if (refusalOf(above) !== undefined) return true
+  }
+  return false
 }
 
 /** The first text that is displayed, or the last one. */

@@ -3,10 +3,11 @@ import * as Effect from "effect/Effect"
 import * as byteString from "../../bytes/byteString.ts"
 import type { Spool } from "../../bytes/spool.ts"
 import { asReferences, decoderOf, encodeText, isAscii } from "./charset.ts"
-import { loadIconv } from "./peers.ts"
-import type { Piece, Pieces, Splice } from "./pieces.ts"
+import { hasDelimiter } from "./delimiters.ts"
+import { type IconvLite, loadIconv } from "./peers.ts"
+import { type Piece, Pieces, type Splice, store } from "./pieces.ts"
 import type { Entity } from "./structure.ts"
-import { decoded, labelOf } from "./textContent.ts"
+import { decoded, hasHighByte, labelOf, type TextContent } from "./textContent.ts"
 import {
   Base64Encoder,
   decoderFor,
@@ -31,7 +32,7 @@ export interface LeafEdit {
 }
 
 /** Why the text cannot be put in. */
-export type Unfit = "charset" | "encoding"
+export type Unfit = "charset" | "encoding" | "html" | "boundary"
 
 /** Most bytes in a line (RFC 5322 2.1.1). */
 const mostLine = 998
@@ -45,7 +46,12 @@ const isPrintable = (bytes: Uint8Array): boolean => {
   return true
 }
 
-const hasHighByte = (bytes: Uint8Array): boolean => bytes.some((byte) => byte > 127)
+/** The edits whose text the charset can hold. */
+const encodedIn = (edits: ReadonlyArray<TextEdit>, label: string, iconv: IconvLite): ReadonlyArray<ByteEdit> =>
+  edits.flatMap(({ at, length, text }) => {
+    const bytes = encodeText(text, label, iconv)
+    return bytes === undefined ? [] : [{ at, length, bytes }]
+  })
 
 interface ByteEdit {
   readonly at: number
@@ -53,25 +59,31 @@ interface ByteEdit {
   readonly bytes: Uint8Array
 }
 
-/** The edits are in order and do not overlap. `contentLength` is that of the decoded content. */
+/** The edits are in order and do not overlap. */
 export const editLeaf = Effect.fnUntraced(function*(
   body: Pieces,
   entity: Entity,
-  contentLength: number,
+  content: TextContent,
   edits: ReadonlyArray<TextEdit>,
+  boundaries: ReadonlyArray<string>,
   scratch: Spool
 ): Effect.fn.Return<LeafEdit | Unfit> {
   const encoding = encodingOf(entity.encoding)
   if (encoding === undefined) return "encoding"
-  const label = labelOf(entity)
+  const declared = labelOf(entity)
   const isHtml = entity.type === "text/html"
+  // A sender who knows the text may have made a line of it the boundary.
+  const isTaken = (splices: ReadonlyArray<Splice>): Effect.Effect<boolean> =>
+    hasDelimiter(new Pieces(splices.flatMap(({ pieces }) => pieces)), boundaries)
   const iconv = yield* loadIconv
-  const encoded = edits.map(({ at, length, text }) => {
-    const bytes = encodeText(isHtml ? asReferences(text) : text, label, iconv)
-    return bytes === undefined ? undefined : { at, length, bytes }
-  })
-  const fitting = encoded.filter((edit) => edit !== undefined)
-  const isFitting = fitting.length === encoded.length
+  const texts = edits.map((edit) => isHtml ? { ...edit, text: asReferences(edit.text) } : edit)
+  const own = encodedIn(texts, declared, iconv)
+  // ASCII is UTF-8 as it stands.
+  const isPromoted = own.length < edits.length && isAscii(declared) && content.isAscii
+  const label = isPromoted ? "utf-8" : declared
+  const fitting = isPromoted ? encodedIn(texts, label, iconv) : own
+  const charset = isPromoted ? label : undefined
+  const isFitting = fitting.length === edits.length
   if (!isFitting && isHtml) return "charset"
   if (isFitting) {
     const isKept = encoding !== "identity" || fitting.every(({ bytes }) =>
@@ -82,8 +94,8 @@ export const editLeaf = Effect.fnUntraced(function*(
         ? identity(body, entity, fitting, isHtml, scratch)
         : encoding === "base64"
         ? base64(body, entity, fitting, scratch)
-        : quotedPrintable(body, entity, contentLength, fitting, scratch))
-      return { splices, charset: undefined, encoding: undefined }
+        : quotedPrintable(body, entity, content.length, fitting, scratch))
+      return (yield* isTaken(splices)) ? "boundary" : { splices, charset, encoding: undefined }
     }
   }
   const target: Encoding = encoding === "base64" ? "base64" : "quoted-printable"
@@ -91,23 +103,18 @@ export const editLeaf = Effect.fnUntraced(function*(
   if (recoder === undefined) return "charset"
   const pieces = yield* recode(body, entity, edits, fitting, recoder, target, scratch)
   if (pieces === undefined) return "charset"
+  const splices: ReadonlyArray<Splice> = [{
+    at: entity.bodyStart,
+    length: entity.bodyEnd - entity.bodyStart,
+    pieces
+  }]
+  if (yield* isTaken(splices)) return "boundary"
   return {
-    splices: [{ at: entity.bodyStart, length: entity.bodyEnd - entity.bodyStart, pieces }],
-    charset: isFitting ? undefined : "utf-8",
+    splices,
+    charset: isFitting ? charset : "utf-8",
     encoding: target === encoding || target === "base64" ? undefined : target
   }
 })
-
-/** Adds bytes to the scratch spool and gives their place. */
-export const store = (scratch: Spool, bytes: Uint8Array): Effect.Effect<Piece> =>
-  Effect.suspend(() => {
-    const start = scratch.length
-    return Effect.as(bytes.length === 0 ? Effect.void : scratch.append(bytes), {
-      spool: scratch,
-      start,
-      length: bytes.length
-    })
-  })
 
 const ascii = (text: string): Uint8Array => byteString.toBytes(text as byteString.ByteString)
 
@@ -129,16 +136,20 @@ const identity = Effect.fnUntraced(function*(
     const start = entity.bodyStart + at
     // Two lines that become one may be too long together.
     const joins = isHtml && length > 0 && bytes.length === 0
-    return Effect.map(joins ? body.bytes(start - 1, start) : Effect.succeed(lineEnd), ([before]) => ({
+    return Effect.map(joins ? isLineStart(body, entity, start) : Effect.succeed(true), (isKept) => ({
       at: start,
       end: start + length,
-      bytes: before === 10 ? bytes : lineEnd
+      bytes: isKept ? bytes : lineEnd
     }))
   })
   return yield* splicesOf(places, scratch)
 })
 
 const lineEnd = Uint8Array.of(13, 10)
+
+/** True at the beginning of a part too. */
+const isLineStart = (body: Pieces, { bodyStart }: Entity, at: number): Effect.Effect<boolean> =>
+  at <= bodyStart ? Effect.succeed(true) : Effect.map(body.bytes(at - 1, at), ([byte]) => byte === 10)
 
 const quotedPrintable = Effect.fnUntraced(function*(
   body: Pieces,
@@ -187,9 +198,8 @@ const base64 = Effect.fnUntraced(function*(
   const first = edits[0]!.at
   yield* decoded(body, entity, () => Effect.void, decoderFor("base64", [first], found))
   const at = entity.bodyStart + found[0]!
-  const [before] = yield* body.bytes(at - 1, at)
   const start = scratch.length
-  if (at > entity.bodyStart && before !== 10) yield* scratch.append(lineEnd)
+  if (!(yield* isLineStart(body, entity, at))) yield* scratch.append(lineEnd)
   const writer = new Writer(new Base64Encoder(), scratch)
   const skipped = first - first % 3
   const applied = new Applied(edits, skipped)
@@ -202,16 +212,16 @@ const base64 = Effect.fnUntraced(function*(
   )
   yield* Effect.forEach(applied.end(), ({ bytes }) => writer.write(bytes), { discard: true })
   yield* writer.end
-  const ending = yield* body.bytes(entity.bodyEnd - 1, entity.bodyEnd)
-  // The line end before a delimiter is not of the part.
-  const surplus = scratch.length > start && ending[0] !== 10 && entity.bodyEnd > entity.bodyStart ? 2 : 0
-  const splice: Splice = {
-    at,
-    length: entity.bodyEnd - at,
-    pieces: [{ spool: scratch, start, length: scratch.length - start - surplus }]
-  }
+  const splice: Splice = { at, length: entity.bodyEnd - at, pieces: [yield* encodedSince(body, entity, start, scratch)] }
   return [splice]
 })
+
+/** What was encoded in base64; the line end before a delimiter is not of the part. */
+const encodedSince = (body: Pieces, entity: Entity, start: number, scratch: Spool): Effect.Effect<Piece> =>
+  Effect.map(isLineStart(body, entity, entity.bodyEnd), (endsInLine) => {
+    const length = scratch.length - start
+    return { spool: scratch, start, length: endsInLine ? length : Math.max(0, length - 2) }
+  })
 
 class Writer {
   private readonly encoder: Encoder
@@ -368,10 +378,10 @@ const recode = Effect.fnUntraced(function*(
   yield* Effect.suspend(() => write(recoder.end()))
   yield* writer.end
   if (!isValid) return undefined
-  const ending = yield* body.bytes(entity.bodyEnd - 1, entity.bodyEnd)
-  const surplus = target === "base64" && scratch.length > start && entity.bodyEnd > entity.bodyStart && ending[0] !== 10
-    ? 2
-    : 0
-  const pieces: ReadonlyArray<Piece> = [{ spool: scratch, start, length: scratch.length - start - surplus }]
+  const pieces: ReadonlyArray<Piece> = [
+    target === "base64"
+      ? yield* encodedSince(body, entity, start, scratch)
+      : { spool: scratch, start, length: scratch.length - start }
+  ]
   return pieces
 })

@@ -33,7 +33,7 @@ const begin = (id: string): string => `--- ${id} ---`
 const end = (id: string): string => `--- /${id} ---`
 
 /** The text with the lines that mark it. */
-export const markText = (text: string, id: string): string => `${begin(id)}\n${text.replace(/\n$/, "")}\n${end(id)}`
+export const markText = (text: string, id: string): string => `${begin(id)}\r\n${text}\r\n${end(id)}`
 
 export const markHtml = (html: string, id: string): string => `<!-- ${id} begin -->${html}<!-- ${id} end -->`
 

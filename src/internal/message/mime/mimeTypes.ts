@@ -19,7 +19,7 @@ import type * as Stream from "effect/Stream"
  * @category mime
  * @since 0.1.0
  */
-export type Reason =
+export type Obstacle =
   | "structure"
   | "signed"
   | "encrypted"
@@ -36,7 +36,7 @@ export type Reason =
   | "marked"
   | "stale"
 
-const reasons: { readonly [K in Reason]: string } = {
+const reasons: { readonly [K in Obstacle]: string } = {
   structure: "its structure is not understood to the end, or is read differently by different programs",
   signed: "it is signed",
   encrypted: "it is encrypted",
@@ -64,7 +64,7 @@ const reasons: { readonly [K in Reason]: string } = {
  * @category errors
  * @since 0.1.0
  */
-export class NotEditable extends Data.TaggedError("NotEditable")<{ readonly why: Reason; readonly path: string }> {
+export class NotEditable extends Data.TaggedError("NotEditable")<{ readonly why: Obstacle; readonly path: string }> {
   override get message(): string {
     const what = this.path === "" ? "The message" : `Part ${this.path}`
     return `${what} cannot be edited: ${reasons[this.why]}`
@@ -98,7 +98,7 @@ export class Undecodable extends Data.TaggedError("Undecodable")<{ readonly path
  * @category mime
  * @since 0.1.0
  */
-export interface Part {
+export interface MimePart {
   readonly path: string
   readonly type: string
   readonly charset: string | undefined
@@ -119,7 +119,7 @@ export interface Part {
  * @category mime
  * @since 0.1.0
  */
-export interface Tree<P extends Part = Part> {
+export interface MimeTree<P extends MimePart = MimePart> {
   readonly complete: boolean
   readonly leaves: ReadonlyArray<P>
 }
@@ -132,7 +132,7 @@ export interface Tree<P extends Part = Part> {
  */
 export interface Mime {
   /** The parts in their order. A message/rfc822 part stands before those of its message. Never fails. */
-  readonly tree: Effect.Effect<Tree>
+  readonly tree: Effect.Effect<MimeTree>
 }
 
 /**
@@ -152,7 +152,7 @@ export type Replacement =
  * @category mime
  * @since 0.1.0
  */
-export interface EditablePart extends Part {
+export interface EditableMimePart extends MimePart {
   /** Puts something else in the place of the part, header and all. */
   replace(replacement: Replacement): Effect.Effect<void, NotEditable>
 }
@@ -198,7 +198,7 @@ export interface Attachment<E = never, R = never> {
  * @category mime
  * @since 0.1.0
  */
-export interface Edit {
+export interface EditedPart {
   readonly path: string
   readonly type: string
   readonly how: "inside" | "beside" | "removed"
@@ -210,10 +210,10 @@ export interface Edit {
  * @category mime
  * @since 0.1.0
  */
-export interface Left {
+export interface LeftPart {
   readonly path: string
   readonly type: string
-  readonly why: Reason
+  readonly why: Obstacle
 }
 
 /**
@@ -222,9 +222,9 @@ export interface Left {
  * @category mime
  * @since 0.1.0
  */
-export interface Done {
-  readonly edited: ReadonlyArray<Edit>
-  readonly left: ReadonlyArray<Left>
+export interface MimeResult {
+  readonly edited: ReadonlyArray<EditedPart>
+  readonly left: ReadonlyArray<LeftPart>
 }
 
 /**
@@ -235,13 +235,13 @@ export interface Done {
  */
 export interface EditableMime {
   /** The parts in their order. A message/rfc822 part stands before those of its message. Never fails. */
-  readonly tree: Effect.Effect<Tree<EditablePart>>
+  readonly tree: Effect.Effect<MimeTree<EditableMimePart>>
   /** Puts text at the end of the last displayed text, in each of its alternatives. */
-  append(banner: Banner): Effect.Effect<Done, NotEditable>
+  append(banner: Banner): Effect.Effect<MimeResult, NotEditable>
   /** Puts text at the beginning of the first displayed text, in each of its alternatives. */
-  prepend(banner: Banner): Effect.Effect<Done, NotEditable>
+  prepend(banner: Banner): Effect.Effect<MimeResult, NotEditable>
   /** Adds a file at the end. The message becomes a multipart/mixed if it is something else. */
   attach<E = never, R = never>(attachment: Attachment<E, R>): Effect.Effect<void, E | NotEditable, R>
   /** Takes out all texts marked with this identifier, quoted ones too, and the field that says so. */
-  removeMarked(id: string): Effect.Effect<Done, NotEditable>
+  removeMarked(id: string): Effect.Effect<MimeResult, NotEditable>
 }

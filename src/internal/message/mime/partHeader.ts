@@ -63,14 +63,14 @@ const mostParameters = 200
 /** Reads `value; name=value; name="value"`, with comments anywhere. One pass. */
 export const structured = (text: string): Structured => {
   const scan = new Scan(text)
-  const value = scan.until(";").trim().toLowerCase()
+  const value = scan.until(";", true).trim().toLowerCase()
   const parameters: Array<Parameter> = []
   while (scan.at < text.length && parameters.length < mostParameters) {
     const start = scan.at++
-    const name = scan.until("=;").trim().toLowerCase()
+    const name = scan.until("=;", true).trim().toLowerCase()
     if (text[scan.at] !== "=") continue
     scan.at++
-    const given = scan.until(";").trim()
+    const given = scan.until(";", false).trim()
     const [, base, section, star] = /^([^*]*)(?:\*(\d{1,4}))?(\*)?$/.exec(name) ?? []
     if (base === undefined || base === "") continue
     parameters.push({
@@ -89,13 +89,17 @@ export const structured = (text: string): Structured => {
 class Scan {
   readonly text: string
   at = 0
+  private hasOpenComment = false
 
   constructor(text: string) {
     this.text = text
   }
 
-  /** The text up to one of these characters, without comments, quotes taken off. */
-  until(ends: string): string {
+  /**
+   * The text up to one of these characters, without comments, quotes taken off. In the value of a parameter a comment stands
+   * after white space: `name=invoice(1).pdf` has none.
+   */
+  until(ends: string, anywhere: boolean): string {
     const { text } = this
     const found: Array<string> = []
     let from = this.at
@@ -104,13 +108,17 @@ class Scan {
     }
     while (this.at < text.length && !ends.includes(text[this.at]!)) {
       const character = text[this.at]!
-      if (character !== "\"" && character !== "(") {
+      const before = text[this.at - 1]
+      const mayBeComment = character === "(" && !this.hasOpenComment &&
+        (anywhere || before === " " || before === "\t" || before === "\"")
+      if (character !== "\"" && !mayBeComment) {
         this.at++
         continue
       }
       take()
+      from = this.at
       if (character === "\"") found.push(this.quoted())
-      else this.comment()
+      else if (!this.comment()) continue
       from = this.at
     }
     take()
@@ -133,8 +141,10 @@ class Scan {
     return found.join("")
   }
 
-  private comment(): void {
+  /** Goes past a comment; false if it has no end, and is none. */
+  private comment(): boolean {
     const { text } = this
+    const start = this.at
     let depth = 0
     do {
       const character = text[this.at]
@@ -143,6 +153,10 @@ class Scan {
       else if (character === ")") depth--
       this.at++
     } while (depth > 0 && this.at < text.length)
+    if (depth === 0) return true
+    this.at = start
+    this.hasOpenComment = true
+    return false
   }
 }
 
@@ -163,4 +177,17 @@ export const withParameter = (text: string, name: string, value: string): string
   let result = text
   for (const { end, start } of others.toReversed()) result = result.slice(0, start) + result.slice(end)
   return result.slice(0, first.start) + added + result.slice(first.end)
+}
+
+/** Most bytes in a field that is written on one line. */
+const mostLine = 200
+
+/** A long value with each parameter on a line of its own. */
+export const folded = (value: string): string => {
+  if (value.length <= mostLine) return value
+  let result = value
+  for (const { start } of structured(value).parameters.toReversed()) {
+    result = `${result.slice(0, start + 1)}\n ${result.slice(start + 1).trimStart()}`
+  }
+  return result
 }

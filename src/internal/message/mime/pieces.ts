@@ -151,3 +151,10 @@ export class Pieces {
     return new Pieces(all)
   }
 }
+
+/** Adds bytes to a spool and gives their place. */
+export const store = (spool: Spool, bytes: Uint8Array): Effect.Effect<Piece> =>
+  Effect.suspend(() => {
+    const start = spool.length
+    return Effect.as(bytes.length === 0 ? Effect.void : spool.append(bytes), { spool, start, length: bytes.length })
+  })

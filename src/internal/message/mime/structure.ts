@@ -16,6 +16,8 @@ export interface Entity {
   readonly headerStart: number
   readonly bodyStart: number
   bodyEnd: number
+  /** True if a line end lies between the body and the delimiter after it. */
+  isEnded: boolean
   readonly header: string
   readonly fields: ReadonlyArray<PartField>
   /** Of Content-Type, or what stands in for it. */
@@ -37,6 +39,8 @@ export interface Structure {
 const mostParts = 1000
 const mostDepth = 100
 const mostHeader = 262_144
+/** The longest line that can be a delimiter. */
+const mostDelimiter = 2048
 
 const isMultipart = (type: string): boolean => type.startsWith("multipart/")
 
@@ -64,6 +68,7 @@ const entityOf = (parent: Entity | undefined, header: string, headerStart: numbe
     headerStart,
     bodyStart,
     bodyEnd: bodyStart,
+    isEnded: false,
     header,
     fields,
     type: typeField.value.includes("/") ? typeField.value : inDigest ? "message/rfc822" : "text/plain",
@@ -112,6 +117,12 @@ class Reading {
   at: number
   isFaithful = true
   private count = 0
+  /** The part whose bytes came last, and its last two. */
+  private open: Entity | undefined
+  private tail = ""
+  /** The beginning of a line between parts. */
+  private line = ""
+  private readonly ended = new Set<Entity>()
 
   constructor(header: string) {
     this.rootLength = header.length
@@ -127,15 +138,55 @@ class Reading {
   emitted(chunk: Chunk): void {
     if (!this.isFaithful) return
     if (chunk.type === "node") this.node(chunk)
-    else {
+    else if (!this.isNext(chunk.value)) this.isFaithful = false
+    else if (chunk.type === "body") this.body(this.entities.get(chunk.node), chunk.value)
+    else if (chunk.value.length > 0) {
+      this.delimiter(chunk.value[0]!)
       const entity = this.entities.get(chunk.node)
-      if (!this.isNext(chunk.value) || entity === undefined) this.isFaithful = false
-      else if (chunk.type === "body") {
-        // The bytes of a part lie together.
-        if (entity.bodyEnd !== this.at - chunk.value.length) this.isFaithful = false
-        else entity.bodyEnd = this.at
+      if (entity !== undefined) this.between(entity, byteString.fromBytes(chunk.value))
+    }
+  }
+
+  /**
+   * What is not of a part, without the delimiters before parts. One end of each multipart belongs there, after its parts: where
+   * there are others, some programs see more parts and some fewer.
+   */
+  private between(entity: Entity, text: string): void {
+    const all = this.line + text
+    const lines = all.split("\n")
+    this.line = lines.pop()!.slice(-mostDelimiter)
+    for (const line of lines) {
+      if (!line.startsWith("--")) continue
+      for (let at: Entity | undefined = entity; at !== undefined; at = at.parent) {
+        if (at.boundary === "" || !line.startsWith(at.boundary, 2)) continue
+        const rest = line.slice(at.boundary.length + 2).trim()
+        if (rest !== "" && rest !== "--") continue
+        if (at.children.length === 0 || this.ended.has(at) || rest === "") this.isFaithful = false
+        this.ended.add(at)
       }
     }
+  }
+
+  /** The bytes of a part lie together, and after its header. */
+  private body(entity: Entity | undefined, bytes: Uint8Array): void {
+    if (entity === undefined || entity.bodyEnd !== this.at - bytes.length) this.isFaithful = false
+    else {
+      entity.bodyEnd = this.at
+      this.tail = `${this.tail}${byteString.fromBytes(bytes.subarray(-2))}`.slice(-2)
+      this.open = entity
+    }
+  }
+
+  /** The first byte after a part: the line end before a delimiter is not of the part, wherever mailsplit has counted it. */
+  private delimiter(first: number): void {
+    const { open, tail } = this
+    this.open = undefined
+    this.tail = ""
+    if (open === undefined) return
+    const length = first === 13 || first === 10 ? 0 : tail === "\r\n" ? 2 : tail.endsWith("\n") ? 1 : undefined
+    if (length === undefined) return
+    open.bodyEnd -= length
+    open.isEnded = true
   }
 
   private node(node: Node): void {
@@ -157,9 +208,13 @@ class Reading {
     }
     const entity = entityOf(parent, byteString.fromBytes(header), start, this.at)
     parent.children.push(entity)
+    this.open = entity
+    this.tail = ""
+    this.line = ""
     this.entities.set(node, entity)
     // Two readings of one header would be two structures.
-    if (!isSameReading(entity, node) || hasRepeated(entity.fields)) this.isFaithful = false
+    const isCut = !/(?:^|\n)\r?\n$/.test(entity.header.slice(-4))
+    if (isCut || !isSameReading(entity, node) || hasRepeated(entity.fields)) this.isFaithful = false
   }
 
   /** Compares bytes with those that are due, and goes on after them. */
@@ -234,10 +289,24 @@ export const readStructure = Effect.fnUntraced(function*(
   splitter.destroy()
   const { root } = reading
   number(root, isMultipart(root.type) ? "" : "1")
-  const complete = reading.isFaithful && !hasFailed && reading.at === body.length && isUnderstood(root)
+  const isWhole = reading.isFaithful && !hasFailed && reading.at === body.length && isUnderstood(root)
+  const complete = isWhole && !(yield* endsInDelimiter(body, root))
   const structure: Structure = { root, complete }
   return structure
 })
+
+/** A delimiter without a line end, at the end of the body: the beginning of a part to some programs, and text to others. */
+const endsInDelimiter = (body: Pieces, root: Entity): Effect.Effect<boolean> =>
+  Effect.map(body.bytes(Math.max(0, body.length - mostDelimiter), body.length), (bytes) => {
+    const text = byteString.fromBytes(bytes)
+    const line = text.slice(text.lastIndexOf("\n") + 1).trimEnd()
+    const waiting = [root]
+    for (let entity = waiting.pop(); entity !== undefined; entity = waiting.pop()) {
+      if (entity.boundary !== "" && line === `--${entity.boundary}`) return true
+      waiting.push(...entity.children)
+    }
+    return false
+  })
 
 const number = (entity: Entity, path: string): void => {
   entity.path = path

@@ -16,6 +16,8 @@ export interface TextContent {
   /** False if programs differ in how they decode it. */
   readonly isValid: boolean
   readonly isEmpty: boolean
+  /** True if all bytes are ASCII. */
+  readonly isAscii: boolean
   readonly endsInLine: boolean
   readonly endsInSpace: boolean
   readonly isPgp: boolean
@@ -55,12 +57,14 @@ export const textContentOf = Effect.fnUntraced(function*(body: Pieces, entity: E
   let length = 0
   let last = lf
   let beforeEnd = 0
+  let isAscii = true
   yield* decoded(body, entity, (bytes) => {
     if (bytes.length === 0) return Effect.void
     length += bytes.length
     const end = lastBytesOf(bytes)
     if (end.last !== undefined) beforeEnd = end.last
     last = bytes[bytes.length - 1]!
+    isAscii &&= !hasHighByte(bytes)
     const text = latin1.slice(bytes, 0, bytes.length)
     lines.push(text)
     return html === undefined ? Effect.void : html.write(mask === undefined ? text : mask.next(text))
@@ -71,6 +75,7 @@ export const textContentOf = Effect.fnUntraced(function*(body: Pieces, entity: E
     length,
     isValid: decoder.isValid || entity.encoding === "quoted-printable",
     isEmpty: length === 0,
+    isAscii,
     endsInLine: last === lf,
     endsInSpace: beforeEnd === 32,
     isPgp: lines.isPgp,
@@ -80,6 +85,11 @@ export const textContentOf = Effect.fnUntraced(function*(body: Pieces, entity: E
   }
   return content
 })
+
+export const hasHighByte = (bytes: Uint8Array): boolean => {
+  for (const byte of bytes) if (byte > 127) return true
+  return false
+}
 
 /** The last byte before line ends. */
 const lastBytesOf = (bytes: Uint8Array): { readonly last: number | undefined } => {
