@@ -14,8 +14,8 @@ import type { Hooks } from "./internal/message/documentFilter.ts"
 import * as documentFilter from "./internal/message/documentFilter.ts"
 import type { Making, Options, Part } from "./internal/message/documentTypes.ts"
 
-export { isAutomatic } from "./internal/message/automatic.ts"
 export type { Address, Group } from "./internal/mail/addressTypes.ts"
+export { isAutomatic } from "./internal/message/automatic.ts"
 export type {
   At,
   Body,

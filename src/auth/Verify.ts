@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as ClientAddress from "../ClientAddress.ts"
 import { sanitizeReason } from "../Envelope.ts"
+import { verifying } from "../internal/filter/signing.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
 import type { Dns } from "./Dns.ts"
@@ -178,7 +179,7 @@ export const verify = <E = never, R = never, R2 = never>(
   const { onResult, skip = submitted() } = options
   const configured = settings(options)
   const trusted = Result.getOrThrow(ClientAddress.network(options.trustedNetworks ?? []))
-  return Milter.make("auth-verify", {
+  const filter = Milter.make("auth-verify", {
     modify: ["deleteHeader", "insertHeader"],
     modifyIfOffered: ["quarantine"],
     message: (): Effect.Effect<Verification> => Effect.sync(() => makeVerification(configured))
@@ -210,4 +211,5 @@ export const verify = <E = never, R = never, R2 = never>(
     header: (field, { message, session }) => Effect.sync(() => message.header(field, session)),
     body: ({ bytes }, { message }) => message.body(bytes)
   })
+  return verifying(filter)
 }

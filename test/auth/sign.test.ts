@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
 import * as Auth from "effect-milter/auth"
+import * as Message from "effect-milter/Message"
 import * as Milter from "effect-milter/Milter"
 import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterTest from "effect-milter/MilterTest"
@@ -284,6 +285,30 @@ describe("order", () => {
         /expected edit in front of auth-sign/
       ).pipe(Effect.provide(Milter.layer(Signer, Auth.sign())))
       MilterTest.assertAccepted(yield* MilterTest.message(Milter.sequence([edit, Auth.sign(), seal]), message))
+      const verify = Auth.verify({ authservId: "mx.example.org" })
+      const banner = Message.make("banner", { modify: ["mime"] }).on({
+        document: ({ mime }) => Effect.as(Effect.orDie(mime.append({ text: "Hello" })), Verdict.continue)
+      })
+      const late = /expected auth-verify in front of (?:edit|banner), which may edit the body/
+      const dns = Auth.Dns.layerRecords({})
+      for (const editor of [edit, banner, Milter.when(banner, { connect: () => true })]) {
+        yield* refused(Milter.sequence([editor, verify]), late).pipe(Effect.provide(dns))
+        yield* refused(Milter.sequence([editor, Milter.when(verify, { connect: () => true })]), late).pipe(
+          Effect.provide(dns)
+        )
+        MilterTest.assertAccepted(
+          yield* MilterTest.message(Milter.sequence([verify, editor, Auth.sign(), seal]), message).pipe(
+            Effect.provide(dns)
+          )
+        )
+      }
+      // What has no say about the body may come first.
+      const header = Message.make("header", { modify: ["headers"] }).on({
+        document: () => Effect.succeed(Verdict.continue)
+      })
+      MilterTest.assertAccepted(
+        yield* MilterTest.message(Milter.sequence([header, verify]), message).pipe(Effect.provide(dns))
+      )
     }).pipe(withKeys))
 
   it.effect("signs what a filter in front has made of the message", () =>

@@ -237,7 +237,7 @@ describe("bytes", () => {
       )
       const { mail, result } = yield* append(evil, { text: "--- CAUTION ---\nfrom outside" })
       assert.strictEqual(short(done(result)), "beside , boundary 1")
-      assert.deepStrictEqual(yield* texts(mail), ["Hello", "--- CAUTION ---\nfrom outside\n"])
+      assert.deepStrictEqual(yield* texts(mail), ["Hello\n", "--- CAUTION ---\nfrom outside"])
     }))
 
   it.effect("HTML that ends in a comment, a script or a tag hides what follows, so it is left", () =>

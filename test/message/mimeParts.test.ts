@@ -104,7 +104,8 @@ describe("the tree", () => {
           `--b\r\nContent-Type: ${type!}\r\nContent-Transfer-Encoding: ${encoding!}\r\n\r\n${body!}\r\n`
         ).join("") + "--b--\r\n"
       }
-      const seen = yield* read(mail, ({ leaves }) => Effect.forEach(leaves, ({ text }) => Effect.result(text)))
+      const seen = yield* read(mail, ({ leaves }) =>
+        Effect.forEach(leaves, ({ text }) => Effect.result(text)))
       assert.deepStrictEqual(
         seen.map((text) => Result.isSuccess(text) ? text.success : text.failure.message),
         [
@@ -150,7 +151,8 @@ describe("filenames", () => {
             disposition === undefined ? "" : `Content-Disposition: ${disposition}\r\n`
           }\r\nx\r\n--b--\r\n`
         }
-        const seen = yield* read(mail, ({ leaves }) => Effect.succeed(leaves.map(({ filename, filenames }) => [filename, filenames])))
+        const seen = yield* read(mail, ({ leaves }) =>
+          Effect.succeed(leaves.map(({ filename, filenames }) => [filename, filenames])))
         assert.deepStrictEqual(seen, [[names[0], names]])
       }))
   }
@@ -159,8 +161,10 @@ describe("filenames", () => {
     Effect.gen(function*() {
       const names = ["a.txt", "grün \"1\".txt", "日本".repeat(60), "a;b=c%20'd'*.txt", "x".repeat(300), ""]
       for (const filename of names) {
-        const { mail } = yield* edit(fixtures.bare, (mime) =>
-          mime.attach({ filename, type: "text/plain", content: "x" }))
+        const { mail } = yield* edit(
+          fixtures.bare,
+          (mime) => mime.attach({ filename, type: "text/plain", content: "x" })
+        )
         for (const line of sourceOf(mail).split("\r\n")) assert.isAtMost(line.length, 300)
         const seen = yield* read(mail, ({ leaves }) => Effect.succeed(leaves[1]?.filename))
         assert.strictEqual(seen, filename === "" ? undefined : filename)
@@ -184,7 +188,9 @@ describe("attaching", () => {
             assert.deepStrictEqual(after, mail)
             continue
           }
-          const leaves = yield* Effect.promise(() => leavesOf(sourceOf(after)))
+          const leaves = yield* Effect.promise(() =>
+            leavesOf(sourceOf(after))
+          )
           const expected = given === "Grüße" ? Buffer.from(given) : content
           assert.deepStrictEqual(Buffer.from(leaves!.at(-1)!.content, "latin1"), Buffer.from(expected))
         }
@@ -224,8 +230,10 @@ describe("replacing", () => {
       Effect.gen(function*() {
         const { leaves } = yield* mime.tree
         return yield* Effect.forEach(leaves.filter(isWanted), (part) =>
-          Effect.map(Effect.result(part.replace(replacement)), (result) =>
-            Result.isSuccess(result) ? part.path : `${result.failure.why} ${result.failure.path}`))
+          Effect.map(
+            Effect.result(part.replace(replacement)),
+            (result) => Result.isSuccess(result) ? part.path : `${result.failure.why} ${result.failure.path}`
+          ))
       }))
 
   it.effect("a part, header and all, and no other byte", () =>
@@ -358,8 +366,11 @@ describe("bad input", () => {
     "a header without a body": [mixed(`${parts}--b\r\nX-Note: 1\r\n--b--\r\n`), false],
     "200 deep": [
       mixed(
-        Array.from({ length: 200 }, (_, depth) =>
-          `--b${depth === 0 ? "" : depth}\r\nContent-Type: multipart/mixed; boundary=b${depth + 1}\r\n\r\n`).join("") +
+        Array.from(
+          { length: 200 },
+          (_, depth) =>
+            `--b${depth === 0 ? "" : depth}\r\nContent-Type: multipart/mixed; boundary=b${depth + 1}\r\n\r\n`
+        ).join("") +
           "--b200\r\n\r\nHello\r\n"
       ),
       false
@@ -367,7 +378,10 @@ describe("bad input", () => {
     "1000 parts": [mixed(`${parts.repeat(999)}--b--\r\n`), true],
     "1001 parts": [mixed(`${parts.repeat(1001)}--b--\r\n`), false],
     "a long header": [mixed(`--b\r\n${"X-Note: 1\r\n".repeat(40_000)}\r\nHello\r\n--b--\r\n`), false],
-    "8-bit in headers": [mixed(`--b\r\nContent-Type: text/plain; name="\xfc\xc3\xbc"\r\nX-\xff: \xfe\r\n\r\nHello\r\n--b--\r\n`), true],
+    "8-bit in headers": [
+      mixed(`--b\r\nContent-Type: text/plain; name="\xfc\xc3\xbc"\r\nX-\xff: \xfe\r\n\r\nHello\r\n--b--\r\n`),
+      true
+    ],
     "two types": [mixed("--b\r\nContent-Type: text/plain\r\nContent-Type: text/html\r\n\r\nHello\r\n--b--\r\n"), false],
     "invalid base64": [mixed("--b\r\nContent-Transfer-Encoding: base64\r\n\r\nSGVs*bG8=bG8\r\n--b--\r\n"), true],
     "invalid quoted-printable": [
@@ -398,7 +412,11 @@ describe("bad input", () => {
           }
           assert.isAtLeast(Result.getOrThrow(result).edited.length, 1)
           const leaves = yield* Effect.promise(() => leavesOf(sourceOf(after)))
-          assert.strictEqual(leaves!.filter((leaf) => /Gr(?:ü|&#252;)/.test(textOf(leaf))).length, 1, sourceOf(after).slice(0, 500))
+          assert.strictEqual(
+            leaves!.filter((leaf) => /Gr(?:ü|&#252;)/.test(textOf(leaf))).length,
+            1,
+            sourceOf(after).slice(0, 500)
+          )
         }
       }))
   }

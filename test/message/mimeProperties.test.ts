@@ -47,7 +47,8 @@ const check = (mail: Mail, how: "append" | "prepend") =>
     }
     const { edited } = result.success
     const [before, now] = yield* Effect.promise(() =>
-      Promise.all([leavesOf(sourceOf(mail)), leavesOf(sourceOf(after))]))
+      Promise.all([leavesOf(sourceOf(mail)), leavesOf(sourceOf(after))])
+    )
     if (before === undefined || now === undefined) return "unreadable"
     const isBeside = edited[0]!.how === "beside"
     const kept = isBeside ? now.filter((leaf) => !isBanner(leaf)) : now
@@ -59,7 +60,11 @@ const check = (mail: Mail, how: "append" | "prepend") =>
     for (const [leaf, original] of changed) {
       assert(holds(leaf, original), JSON.stringify({ leaf, original, edited }, null, 1))
     }
-    assert.strictEqual(changed.length, isBeside ? 0 : edited.length, JSON.stringify({ edited, before, now, mail }, null, 1))
+    assert.strictEqual(
+      changed.length,
+      isBeside ? 0 : edited.length,
+      JSON.stringify({ edited, before, now, mail }, null, 1)
+    )
     if (isBeside) assert.strictEqual(now.length, before.length + 1)
     for (const line of sourceOf(after).split("\n")) {
       const isOld = line.length > 998 && sourceOf(mail).includes(line)
@@ -68,7 +73,7 @@ const check = (mail: Mail, how: "append" | "prepend") =>
     return isBeside ? "beside" : "inside"
   })
 
-const count = 500
+const count = 300
 
 const notice = "a program was removed"
 
@@ -93,7 +98,8 @@ const checkReplaced = (mail: Mail) =>
     const replaced = Result.getOrThrow(result)
     if (replaced === 0) assert.deepStrictEqual(after, mail)
     const [before, now] = yield* Effect.promise(() =>
-      Promise.all([leavesOf(sourceOf(mail)), leavesOf(sourceOf(after))]))
+      Promise.all([leavesOf(sourceOf(mail)), leavesOf(sourceOf(after))])
+    )
     if (before === undefined || now === undefined) return 0
     assert.strictEqual(now.length, before.length)
     const changed = now.flatMap((leaf, index) => same(leaf, before[index]!) ? [] : [[leaf, before[index]!] as const])
@@ -106,7 +112,9 @@ const checkReplaced = (mail: Mail) =>
   })
 
 describe("replacing", { timeout: 120_000 }, () => {
-  for (const [name, make] of [["generated", mailOf], ["mangled", (seed: number) => mangled(mailOf(seed), seed)]] as const) {
+  for (
+    const [name, make] of [["generated", mailOf], ["mangled", (seed: number) => mangled(mailOf(seed), seed)]] as const
+  ) {
     it.effect(`changes the parts that it says in ${name} messages`, () =>
       Effect.gen(function*() {
         let replaced = 0
@@ -115,7 +123,7 @@ describe("replacing", { timeout: 120_000 }, () => {
             Effect.catchDefect((defect) => Effect.die(new Error(`seed ${seed}`, { cause: defect })))
           )
         }
-        assert.isAbove(replaced, 50)
+        assert.isAbove(replaced, 30)
       }))
   }
 })

@@ -61,6 +61,8 @@ export interface Definition {
   readonly guard: ((effect: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>) | undefined
   /** Set by `effect-milter/auth`: what it adds covers the rest of the message, so nobody may edit that any more. */
   readonly signer: "dkim" | "arc" | undefined
+  /** Set by `effect-milter/auth`: it checks signatures, which an edit of the body before it would have broken. */
+  readonly verifier: boolean
   /** The services that a layer captured for this filter. */
   readonly services: Context.Context<never> | undefined
   /** Of a filter made from another, by `Milter.when` and the like: that one, and how to make the same of it once it is changed. */
@@ -84,6 +86,7 @@ const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
   onFailure: undefined,
   guard: undefined,
   signer: undefined,
+  verifier: false,
   services: undefined,
   around: undefined
 }

@@ -1,4 +1,4 @@
-/** Filters that sign mail stand last in a sequence: whoever edits behind one breaks its signature. */
+/** The order of filters that check signatures, edit, and sign: an edit before the check or after the signature breaks it. */
 import { InvalidValue } from "../../InvalidValue.ts"
 import { type Definition, type Definitions, isContent } from "./definition.ts"
 import type { Made } from "./filterTypes.ts"
@@ -8,25 +8,35 @@ import { mapped } from "./filterValue.ts"
 export const signing = <E, R>(kind: NonNullable<Definition["signer"]>, filter: Made<E, R>): Made<E, R> =>
   mapped(filter, (definition) => ({ ...definition, signer: kind }))
 
+/** Marks a filter as one that checks signatures. */
+export const verifying = <E, R>(filter: Made<E, R>): Made<E, R> =>
+  mapped(filter, (definition) => ({ ...definition, verifier: true }))
+
 /**
- * Who signs comes last: an edit behind it would break the signature, and a seal covers the signatures before it. Throws
- * `InvalidValue`.
+ * Verify, edit, sign, seal: an edit of the body before the check would break the signatures that came, one after a signer breaks its
+ * signature, and a seal covers the signatures before it. Throws `InvalidValue`.
  */
 export const checkOrder = (definitions: Definitions): Definitions => {
   if (definitions.length === 0) {
     throw new InvalidValue({ what: "sequence", value: "", reason: "expected at least one filter" })
   }
+  const invalid = (reason: string): InvalidValue =>
+    new InvalidValue({ what: "sequence", value: definitions.map(({ name }) => name).join(" + "), reason })
   let signer: Definition | undefined
+  let bodyEditor: Definition | undefined
   for (const definition of definitions) {
-    const isEditor = [...definition.modify, ...definition.modifyIfOffered].some(isContent)
+    const capabilities = [...definition.modify, ...definition.modifyIfOffered]
+    const isEditor = capabilities.some(isContent)
     const isLate = definition.signer === undefined ? isEditor : definition.signer === "dkim" && signer?.signer === "arc"
     if (signer !== undefined && isLate) {
-      throw new InvalidValue({
-        what: "sequence",
-        value: definitions.map(({ name }) => name).join(" + "),
-        reason: `expected ${definition.name} in front of ${signer.name}, whose signature it would break`
-      })
+      throw invalid(`expected ${definition.name} in front of ${signer.name}, whose signature it would break`)
     }
+    if (definition.verifier && bodyEditor !== undefined) {
+      throw invalid(
+        `expected ${definition.name} in front of ${bodyEditor.name}, which may edit the body and break the signatures to verify`
+      )
+    }
+    if (capabilities.includes("replaceBody")) bodyEditor ??= definition
     if (definition.signer !== undefined) signer = definition
   }
   return definitions

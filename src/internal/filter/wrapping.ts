@@ -13,11 +13,11 @@ import { type Around, type At, type Definition, Failed, type FailureHandler } fr
 
 /** Changes the innermost definition. */
 export const mapInner = (definition: Definition, f: (inner: Definition) => Definition): Definition => {
-  const { around, services, signer } = definition
+  const { around, services, signer, verifier } = definition
   return around === undefined
     ? f(definition)
     // What has been said of it since it was made goes with it.
-    : { ...madeFrom(mapInner(around.inner, f), around.make), services, signer }
+    : { ...madeFrom(mapInner(around.inner, f), around.make), services, signer, verifier }
 }
 
 /** Makes a definition from another, and remembers how. */

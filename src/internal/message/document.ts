@@ -116,6 +116,11 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
   }
 
   private get pieces(): Pieces {
+    this.editor?.flush()
+    return this.current
+  }
+
+  private get current(): Pieces {
     // Not in its type unless it is collected or replaced.
     return this.replaced ?? this.received!
   }
@@ -126,11 +131,11 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
   }
 
   private get edited(): Edited {
-    const pieces = (): Pieces => this.pieces
+    const current = (): Pieces => this.current
     return {
       headers: this.headers,
       get body() {
-        return pieces()
+        return current()
       },
       setBody: (body) => {
         this.replaced = body
@@ -229,6 +234,7 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
         { discard: true }
       )
       if (this.reason !== undefined) yield* edit.quarantine(this.reason)
+      this.editor?.flush()
       if (this.replaced !== undefined) yield* edit.replaceBody(this.replaced.stream())
     })
   }

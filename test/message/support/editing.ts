@@ -1,8 +1,8 @@
 /** Edits of parts outside of a server: what they make of the fields and the body, and which bytes they have replaced. */
-import * as Message from "effect-milter/Message"
+import type * as Message from "effect-milter/Message"
 import { ByteString } from "effect-milter/Wire"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
+import type * as Result from "effect/Result"
 import { HeaderValue } from "../../../src/Header.ts"
 import { Spool } from "../../../src/internal/bytes/spool.ts"
 import { HeaderEditor } from "../../../src/internal/message/headerList.ts"
@@ -43,11 +43,12 @@ export const edit = <A>(
       makeSpool: Effect.sync(() => new Spool(undefined))
     })
     const result = yield* Effect.result(use(editor))
+    editor.flush()
     const edited = ByteString.fromBytes(yield* current.bytes(0, current.length))
     let undone = ""
     let at = 0
     let from = 0
-    for (const splice of current === source ? [] : yield* editor.splices) {
+    for (const splice of current === source ? [] : editor.splices) {
       const length = splice.pieces.reduce((sum, piece) => sum + piece.length, 0)
       undone += edited.slice(at, at + splice.at - from) + body.slice(splice.at, splice.at + splice.length)
       at += splice.at - from + length

@@ -163,7 +163,8 @@ Content-Type: application/pgp-signature; name=signature.asc
 `
 )
 
-export const encrypted = mail(`${head}Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=e
+export const encrypted = mail(
+  `${head}Content-Type: multipart/encrypted; protocol="application/pgp-encrypted"; boundary=e
 
 --e
 Content-Type: application/pgp-encrypted
@@ -174,7 +175,8 @@ Content-Type: application/octet-stream
 
 -----BEGIN PGP MESSAGE-----
 --e--
-`)
+`
+)
 
 export const smime = mail(`${head}Content-Type: application/pkcs7-mime; smime-type=enveloped-data; name=smime.p7m
 Content-Transfer-Encoding: base64

@@ -15,7 +15,22 @@ interface Part {
 
 const latin1 = (text: string): string => Buffer.from(text, "utf8").toString("latin1")
 
-const words = ["Hello", "Grüße", "=3D", "--", "-- ", "--b", "a=b", "x ", "€", "<b>bold</b>", "日本", "\t", ".", "From me"]
+const words = [
+  "Hello",
+  "Grüße",
+  "=3D",
+  "--",
+  "-- ",
+  "--b",
+  "a=b",
+  "x ",
+  "€",
+  "<b>bold</b>",
+  "日本",
+  "\t",
+  ".",
+  "From me"
+]
 
 const sentences = (random: Random.Random, charset: string): string => {
   const usable = charset === "us-ascii" || charset === ""
@@ -23,8 +38,10 @@ const sentences = (random: Random.Random, charset: string): string => {
     : charset === "iso-8859-1"
     ? words.filter((word) => !/[^\0-\xff]/.test(word))
     : words
-  const lines = Array.from({ length: random.between(0, 6) }, () =>
-    Array.from({ length: random.between(0, 12) }, () => random.pick(usable)).join(" "))
+  const lines = Array.from(
+    { length: random.between(0, 6) },
+    () => Array.from({ length: random.between(0, 12) }, () => random.pick(usable)).join(" ")
+  )
   return lines.join("\r\n") + (random.chance(0.5) && lines.length > 0 ? "\r\n" : "")
 }
 
@@ -36,8 +53,7 @@ export const quotedPrintable = (bytes: string): string =>
     return encoded.replace(/(?:[^=]|=[0-9A-F]{2}){60}(?=.)/g, "$&=\r\n")
   }).join("\r\n")
 
-const hex = (character: string): string =>
-  `=${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
+const hex = (character: string): string => `=${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
 
 export const base64 = (bytes: string, width = 76): string =>
   btoa(bytes).replace(new RegExp(`.{${width}}(?=.)`, "g"), "$&\r\n")
@@ -71,9 +87,14 @@ const fileOf = (random: Random.Random): Part => ({
   fields: [
     ["Content-Type", ` application/octet-stream; name="a${random.between(1, 9)}.exe"`],
     ["Content-Transfer-Encoding", " base64"],
-    ["Content-Disposition", random.pick([" attachment", " attachment;\r\n filename=\"b.exe\"", " inline; filename*=utf-8''c%20d"])]
+    [
+      "Content-Disposition",
+      random.pick([" attachment", " attachment;\r\n filename=\"b.exe\"", " inline; filename*=utf-8''c%20d"])
+    ]
   ],
-  body: base64(Array.from({ length: random.between(0, 300) }, () => String.fromCharCode(random.between(0, 255))).join(""))
+  body: base64(
+    Array.from({ length: random.between(0, 300) }, () => String.fromCharCode(random.between(0, 255))).join("")
+  )
 })
 
 let serial = 0
@@ -94,7 +115,10 @@ const headerOf = (fields: Part["fields"]): string => fields.map(([name, value]) 
 const bytesOf = ({ body, fields }: Part): string => `${headerOf(fields)}\r\n${body}`
 
 const messageOf = (random: Random.Random, depth: number): Part => ({
-  fields: [["Content-Type", " message/rfc822"], ...(random.chance(0.5) ? [["Content-Disposition", " attachment"] as const] : [])],
+  fields: [
+    ["Content-Type", " message/rfc822"],
+    ...(random.chance(0.5) ? [["Content-Disposition", " attachment"] as const] : [])
+  ],
   body: `Subject: inner\r\nMIME-Version: 1.0\r\n${bytesOf(partOf(random, depth + 1))}`
 })
 
@@ -115,7 +139,9 @@ const partOf = (random: Random.Random, depth: number): Part => {
     case "alternative":
       return multipart(random, "alternative", [
         textOf(random, "plain"),
-        random.chance(0.3) ? multipart(random, "related", [textOf(random, "html"), fileOf(random)]) : textOf(random, "html"),
+        random.chance(0.3)
+          ? multipart(random, "related", [textOf(random, "html"), fileOf(random)])
+          : textOf(random, "html"),
         ...(random.chance(0.2) ? [calendar] : [])
       ])
     case "mixed":
@@ -170,7 +196,10 @@ export const mangled = (mail: Mail, seed: number): Mail => {
       case "field":
         fields = random.chance(0.5)
           ? fields.filter(([name]) => name !== "Content-Type")
-          : [...fields, ["Content-Type", random.pick([" text/plain", " multipart/mixed", " ", " multipart/mixed; boundary=x"])]]
+          : [...fields, [
+            "Content-Type",
+            random.pick([" text/plain", " multipart/mixed", " ", " multipart/mixed; boundary=x"])
+          ]]
         break
       case "equals":
         body = body.slice(0, at) + random.pick(["=", "=\r\n", "=G", "\0", "\u00e9"]) + body.slice(at)

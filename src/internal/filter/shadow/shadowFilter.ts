@@ -284,6 +284,7 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
     modify: [],
     modifyIfOffered: [],
     signer: undefined,
+    verifier: false,
     refuseConnection: false,
     onFailure: undefined,
     connection: () =>

@@ -1,9 +1,9 @@
 /** The names of a part as senders write them: RFC 2231, RFC 2047 in quotes, raw bytes. */
 import * as byteString from "../../bytes/byteString.ts"
 import type { ByteString } from "../../bytes/byteString.ts"
-import { decode } from "../../mail/addressList.ts"
-import { decoderOf } from "./charset.ts"
+import { decode } from "../../mail/encodedWord.ts"
 import type { Parameter, Structured } from "./partHeader.ts"
+import { decoderOf } from "./textCharset.ts"
 
 /**
  * All names that a mail reader might show, the most likely first: `filename` of Content-Disposition, then `name` of
@@ -24,7 +24,7 @@ const namesOf = (field: Structured | undefined, name: string): ReadonlyArray<str
   return [
     ...(sections.length === 0 ? [] : [continued(sections)]),
     // Encoded words do not belong here (RFC 2047 5) but many senders write them, and readers decode them.
-    ...plain.map(({ value }) => decode(textOf(value as ByteString)))
+    ...plain.map(({ value }) => value.includes("=?") ? decode(value as ByteString) : textOf(value as ByteString))
   ]
 }
 

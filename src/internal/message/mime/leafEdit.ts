@@ -2,11 +2,11 @@
 import * as Effect from "effect/Effect"
 import * as byteString from "../../bytes/byteString.ts"
 import type { Spool } from "../../bytes/spool.ts"
-import { asReferences, decoderOf, encodeText, isAscii } from "./charset.ts"
 import { hasDelimiter } from "./delimiters.ts"
 import { type IconvLite, loadIconv } from "./peers.ts"
 import { type Piece, Pieces, type Splice, store } from "./pieces.ts"
 import type { Entity } from "./structure.ts"
+import { asReferences, decoderOf, encodeText, isAscii } from "./textCharset.ts"
 import { decoded, hasHighByte, labelOf, type TextContent } from "./textContent.ts"
 import {
   Base64Encoder,
@@ -86,9 +86,8 @@ export const editLeaf = Effect.fnUntraced(function*(
   const isFitting = fitting.length === edits.length
   if (!isFitting && isHtml) return "charset"
   if (isFitting) {
-    const isKept = encoding !== "identity" || fitting.every(({ bytes }) =>
-      isPrintable(bytes) && (entity.encoding !== "7bit" || !hasHighByte(bytes))
-    )
+    const isKept = encoding !== "identity" ||
+      fitting.every(({ bytes }) => isPrintable(bytes) && (entity.encoding !== "7bit" || !hasHighByte(bytes)))
     if (isKept) {
       const splices = yield* (encoding === "identity"
         ? identity(body, entity, fitting, isHtml, scratch)
@@ -122,8 +121,10 @@ const splicesOf = (
   places: ReadonlyArray<{ readonly at: number; readonly end: number; readonly bytes: Uint8Array }>,
   scratch: Spool
 ): Effect.Effect<ReadonlyArray<Splice>> =>
-  Effect.forEach(places, ({ at, bytes, end }) =>
-    Effect.map(store(scratch, bytes), (piece) => ({ at, length: end - at, pieces: [piece] })))
+  Effect.forEach(
+    places,
+    ({ at, bytes, end }) => Effect.map(store(scratch, bytes), (piece) => ({ at, length: end - at, pieces: [piece] }))
+  )
 
 const identity = Effect.fnUntraced(function*(
   body: Pieces,
@@ -212,7 +213,11 @@ const base64 = Effect.fnUntraced(function*(
   )
   yield* Effect.forEach(applied.end(), ({ bytes }) => writer.write(bytes), { discard: true })
   yield* writer.end
-  const splice: Splice = { at, length: entity.bodyEnd - at, pieces: [yield* encodedSince(body, entity, start, scratch)] }
+  const splice: Splice = {
+    at,
+    length: entity.bodyEnd - at,
+    pieces: [yield* encodedSince(body, entity, start, scratch)]
+  }
   return [splice]
 })
 
@@ -220,7 +225,7 @@ const base64 = Effect.fnUntraced(function*(
 const encodedSince = (body: Pieces, entity: Entity, start: number, scratch: Spool): Effect.Effect<Piece> =>
   Effect.map(isLineStart(body, entity, entity.bodyEnd), (endsInLine) => {
     const length = scratch.length - start
-    return { spool: scratch, start, length: endsInLine ? length : Math.max(0, length - 2) }
+    return { source: scratch, start, length: endsInLine ? length : Math.max(0, length - 2) }
   })
 
 class Writer {
@@ -370,7 +375,8 @@ const recode = Effect.fnUntraced(function*(
   const take = (runs: ReadonlyArray<Run>) =>
     Effect.forEach(
       runs,
-      (run) => Effect.suspend(() => write(recoder.next(run, run.edit === undefined ? undefined : edits[run.edit]!.text))),
+      (run) =>
+        Effect.suspend(() => write(recoder.next(run, run.edit === undefined ? undefined : edits[run.edit]!.text))),
       { discard: true }
     )
   yield* decoded(body, entity, (bytes) => isValid ? take(applied.push(bytes)) : Effect.void)
@@ -381,7 +387,7 @@ const recode = Effect.fnUntraced(function*(
   const pieces: ReadonlyArray<Piece> = [
     target === "base64"
       ? yield* encodedSince(body, entity, start, scratch)
-      : { spool: scratch, start, length: scratch.length - start }
+      : { source: scratch, start, length: scratch.length - start }
   ]
   return pieces
 })

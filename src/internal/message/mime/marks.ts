@@ -59,7 +59,7 @@ export const markOfLine = (text: string, start: number, length: number): Mark | 
     kind: slash === "" ? "begin" : "end",
     start,
     end: start + length,
-    depth: [...quoting!].filter((character) => character === ">" || character === "|").length
+    depth: quoting!.replace(/[^>|]/g, "").length
   }
 }
 

@@ -28,6 +28,7 @@ import { type Entity, readStructure } from "./structure.ts"
 /** The message that is edited. */
 export interface Edited {
   readonly headers: HeaderEditor
+  /** The body that was set last; {@link MimeEditor.flush} sets the one with all edits. */
   readonly body: Pieces
   readonly setBody: (body: Pieces) => void
   readonly makeSpool: Effect.Effect<Spool>
@@ -65,7 +66,8 @@ export class MimeEditor implements EditableMime {
   private readonly message: Edited
   private plan: Plan | undefined
   private scratch: Spool | undefined
-  /** The body and fields that the plan has made. */
+  private isPending = false
+  /** The body and fields that the plan has seen or made. */
   private written: { readonly body: Pieces; readonly fields: string } | undefined
 
   constructor(message: Edited) {
@@ -75,6 +77,7 @@ export class MimeEditor implements EditableMime {
   get tree(): Effect.Effect<MimeTree<EditableMimePart>> {
     return Effect.gen({ self: this }, function*() {
       // Parts show the message as it is now, and those read before are of another one.
+      this.flush()
       if (this.plan?.hasEdits === true) this.plan = undefined
       const plan = yield* this.current
       const { complete, leaves } = yield* allLeaves(plan.level, this.message.makeSpool)
@@ -132,27 +135,40 @@ export class MimeEditor implements EditableMime {
   }
 
   /** Where the body differs from the one that was last read as a whole. */
-  get splices(): Effect.Effect<ReadonlyArray<Splice>> {
-    return Effect.suspend(() => this.plan?.splices ?? Effect.succeed([]))
+  get splices(): ReadonlyArray<Splice> {
+    return this.plan?.splices ?? []
+  }
+
+  /** Puts the edits into the body. Not done for each of them: a message may have a thousand parts to replace. */
+  flush(): void {
+    if (!this.isPending) return
+    this.isPending = false
+    // Replaced in between: the edits were of another body.
+    if (this.plan === undefined || this.written?.body !== this.message.body) return
+    const body = this.plan.body
+    this.message.setBody(body)
+    this.written = { ...this.written, body }
   }
 
   private get spool(): Effect.Effect<Spool> {
     return Effect.suspend(() =>
-      this.scratch !== undefined ? Effect.succeed(this.scratch) : Effect.tap(this.message.makeSpool, (spool) =>
-        Effect.sync(() => {
-          this.scratch = spool
-        }))
+      this.scratch !== undefined ?
+        Effect.succeed(this.scratch) :
+        Effect.tap(this.message.makeSpool, (spool) =>
+          Effect.sync(() => {
+            this.scratch = spool
+          }))
     )
   }
 
   /** The plan for the message as it is; a new one if something else has changed the body or its fields. */
   private get current(): Effect.Effect<Plan> {
     return Effect.gen({ self: this }, function*() {
-      const { body } = this.message
       const fields = contentFields(this.message.headers)
-      const isSame = this.written !== undefined && this.written.body === body &&
-        this.written.fields === JSON.stringify(fields)
+      const isSame = this.written?.body === this.message.body && this.written.fields === JSON.stringify(fields)
       if (this.plan !== undefined && isSame) return this.plan
+      this.flush()
+      const { body } = this.message
       const structure = yield* readStructure(fields, body)
       const level: Level = { body, structure, base: 0, outer: undefined }
       const plan = new Plan(level, fields, yield* this.spool)
@@ -238,11 +254,10 @@ export class MimeEditor implements EditableMime {
   /** Makes the message what the plan says. */
   private apply(plan: Plan): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
-      const { headers, setBody } = this.message
-      const body = yield* plan.body
+      const { body, headers } = this.message
       const isChanged = writeFields(headers, plan.messageFields)
       if (isChanged && headers.field("MIME-Version") === undefined) yield* headers.append("MIME-Version", "1.0")
-      setBody(body)
+      this.isPending = true
       this.written = { body, fields: JSON.stringify(contentFields(headers)) }
     })
   }
@@ -309,7 +324,8 @@ const writeFields = (headers: HeaderEditor, wanted: Fields): boolean => {
   if (JSON.stringify(old) === JSON.stringify(wanted)) return false
   const names = new Set([...old, ...wanted].map(([name]) => name.toLowerCase()))
   for (const name of names) {
-    const values = (fields: Fields) => fields.filter(([field]) => field.toLowerCase() === name).map(([, value]) => value)
+    const values = (fields: Fields) =>
+      fields.filter(([field]) => field.toLowerCase() === name).map(([, value]) => value)
     const [before, after] = [values(old), values(wanted)]
     if (JSON.stringify(before) === JSON.stringify(after)) continue
     const spelled = wanted.find(([field]) => field.toLowerCase() === name)?.[0] ?? name

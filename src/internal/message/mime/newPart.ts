@@ -9,7 +9,7 @@ import type { Spool } from "../../bytes/spool.ts"
 import { isDelimited } from "./delimiters.ts"
 import { filenameParameter } from "./filenames.ts"
 import type { Attachment } from "./mimeTypes.ts"
-import { type Piece, type Pieces, store } from "./pieces.ts"
+import { type Piece, pieceOf, type Pieces, store } from "./pieces.ts"
 import { Base64Encoder, type Encoder, QuotedPrintableEncoder } from "./transfer.ts"
 
 /** Fields with their values as they stand behind the colon, folds as LF and white space. */
@@ -91,8 +91,7 @@ export const filePart = <E, R>(
     checkAttachment({ filename, type })
     const start = scratch.length
     const encoder = new Base64Encoder()
-    const append = (bytes: Uint8Array): Effect.Effect<void> =>
-      bytes.length === 0 ? Effect.void : scratch.append(bytes)
+    const append = (bytes: Uint8Array): Effect.Effect<void> => bytes.length === 0 ? Effect.void : scratch.append(bytes)
     const stream = typeof content === "string"
       ? Stream.succeed(new TextEncoder().encode(content))
       : content instanceof Uint8Array
@@ -108,7 +107,7 @@ export const filePart = <E, R>(
           ["Content-Disposition", ` attachment${filename === "" ? "" : filenameParameter(filename)}`]
         ],
         // The line end belongs to the delimiter that follows.
-        body: [{ spool: scratch, start, length: Math.max(0, scratch.length - start - 2) }]
+        body: [{ source: scratch, start, length: Math.max(0, scratch.length - start - 2) }]
       }))
     )
   })
@@ -128,22 +127,14 @@ const inParts = (bytes: Uint8Array, use: (part: Uint8Array) => Effect.Effect<voi
     })
   })
 
-/** The bytes of parts between delimiters: each with the delimiter before it and the line end after it. */
-export const delimited = (
-  boundary: string,
-  parts: ReadonlyArray<NewPart>,
-  scratch: Spool
-): Effect.Effect<ReadonlyArray<Piece>> =>
-  Effect.map(
-    Effect.forEach(parts, ({ body, fields }) =>
-      Effect.gen(function*() {
-        const start = yield* store(scratch, ascii(`--${boundary}\r\n`))
-        const header = yield* store(scratch, headerBytes(fields))
-        const end = yield* store(scratch, ascii("\r\n"))
-        return [start, header, ...body, end]
-      })),
-    (all) => all.flat()
-  )
+/** Parts between delimiters: each with the delimiter before it and the line end after it. */
+export const delimited = (boundary: string, parts: ReadonlyArray<NewPart>): ReadonlyArray<Piece> =>
+  parts.flatMap(({ body, fields }) => [
+    pieceOf(ascii(`--${boundary}\r\n`)),
+    pieceOf(headerBytes(fields)),
+    ...body,
+    pieceOf(ascii("\r\n"))
+  ])
 
 const random = (): string =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("")

@@ -3,9 +3,14 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Spool } from "../../bytes/spool.ts"
 
-/** Some bytes of a spool. */
+/** Where bytes can be read: a spool, or a few bytes in memory. */
+interface Source {
+  readonly read: (start: number, most: number) => Effect.Effect<Uint8Array>
+}
+
+/** Some bytes of a source. */
 export interface Piece {
-  readonly spool: Spool
+  readonly source: Source
   readonly start: number
   readonly length: number
 }
@@ -40,7 +45,7 @@ export class Pieces {
   }
 
   static of(spool: Spool): Pieces {
-    return new Pieces([{ spool, start: 0, length: spool.length }])
+    return new Pieces([{ source: spool, start: 0, length: spool.length }])
   }
 
   /** The index of the piece that holds a byte. */
@@ -59,9 +64,9 @@ export class Pieces {
   read(at: number, most = readSize): Effect.Effect<Uint8Array> {
     if (at >= this.length) return Effect.succeed(noBytes)
     const index = this.holder(at)
-    const { length, spool, start } = this.list[index]!
+    const { length, source, start } = this.list[index]!
     const offset = at - this.starts[index]!
-    return spool.read(start + offset, Math.min(most, length - offset, readSize))
+    return source.read(start + offset, Math.min(most, length - offset, readSize))
   }
 
   /** All bytes of a range that the caller knows to be small. */
@@ -123,10 +128,10 @@ export class Pieces {
   slice(start: number, end: number): ReadonlyArray<Piece> {
     const found: Array<Piece> = []
     for (let at = start, index = this.holder(at); at < end; index++) {
-      const { length, spool, start: from } = this.list[index]!
+      const { length, source, start: from } = this.list[index]!
       const offset = at - this.starts[index]!
       const taken = Math.min(length - offset, end - at)
-      found.push({ spool, start: from + offset, length: taken })
+      found.push({ source, start: from + offset, length: taken })
       at += taken
     }
     return found
@@ -152,9 +157,20 @@ export class Pieces {
   }
 }
 
+/** A few bytes that are kept as they are. */
+export const pieceOf = (bytes: Uint8Array): Piece => ({
+  source: { read: (start, most) => Effect.succeed(bytes.subarray(start, start + most)) },
+  start: 0,
+  length: bytes.length
+})
+
 /** Adds bytes to a spool and gives their place. */
 export const store = (spool: Spool, bytes: Uint8Array): Effect.Effect<Piece> =>
   Effect.suspend(() => {
     const start = spool.length
-    return Effect.as(bytes.length === 0 ? Effect.void : spool.append(bytes), { spool, start, length: bytes.length })
+    return Effect.as(bytes.length === 0 ? Effect.void : spool.append(bytes), {
+      source: spool,
+      start,
+      length: bytes.length
+    })
   })

@@ -8,7 +8,7 @@ import type { Marked } from "./marks.ts"
 import { ascii, delimited, type Fields, freshBoundary, headerBytes, type NewPart } from "./newPart.ts"
 import { folded, plainParameter, withParameter } from "./partHeader.ts"
 import type { Leaf, Level } from "./partView.ts"
-import { type Pieces, type Splice, store } from "./pieces.ts"
+import { pieceOf, type Pieces, type Splice } from "./pieces.ts"
 import { type Entity, leavesOf } from "./structure.ts"
 import { type TextContent, textContentOf } from "./textContent.ts"
 
@@ -17,6 +17,7 @@ interface LeafPlan {
   readonly last: ReadonlyArray<string>
   readonly removed: ReadonlyArray<Marked>
   readonly edit: LeafEdit
+  readonly splices: ReadonlyArray<Splice>
 }
 
 /** Text for the beginning or the end of a part, lines ended by CR LF but for the last. */
@@ -25,7 +26,9 @@ export interface Insertion {
   readonly text: string
 }
 
-const noPlan: Omit<LeafPlan, "edit"> = { first: [], last: [], removed: [] }
+type Wanted = Omit<LeafPlan, "edit" | "splices">
+
+const noPlan: Wanted = { first: [], last: [], removed: [] }
 
 export class Plan {
   readonly level: Level
@@ -34,7 +37,7 @@ export class Plan {
   private readonly scratch: Spool
   private readonly contents = new Map<Entity, TextContent>()
   private readonly leaves = new Map<Entity, LeafPlan>()
-  private readonly replaced = new Map<Entity, { readonly leaf: Leaf; readonly part: NewPart }>()
+  private readonly replaced = new Map<Entity, { readonly splice: Splice; readonly fields: Fields }>()
   private readonly added: { readonly first: Array<NewPart>; readonly last: Array<NewPart> } = { first: [], last: [] }
   private places: MixedPlaces | undefined
   private boundary: string | undefined
@@ -53,8 +56,10 @@ export class Plan {
   contentOf(entity: Entity): Effect.Effect<TextContent> {
     const known = this.contents.get(entity)
     if (known !== undefined) return Effect.succeed(known)
-    return Effect.tap(textContentOf(this.level.body, entity), (content) =>
-      Effect.sync(() => this.contents.set(entity, content)))
+    return Effect.tap(
+      textContentOf(this.level.body, entity),
+      (content) => Effect.sync(() => this.contents.set(entity, content))
+    )
   }
 
   isReplaced(entity: Entity): boolean {
@@ -83,7 +88,7 @@ export class Plan {
     return this.render(entity, { ...old, removed })
   }
 
-  private render(entity: Entity, plan: Omit<LeafPlan, "edit">): Effect.Effect<Unfit | undefined> {
+  private render(entity: Entity, plan: Wanted): Effect.Effect<Unfit | undefined> {
     return Effect.gen({ self: this }, function*() {
       const content = yield* this.contentOf(entity)
       const edits = entity.type === "text/html" ? htmlEdits(content, plan) : plainEdits(entity, content, plan)
@@ -97,14 +102,25 @@ export class Plan {
         this.scratch
       )
       if (typeof edit === "string") return edit
-      this.leaves.set(entity, { ...plan, edit })
+      const header = entity.parent === undefined ? [] : headerSplices(entity, edit)
+      this.leaves.set(entity, { ...plan, edit, splices: [...header, ...edit.splices] })
       this.hasEdits = true
       return undefined
     })
   }
 
-  replace(leaf: Leaf, part: NewPart): void {
-    this.replaced.set(leaf.entity, { leaf, part })
+  replace({ entity, level }: Leaf, { body, fields }: NewPart): void {
+    const isRoot = entity.parent === undefined
+    const header = isRoot ? [] : [pieceOf(headerBytes(fields))]
+    const start = isRoot ? entity.bodyStart : entity.headerStart
+    // A body ends with a line end; a part has that of the delimiter after it.
+    const end = isRoot || !entity.isEnded ? [lineEnd] : []
+    const splice: Splice = {
+      at: (level.base ?? 0) + start,
+      length: entity.bodyEnd - start,
+      pieces: [...header, ...body, ...end]
+    }
+    this.replaced.set(entity, { splice, fields })
     this.hasEdits = true
   }
 
@@ -133,68 +149,44 @@ export class Plan {
   }
 
   /** The splices of the body, in order. */
-  get splices(): Effect.Effect<ReadonlyArray<Splice>> {
-    return Effect.gen({ self: this }, function*() {
-      const all: Array<Splice> = []
-      for (const [entity, { edit }] of this.leaves) {
-        if (entity.parent !== undefined) all.push(...(yield* headerSplices(entity, edit, this.scratch)))
-        all.push(...edit.splices)
-      }
-      const replaced = yield* Effect.forEach(this.replaced.values(), ({ leaf, part }) => this.replacement(leaf, part))
-      const inner = all.concat(replaced).toSorted((left, right) => left.at - right.at || left.length - right.length)
-      const kept = withoutCovered(inner, replaced)
-      const { first, last } = yield* this.around
-      return this.places === undefined
-        ? [...first, ...kept, ...last]
-        : [...first, ...kept, ...last].toSorted((left, right) => left.at - right.at)
-    })
-  }
-
-  private replacement({ entity, level }: Leaf, { body, fields }: NewPart): Effect.Effect<Splice> {
-    const base = level.base ?? 0
-    return Effect.gen({ self: this }, function*() {
-      const isRoot = entity.parent === undefined
-      const header = isRoot ? [] : [yield* store(this.scratch, headerBytes(fields))]
-      const start = isRoot ? entity.bodyStart : entity.headerStart
-      // A body ends with a line end; a part has that of the delimiter after it.
-      const end = isRoot || !entity.isEnded ? [yield* store(this.scratch, ascii("\r\n"))] : []
-      return { at: base + start, length: entity.bodyEnd - start, pieces: [...header, ...body, ...end] }
-    })
+  get splices(): ReadonlyArray<Splice> {
+    const replaced = [...this.replaced.values()].map(({ splice }) => splice)
+    const inner = [...this.leaves.values()].flatMap(({ splices }) => splices).concat(replaced)
+      .toSorted((left, right) => left.at - right.at || left.length - right.length)
+    const { first, last } = this.around
+    const all = [...first, ...withoutCovered(inner, replaced), ...last]
+    return this.places === undefined ? all : all.toSorted((left, right) => left.at - right.at)
   }
 
   /** What goes before all of the body and after it, or to the delimiters of the multipart/mixed. */
-  private get around(): Effect.Effect<{ readonly first: ReadonlyArray<Splice>; readonly last: ReadonlyArray<Splice> }> {
-    return Effect.gen({ self: this }, function*() {
-      const { added, boundary, places, scratch } = this
-      if (places !== undefined) {
-        const first = yield* delimited(this.root.boundary, added.first, scratch)
-        const last = yield* delimited(this.root.boundary, added.last, scratch)
-        return {
-          first: first.length === 0 ? [] : [{ at: places.first, length: 0, pieces: first }],
-          last: last.length === 0 ? [] : [{ at: places.last, length: 0, pieces: last }]
-        }
-      }
-      if (boundary === undefined) return { first: [], last: [] }
-      const { length } = this.level.body
-      const whole: NewPart = { fields: this.ownFields, body: [] }
-      const start = yield* delimited(boundary, added.first, scratch)
-      const header = yield* store(scratch, ascii(`--${boundary}\r\n`))
-      const fields = yield* store(scratch, headerBytes(whole.fields))
-      const lineEnd = yield* store(scratch, ascii("\r\n"))
-      const end = yield* delimited(boundary, added.last, scratch)
-      const close = yield* store(scratch, ascii(`--${boundary}--\r\n`))
+  private get around(): { readonly first: ReadonlyArray<Splice>; readonly last: ReadonlyArray<Splice> } {
+    const { added, boundary, places } = this
+    if (places !== undefined) {
+      const first = delimited(this.root.boundary, added.first)
+      const last = delimited(this.root.boundary, added.last)
       return {
-        first: [{ at: 0, length: 0, pieces: [...start, header, fields] }],
-        last: [{ at: length, length: 0, pieces: [lineEnd, ...end, close] }]
+        first: first.length === 0 ? [] : [{ at: places.first, length: 0, pieces: first }],
+        last: last.length === 0 ? [] : [{ at: places.last, length: 0, pieces: last }]
       }
-    })
+    }
+    if (boundary === undefined) return { first: [], last: [] }
+    const before = [
+      ...delimited(boundary, added.first),
+      pieceOf(ascii(`--${boundary}\r\n`)),
+      pieceOf(headerBytes(this.ownFields))
+    ]
+    const after = [lineEnd, ...delimited(boundary, added.last), pieceOf(ascii(`--${boundary}--\r\n`))]
+    return {
+      first: [{ at: 0, length: 0, pieces: before }],
+      last: [{ at: this.level.body.length, length: 0, pieces: after }]
+    }
   }
 
   /** The Content-* fields of what the message was, edits counted. */
   private get ownFields(): Fields {
     const { root } = this
     const replaced = this.replaced.get(root)
-    if (replaced !== undefined) return replaced.part.fields
+    if (replaced !== undefined) return replaced.fields
     const plan = this.leaves.get(root)
     return plan === undefined ? this.fields : changedFields(root, this.fields, plan.edit)
   }
@@ -213,8 +205,8 @@ export class Plan {
   }
 
   /** The body with all edits. */
-  get body(): Effect.Effect<Pieces> {
-    return Effect.map(this.splices, (splices) => this.level.body.splice(splices))
+  get body(): Pieces {
+    return this.level.body.splice(this.splices)
   }
 
   /** All text parts that are shown. */
@@ -258,7 +250,7 @@ const flowed = (text: string): string =>
 const plainEdits = (
   entity: Entity,
   { endsInLine, endsInSpace, length }: TextContent,
-  { first, last, removed }: Omit<LeafPlan, "edit">
+  { first, last, removed }: Wanted
 ): ReadonlyArray<TextEdit> => {
   const isSoft = isFlowed(entity)
   const shaped = (text: string): string => isSoft ? flowed(text) : text
@@ -278,7 +270,7 @@ const plainEdits = (
 
 const htmlEdits = (
   { html }: TextContent,
-  { first, last, removed }: Omit<LeafPlan, "edit">
+  { first, last, removed }: Wanted
 ): ReadonlyArray<TextEdit> | undefined => {
   if (html === undefined || (last.length > 0 && html.last === undefined)) return undefined
   const lines = (texts: ReadonlyArray<string>): string => `\r\n${texts.join("\r\n")}\r\n`
@@ -318,25 +310,29 @@ const changedFields = (entity: Entity, fields: Fields, edit: LeafEdit): Fields =
     const change = changes.get(key)
     return change === undefined ? [] : [[field[0], change[1]]]
   })
-  return [...kept, ...[...missing].flatMap((key): Fields => {
-    const change = changes.get(key)
-    return change === undefined ? [] : [change]
-  })]
+  return [
+    ...kept,
+    ...[...missing].flatMap((key): Fields => {
+      const change = changes.get(key)
+      return change === undefined ? [] : [change]
+    })
+  ]
 }
 
-const headerSplices = Effect.fnUntraced(function*(entity: Entity, edit: LeafEdit, scratch: Spool) {
+const headerSplices = (entity: Entity, edit: LeafEdit): ReadonlyArray<Splice> => {
   const { fields, headerStart } = entity
-  const splices: Array<Splice> = []
-  for (const [key, change] of changesOf(entity, edit)) {
+  const end = fields.at(-1)?.end ?? 0
+  return [...changesOf(entity, edit)].flatMap(([key, change]) => {
     const present = fields.filter(({ name }) => name === key)
     const text = change === undefined ? "" : `${change[0]}:${change[1].replace(/\n/g, "\r\n")}\r\n`
-    if (present.length === 0 && text === "") continue
-    const end = fields.at(-1)?.end ?? 0
+    if (present.length === 0 && text === "") return []
     const places = present.length === 0 ? [{ start: end, end }] : present
-    for (const [index, place] of places.entries()) {
-      const piece = yield* store(scratch, ascii(index === 0 ? text : ""))
-      splices.push({ at: headerStart + place.start, length: place.end - place.start, pieces: [piece] })
-    }
-  }
-  return splices
-})
+    return places.map((place, index): Splice => ({
+      at: headerStart + place.start,
+      length: place.end - place.start,
+      pieces: [pieceOf(ascii(index === 0 ? text : ""))]
+    }))
+  })
+}
+
+const lineEnd = pieceOf(ascii("\r\n"))

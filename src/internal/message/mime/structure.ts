@@ -4,8 +4,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as byteString from "../../bytes/byteString.ts"
-import { loadSplitter } from "./peers.ts"
 import { fieldsOf, type PartField, type Structured, structured } from "./partHeader.ts"
+import { loadSplitter } from "./peers.ts"
 import type { Pieces } from "./pieces.ts"
 
 /** A part, multipart or not. All places are offsets in the body of the message. */
@@ -38,7 +38,7 @@ export interface Structure {
 /** More parts, deeper parts and longer part headers than mail programs write. */
 const mostParts = 1000
 const mostDepth = 100
-const mostHeader = 262_144
+const mostHeader = 65_536
 /** The longest line that can be a delimiter. */
 const mostDelimiter = 2048
 

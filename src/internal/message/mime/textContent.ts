@@ -1,13 +1,13 @@
 /** What has to be known of a text part before it is edited, found in one pass over its decoded content. */
 import * as Effect from "effect/Effect"
 import * as latin1 from "../../bytes/latin1.ts"
-import { isAsciiCompatible, isIso2022 } from "./charset.ts"
 import { type HtmlPositions, HtmlScan } from "./htmlPositions.ts"
 import { type Mark, markOfLine } from "./marks.ts"
 import { plainParameter } from "./partHeader.ts"
 import { loadSaxParser } from "./peers.ts"
 import type { Pieces } from "./pieces.ts"
 import type { Entity } from "./structure.ts"
+import { isAsciiCompatible, isIso2022 } from "./textCharset.ts"
 import { type Decoder, decoderFor, encodingOf } from "./transfer.ts"
 
 export interface TextContent {

@@ -23,7 +23,11 @@ export interface Decoder {
  * `wanted`: offsets of decoded bytes, in order; `found` gets for each the offset of the encoded ones that stand for it, or that of
  * the end.
  */
-export const decoderFor = (encoding: Encoding, wanted: ReadonlyArray<number> = [], found: Array<number> = []): Decoder => {
+export const decoderFor = (
+  encoding: Encoding,
+  wanted: ReadonlyArray<number> = [],
+  found: Array<number> = []
+): Decoder => {
   switch (encoding) {
     case "identity":
       return new Identity(wanted, found)
@@ -56,7 +60,13 @@ const tab = 9
 const equals = 61
 
 const hexValue = (byte: number): number =>
-  byte >= 48 && byte <= 57 ? byte - 48 : byte >= 65 && byte <= 70 ? byte - 55 : byte >= 97 && byte <= 102 ? byte - 87 : -1
+  byte >= 48 && byte <= 57
+    ? byte - 48
+    : byte >= 65 && byte <= 70
+    ? byte - 55
+    : byte >= 97 && byte <= 102
+    ? byte - 87
+    : -1
 
 /** Most bytes that wait for what follows them: white space at the end of a line, an unfinished `=XX`. */
 const mostPending = 1024
