@@ -126,6 +126,12 @@ export const enforceDmarc = ({ dmarc }: Results): Effect.Effect<Decision> =>
     }
   })
 
+/** Nobody honest has more; each costs a modification, of which MTAs do not take any number. */
+const mostForged = 100
+
+/** For good: put off, a forger's mail would come again and again. */
+const tooManyForged = Verdict.reject({ code: "550", enhanced: "5.7.1", text: "too many forged Authentication-Results" })
+
 const settings = <E, R, R2>(options: VerifyOptions<E, R, R2>): Settings => ({
   authservId: Result.getOrThrow(checkId(options.authservId)),
   ownIds: new Set([options.authservId, ...options.otherIds ?? []].map(normalId)),
@@ -191,6 +197,10 @@ export const verify = <E = never, R = never, R2 = never>(
       return Verdict.continue
     }),
     endOfHeaders: Effect.fnUntraced(function*(_, { envelope, message, session }) {
+      if (message.forged.length > mostForged) {
+        yield* Effect.logWarning(`the message is refused: it has ${message.forged.length} results that claim to be ours`)
+        return tooManyForged
+      }
       if (message.wanted) yield* message.start(session, envelope)
       else if (message.forged.length === 0) return Verdict.acceptMessage
       return Verdict.continue

@@ -1,5 +1,6 @@
 /** Limits, each with its answer. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Message from "effect-milter/Message"
 import * as Milter from "effect-milter/Milter"
 import * as MilterServer from "effect-milter/MilterServer"
 import { Step } from "effect-milter/Negotiation"
@@ -109,6 +110,75 @@ describe("limits", () => {
       assert.match(replies.at(-1)!, tooLarge)
     }))
 
+  describe("on modifications", () => {
+    const deleting = (name: string, count: number) =>
+      Milter.make(name, { modify: ["deleteHeader", "addRecipient"] }).on({
+        endOfMessage: (_, { edit }) =>
+          Effect.as(
+            Effect.forEach(Array.from({ length: count }, (_, index) => count - index), (occurrence) =>
+              edit.deleteHeader("X-Forged", occurrence)),
+            Verdict.continue
+          )
+      })
+    const finish = Effect.fnUntraced(function*(filter: Milter.Filter<never, never>, options?: MilterServer.Options) {
+      const server = yield* Mta.serve(filter, options)
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())
+      yield* mta.each(...Array.from({ length: 1100 }, () => Mta.header("X-Forged", " 1")))
+      return { replies: yield* mta.say(Mta.endOfHeaders, Mta.endOfMessage()), logs: server.logs }
+    })
+    const refused = /^ReplyCode text="550 5\.7\.1 The message needs too many changes \(session /
+
+    it.effect("a message passes with all of them, or not at all", () =>
+      Effect.gen(function*() {
+        const most = yield* finish(deleting("one", 500))
+        assert.lengthOf(most.replies.filter((reply) => reply.startsWith("ChangeHeader")), 500)
+        assert.strictEqual(most.replies.at(-1), "Continue")
+        assert.deepStrictEqual(most.logs, [])
+        const more = yield* finish(deleting("one", 501))
+        assert.lengthOf(more.replies.filter((reply) => reply !== "Continue"), 1)
+        assert.match(more.replies.at(-1)!, refused)
+        assert.deepStrictEqual(more.logs.map(({ level, text }) => ({ level, text })), [
+          { level: "Warn", text: "the message is refused: it needs more than 500 modifications, see maxModifications" }
+        ])
+        const allowed = yield* finish(deleting("one", 501), { maxModifications: 501 })
+        assert.strictEqual(allowed.replies.at(-1), "Continue")
+      }))
+
+    it.effect("those of all filters count together", () =>
+      Effect.gen(function*() {
+        const most = yield* finish(Milter.sequence([deleting("one", 250), deleting("two", 250)]))
+        assert.lengthOf(most.replies.filter((reply) => reply.startsWith("ChangeHeader")), 500)
+        assert.strictEqual(most.replies.at(-1), "Continue")
+        for (const [one, two] of [[250, 251], [501, 0], [0, 501]] as const) {
+          const more = yield* finish(Milter.sequence([deleting("one", one), deleting("two", two)]))
+          assert.match(more.replies.at(-1)!, refused)
+          assert.lengthOf(more.replies.filter((reply) => reply.startsWith("ChangeHeader")), 0)
+        }
+      }))
+
+    it.effect("those of a document count, too", () =>
+      Effect.gen(function*() {
+        const filter = Message.make("document", { modify: ["headers"] }).on({
+          document: ({ headers }) => Effect.as(headers.remove("X-Forged"), Verdict.continue)
+        })
+        assert.match((yield* finish(filter)).replies.at(-1)!, refused)
+        assert.strictEqual((yield* finish(filter, { maxModifications: 1100 })).replies.at(-1), "Continue")
+      }))
+
+    it.effect("a refusal needs none", () =>
+      Effect.gen(function*() {
+        const filter = Milter.make("refuses", { modify: ["addHeader"] }).on({
+          endOfMessage: (_, { edit }) =>
+            Effect.as(
+              Effect.forEach(Array.from({ length: 600 }), () => edit.addHeader("X", "1")),
+              Verdict.tempFail()
+            )
+        })
+        assert.strictEqual((yield* finish(filter)).replies.at(-1), "TempFail")
+      }))
+  })
+
   it.effect("on macros: the surplus is dropped, with one warning a session", () =>
     Effect.gen(function*() {
       let seen: ReadonlyArray<readonly [string, string]> = []
@@ -165,6 +235,7 @@ describe("configuration", () => {
         MILTER_MAX_HEADER_BYTES: "12",
         MILTER_MAX_RECIPIENTS: "13",
         MILTER_MAX_BODY_BYTES: "14",
+        MILTER_MAX_MODIFICATIONS: "18",
         MILTER_MAX_MACROS: "15",
         MILTER_MAX_MACRO_BYTES: "16",
         MILTER_MAX_QUEUED_PACKETS: "17",
@@ -198,6 +269,7 @@ describe("configuration", () => {
         maxHeaderBytes: 12,
         maxRecipients: 13,
         maxBodyBytes: 14,
+        maxModifications: 18,
         maxMacros: 15,
         maxMacroBytes: 16,
         maxQueuedPackets: 17,

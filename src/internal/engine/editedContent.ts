@@ -131,6 +131,7 @@ const combined = (all: ReadonlyArray<Edits>, headers: ReadonlyArray<Modification
   const others = all.flatMap(({ packets }) => packets.filter((packet) => !isHeader(packet)))
   return {
     openFile: undefined,
+    most: Math.min(...all.map(({ most }) => most)),
     packets: [...headers, ...withoutOverridden(others)],
     body: all.findLast(({ body }) => body !== undefined)?.body
   }

@@ -27,5 +27,9 @@ export const shuttingDown = (session: Worded): Verdict.TempFail =>
 export const tooManyRecipients = (session: Worded): Verdict.TempFail =>
   Verdict.tempFail({ code: "452", enhanced: "4.5.3", text: session.worded("Too many recipients") })
 
+/** Some of the modifications may be the removal of what must not get through. */
+export const tooManyModifications = (session: Worded): Verdict.Reject =>
+  Verdict.reject({ code: "550", enhanced: "5.7.1", text: session.worded("The message needs too many changes") })
+
 export const tooLarge = (session: Worded, what: "header" | "message"): Verdict.Reject =>
   Verdict.reject({ code: "552", enhanced: "5.3.4", text: session.worded(`The ${what} is too large`) })

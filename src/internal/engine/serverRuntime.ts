@@ -31,6 +31,7 @@ export interface Limits {
   readonly headerBytes: number
   readonly recipients: number
   readonly bodyBytes: number
+  readonly modifications: number
   readonly macros: number
   readonly macroBytes: number
   /** Commands waiting behind a running hook before reading pauses. */

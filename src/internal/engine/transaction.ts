@@ -264,7 +264,7 @@ export class Transaction {
       return hooks.run(stage, event, part.at, part.fork, (decision) => this.decide(part, stage, decision, next))
     }
     const { offeredActions, program } = this.owner
-    const edits = editor.none(program.openFile)
+    const edits = editor.none(program.openFile, program.limits.modifications)
     const edit = editor.make(part.participant.definition, edits, offeredActions, () => ({
       leadingSpace: this.owner.hasStep(Step.leadingSpace),
       smtpUtf8: this.mailed.parameters.smtpUtf8
@@ -423,6 +423,12 @@ export class Transaction {
       this.close(undefined)
     }
     const edits = passes && stage === "endOfMessage" ? this.edits() : undefined
+    if (edits !== undefined && (editor.isTooMany(edits) || this.tooMany !== undefined)) {
+      owner.session.log(Effect.logWarning(
+        `the message is refused: it needs more than ${edits.most} modifications, see maxModifications`
+      ))
+      return this.conclude(stage, ownReplies.tooManyModifications(owner.session), this.tooMany)
+    }
     if (edits === undefined) {
       owner.reply(stage, verdict, this.unitOf(by))
       return settle()
@@ -433,6 +439,11 @@ export class Transaction {
       if (Exit.isSuccess(exit)) settle()
       else owner.broken(exit.cause)
     })
+  }
+
+  /** A filter whose modifications were too many for one message. */
+  private get tooMany(): Part | undefined {
+    return this.parts.find(({ edits }) => edits !== undefined && editor.isTooMany(edits))
   }
 
   /** A verdict of the only filter is its own, whoever worded it. */

@@ -17,11 +17,21 @@ import type { Definition } from "./definition.ts"
 
 export interface Edits {
   readonly openFile: OpenFile | undefined
+  /** Modifications that a message may get: one more is kept, which shows that there were too many. */
+  readonly most: number
   readonly packets: Array<Packet.FilterPacket>
   body: Spool | undefined
 }
 
-export const none = (openFile: OpenFile | undefined): Edits => ({ openFile, packets: [], body: undefined })
+export const none = (openFile: OpenFile | undefined, most: number): Edits => ({
+  openFile,
+  most,
+  packets: [],
+  body: undefined
+})
+
+/** Some of them may be missing then, so the message must not pass with the rest. */
+export const isTooMany = ({ most, packets }: Edits): boolean => packets.length > most
 
 export const isEmpty = (edits: Edits): boolean => edits.packets.length === 0 && edits.body === undefined
 
@@ -29,7 +39,8 @@ type Method<K extends Capability> = (edits: Edits, encoding: () => Encoding) => 
 
 const push = (edits: Edits, encoding: () => Encoding, modification: Modification): Effect.Effect<void> =>
   Effect.sync(() => {
-    edits.packets.push(Result.getOrThrow(toPacket(modification, encoding())))
+    const packet = Result.getOrThrow(toPacket(modification, encoding()))
+    if (!isTooMany(edits)) edits.packets.push(packet)
   })
 
 const methods: { readonly [K in Capability]: Method<K> } = {

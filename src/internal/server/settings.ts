@@ -34,6 +34,13 @@ export interface Options {
   readonly tooLarge?: "reject" | "pass"
   /** Recipients of a message; unlimited by default. One more gets 452 4.5.3: its sender uses another message. */
   readonly maxRecipients?: number
+  /**
+   * Modifications of a message by all filters together, 500 by default; a replaced body does not count. A message that
+   * would get more is refused (550 5.7.1) with a warning in the log: it does not pass with a part of them. Postfix's
+   * `cleanup` crashes from some 10,000 on, and who writes the mail may choose how many a filter makes, by fields that it
+   * deletes.
+   */
+  readonly maxModifications?: number
   /** Macros kept of a session; 512 by default. The surplus is dropped with a warning. */
   readonly maxMacros?: number
   /** Bytes of macros kept of a session; 64 KiB by default. */
@@ -105,6 +112,7 @@ export const settingsOf = (options: Options): Settings => ({
     headerBytes: options.maxHeaderBytes ?? Infinity,
     recipients: options.maxRecipients ?? Infinity,
     bodyBytes: options.maxBodyBytes ?? Infinity,
+    modifications: options.maxModifications ?? 500,
     macros: options.maxMacros ?? 512,
     macroBytes: options.maxMacroBytes ?? 65_536,
     queuedPackets: options.maxQueuedPackets ?? 64,
@@ -153,6 +161,7 @@ export const config: Config.Config<Options> = Config.all({
   maxHeaderBytes: count("MAX_HEADER_BYTES"),
   maxRecipients: count("MAX_RECIPIENTS"),
   maxBodyBytes: count("MAX_BODY_BYTES"),
+  maxModifications: count("MAX_MODIFICATIONS"),
   maxMacros: count("MAX_MACROS"),
   maxMacroBytes: count("MAX_MACRO_BYTES"),
   maxQueuedPackets: count("MAX_QUEUED_PACKETS"),

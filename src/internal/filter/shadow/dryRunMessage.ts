@@ -216,7 +216,7 @@ const exitOf = (by: string, decided: Decided | "aborted" | "behind" | undefined)
 
 /** The editor of a message that is not edited: checks what it is given, as the real one, and notes it down. */
 class Edits {
-  private readonly edits = editor.none(undefined)
+  private readonly edits = editor.none(undefined, Infinity)
   private readonly definition: Definition
   private readonly session: Session
   private readonly mail: Mail
