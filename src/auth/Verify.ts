@@ -198,7 +198,9 @@ export const verify = <E = never, R = never, R2 = never>(
     }),
     endOfHeaders: Effect.fnUntraced(function*(_, { envelope, message, session }) {
       if (message.forged.length > mostForged) {
-        yield* Effect.logWarning(`the message is refused: it has ${message.forged.length} results that claim to be ours`)
+        yield* Effect.logWarning(
+          `the message is refused: it has ${message.forged.length} results that claim to be ours`
+        )
         return tooManyForged
       }
       if (message.wanted) yield* message.start(session, envelope)

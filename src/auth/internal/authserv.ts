@@ -51,17 +51,6 @@ export const idOf = (value: string): string => {
   return normalId(quoted?.replace(/\\([^])/g, "$1") ?? token ?? "")
 }
 
-/**
- * Whether a value may be taken for one of these names. Readers differ in what they make of a comment or a quote without end,
- * and some decode encoded words, in which a name could hide; nobody honest writes either.
- */
-export const claims = (value: string, ids: ReadonlySet<string>): boolean => {
-  const id = idOf(value)
-  if (id !== "") return ids.has(id)
-  const text = value.toLowerCase()
-  return text.includes("=?") || Array.from(ids).some((each) => text.includes(each))
-}
-
 /** Breaks lines at spaces outside quotes, where they get longer than mail prefers. */
 export const fold = (text: string, column: number): string => {
   let result = ""
