@@ -14,6 +14,7 @@ import type { PlatformError } from "effect/PlatformError"
 import * as Redacted from "effect/Redacted"
 import * as Ref from "effect/Ref"
 import * as Result from "effect/Result"
+import { exposure } from "./internal/keyFile.ts"
 import type { KeyInput, SigningKey } from "./internal/keyTypes.ts"
 import { readKey } from "./internal/privateKey.ts"
 
@@ -153,26 +154,37 @@ export class Keys extends Context.Service<Keys, {
   /**
    * Keys in PEM files. With `refresh` they are read again at this interval; where that fails the old ones stay, and a
    * warning is logged.
+   *
+   * A file that other users of the system can read is refused with `KeyError`; a group of the process may read it. With
+   * `unsafeKeys: "warn"` there is only a warning. Nothing is checked on Windows, and by file systems without modes.
    */
   static readonly layerFiles = (
     files: ReadonlyArray<KeyFile>,
-    options: { readonly refresh?: Duration.Input } = {}
+    options: { readonly refresh?: Duration.Input; readonly unsafeKeys?: "refuse" | "warn" } = {}
   ): Layer.Layer<Keys, KeyError | PlatformError, FileSystem.FileSystem> =>
     Layer.effect(
       this,
       Effect.gen(function*() {
-        const { readFileString } = yield* FileSystem.FileSystem
-        const read = Effect.forEach(files, ({ file, ...rest }) =>
-          Effect.map(readFileString(file), (pem): KeyInput => ({ ...rest, privateKey: Redacted.make(pem) }))).pipe(
-            Effect.flatMap(makeKeys)
+        const { readFileString, stat } = yield* FileSystem.FileSystem
+        const check = Effect.fnUntraced(function*({ domain, file, selector }: KeyFile) {
+          // Whether there is such a file is for reading it to say.
+          const reason = yield* Effect.match(stat(file), { onFailure: () => undefined, onSuccess: exposure })
+          if (reason === undefined) return
+          const error = new KeyError({ domain, selector, reason: `${file} ${reason}` })
+          if (options.unsafeKeys !== "warn") return yield* error
+          yield* Effect.logWarning(error.message)
+        })
+        const read = Effect.forEach(files, (key) => {
+          const { file, ...rest } = key
+          return Effect.andThen(check(key), readFileString(file)).pipe(
+            Effect.map((pem): KeyInput => ({ ...rest, privateKey: Redacted.make(pem) }))
           )
+        }).pipe(Effect.flatMap(makeKeys))
         const keys = yield* Ref.make(yield* read)
         if (options.refresh !== undefined) {
           yield* Effect.sleep(options.refresh).pipe(
             Effect.andThen(read),
-            Effect.flatMap((found) =>
-              Ref.set(keys, found)
-            ),
+            Effect.flatMap((found) => Ref.set(keys, found)),
             Effect.catch((error) => Effect.logWarning("Keys cannot be read again", error)),
             Effect.forever,
             Effect.forkScoped

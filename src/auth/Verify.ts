@@ -79,6 +79,20 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
 }
 
 /**
+ * Options of {@link enforceDmarc}.
+ *
+ * - `unsigned`: what a signature counts that leaves out a part of the body (`l`), to which anybody may have written more.
+ *   `pass` by default, which is what DMARC says; with `fail` such a signature is no reason to let a message pass, and the
+ *   author's policy decides unless another signature, or SPF for the author's domain itself, passes
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface EnforceOptions {
+  readonly unsigned?: "pass" | "fail"
+}
+
+/**
  * Does what the author's domain asks for where DMARC fails: refuses the message (550 5.7.1) or puts it on hold. Where
  * that is not known for now (`temperror`) mail is put off (451 4.7.5): who sends it may have a part in that.
  * `permerror` passes, so that a sender can have it by two From fields or a header too large to check; refuse it in
@@ -104,8 +118,23 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
  * @category deciding
  * @since 0.1.0
  */
-export const enforceDmarc = ({ dmarc }: Results): Effect.Effect<Decision> =>
+export const enforceDmarc: {
+  (results: Results): Effect.Effect<Decision>
+  (options: EnforceOptions): (results: Results) => Effect.Effect<Decision>
+} =
+  ((first: Results | EnforceOptions) =>
+    "dmarc" in first ? enforce(first, {}) : (results: Results) => enforce(results, first)) as never // of both forms
+
+/** Whether a message passes only by signatures that do not cover all of its body. */
+const restsOnUnsigned = ({ dkim, dmarc, spf }: Results): boolean => {
+  const aligned = dkim.filter(({ aligned, result }) => aligned && result === "pass")
+  return dmarc.result === "pass" && aligned.length > 0 && aligned.every(({ unsigned }) => unsigned > 0) &&
+    !(spf?.result === "pass" && spf.domain.toLowerCase() === dmarc.domain?.toLowerCase())
+}
+
+const enforce = (results: Results, options: EnforceOptions): Effect.Effect<Decision> =>
   Effect.sync(() => {
+    const { dmarc } = results
     if (dmarc.result === "temperror") {
       return Verdict.tempFail({
         code: "451",
@@ -113,7 +142,7 @@ export const enforceDmarc = ({ dmarc }: Results): Effect.Effect<Decision> =>
         text: "cannot check the DMARC policy now, please try again later"
       })
     }
-    if (dmarc.result !== "fail") return Verdict.continue
+    if (dmarc.result !== "fail" && !(options.unsigned === "fail" && restsOnUnsigned(results))) return Verdict.continue
     // A domain that has passed as one of mail, in A-labels.
     const text = `DMARC policy of ${dmarc.policyDomain ?? dmarc.domain ?? "its author"}`
     switch (dmarc.policy) {

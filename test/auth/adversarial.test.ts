@@ -173,7 +173,7 @@ describe("name servers of the sender that hang", () => {
     headers: [...Array.from({ length: 20 }, (_, index) => signature(`s${index}`)), ["From", "ceo@bank.example"]]
   })
 
-  const send = Effect.fnUntraced(function*(message: MilterClient.Message) {
+  const send = Effect.fnUntraced(function*(message: MilterClient.Message, dns: Layer.Layer<Auth.Dns> = hanging) {
     let results: Auth.Results | undefined
     const fiber = yield* MilterTest.message(
       Auth.verify({
@@ -184,7 +184,7 @@ describe("name servers of the sender that hang", () => {
         }
       }),
       message
-    ).pipe(Effect.provide(hanging), Effect.forkChild)
+    ).pipe(Effect.provide(dns), Effect.forkChild)
     for (let second = 0; second < 20; second++) {
       yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
       yield* TestClock.adjust("1 second")
@@ -207,6 +207,30 @@ describe("name servers of the sender that hang", () => {
       assert.strictEqual(results.spf?.result, "temperror")
       MilterTest.assertRejected(outcome, { reply: "550 5.7.1 refused by the DMARC policy of bank.example" })
     }))
+
+  for (const include of ["_dmarc.slow.example", "_dmarc.bank.example.slow.example", "a._domainkey.slow.example"]) {
+    it.effect(`have SPF's share alone, whatever SPF asks for: ${include}`, () =>
+      Effect.gen(function*() {
+        const records = Auth.Dns.layerRecords({
+          "mallory.example": { TXT: [`v=spf1 include:${include} -all`] },
+          "_dmarc.bank.example": { TXT: ["v=DMARC1; p=reject"] }
+        })
+        const slow = Layer.effect(
+          Auth.Dns,
+          Effect.map(Auth.Dns, ({ resolve }) => ({
+            resolve: (name, type) => name.endsWith("slow.example") ? Effect.never : resolve(name, type)
+          }))
+        ).pipe(Layer.provide(records))
+        const { outcome, results } = yield* send({
+          ...outside,
+          from: "x@mallory.example",
+          headers: [["From", "ceo@bank.example"]]
+        }, slow)
+        assert.strictEqual(results.spf?.result, "temperror")
+        assert.strictEqual(results.dmarc.result, "fail")
+        MilterTest.assertRejected(outcome, { reply: "550 5.7.1 refused by the DMARC policy of bank.example" })
+      }))
+  }
 
   it.effect("put mail off where the policy itself is not known", () =>
     Effect.gen(function*() {

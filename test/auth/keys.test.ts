@@ -1,8 +1,12 @@
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Config, ConfigProvider, Effect, FileSystem, Layer, Redacted, Result } from "effect"
+import { Config, ConfigProvider, Effect, FileSystem, Layer, Logger, Redacted, Result } from "effect"
 import * as Auth from "effect-milter/auth"
 import { TestClock } from "effect/testing"
 import { generateKeyPairSync } from "node:crypto"
+import * as Fs from "node:fs"
+import * as Os from "node:os"
+import * as Path from "node:path"
 import { input, newKey } from "./support/mail.ts"
 
 const key = (change: Partial<Auth.KeyInput>) => Auth.makeKey({ ...input("example.org"), ...change })
@@ -129,6 +133,46 @@ describe("Keys", () => {
           )
         )
       )
+    }))
+
+  it.effect("are read by nobody else", () =>
+    Effect.gen(function*() {
+      const directory = yield* Effect.acquireRelease(
+        Effect.sync(() => Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-milter-"))),
+        (path) => Effect.sync(() => Fs.rmSync(path, { recursive: true }))
+      )
+      const file = Path.join(directory, "key.pem")
+      Fs.writeFileSync(file, newKey())
+      const load = (options?: Parameters<typeof Auth.Keys.layerFiles>[1]) =>
+        find("example.org").pipe(
+          Effect.provide(
+            Auth.Keys.layerFiles([{ domain: "example.org", selector: "a", file }], options).pipe(
+              Layer.provide(NodeFileSystem.layer)
+            )
+          )
+        )
+      for (const mode of [0o600, 0o400, 0o640, 0o660]) {
+        Fs.chmodSync(file, mode)
+        assert.deepStrictEqual(yield* load(), ["a.example.org"])
+      }
+      for (const mode of [0o644, 0o604, 0o666]) {
+        Fs.chmodSync(file, mode)
+        const error = yield* Effect.flip(load())
+        assert.strictEqual(
+          error.message,
+          `Key of example.org (a): ${file} is readable by every user of the system: take that away (chmod o-r), and publish a new key if users are not trusted`
+        )
+        const warnings: Array<unknown> = []
+        const logger = Logger.make<unknown, void>(({ message }) => void warnings.push(message))
+        assert.deepStrictEqual(yield* load({ unsafeKeys: "warn" }).pipe(Effect.provide(Logger.layer([logger]))), [
+          "a.example.org"
+        ])
+        assert.deepStrictEqual(warnings.map(String), [error.message])
+      }
+      if (process.getuid?.() !== 0) return
+      Fs.chmodSync(file, 0o640)
+      Fs.chownSync(file, 0, 54_321)
+      assert.match((yield* Effect.flip(load())).message, /is readable by a group that this process is not in/)
     }))
 
   it.effect("do not begin with one that is broken", () =>
