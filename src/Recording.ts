@@ -163,8 +163,9 @@ export const redactor = (redaction: internal.Redaction = {}): (line: Line) => Li
  * Hides what a recording tells about people, so that it can be shown to others: addresses and names get substitutes, texts
  * become `x`. The conversation stays what it was and can be replayed, with filters that do not look at the texts.
  *
- * What stays: header names, sizes and line breaks, queue ids, times, the words of replies. Frames that cannot be decoded or
- * were cut become `x` altogether, and sums of whole payloads are left out.
+ * What stays: names of common header fields, sizes and line breaks, queue ids, times, the codes of replies, and macros and
+ * parameters that look as the protocol has them. Frames that cannot be decoded or were cut become `x` altogether, and sums
+ * of whole payloads are left out.
  *
  * **Example** (A recording for a bug report)
  *

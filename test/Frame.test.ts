@@ -133,7 +133,7 @@ describe("Frame", () => {
     const started = performance.now()
     for (let at = 0; at < bytes.length; at++) decoder.push(bytes.subarray(at, at + 1), frames)
     // Copying what is held for each byte would be half a terabyte.
-    assert.isBelow(performance.now() - started, 10_000)
+    assert.isBelow(performance.now() - started, 60_000)
     assert.strictEqual(frames.length, 1)
     assert.deepStrictEqual(frames[0]!.bytes.subarray(0, frames[0]!.limit), bytes)
     assert.isAtMost(frames[0]!.bytes.length, 2 * bytes.length)

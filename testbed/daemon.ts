@@ -12,6 +12,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import { patience } from "./childProcess.ts"
 import { describeWith } from "./prerequisite.ts"
 import { realTime } from "./realTime.ts"
 
@@ -82,9 +83,6 @@ const isListening = (socket: string): Effect.Effect<boolean> =>
   })
 
 const pause = realTime(Effect.sleep(30))
-
-/** Milliseconds for a start, on a machine that has much to do. */
-const patience = 60_000
 
 // The whole group: some fork workers, and a killed parent would leave them.
 const signal = ({ pid }: ChildProcess.ChildProcess, name: NodeJS.Signals): void => {

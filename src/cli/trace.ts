@@ -46,6 +46,8 @@ class Tracer {
   private readonly onFailure: (trouble: exit.Trouble) => void
   private readonly started = performance.now()
   private connections = 0
+  /** Whether names and addresses are not to be shown. */
+  readonly hides: boolean
 
   constructor(
     colours: Style,
@@ -54,6 +56,7 @@ class Tracer {
     onFailure: (trouble: exit.Trouble) => void
   ) {
     this.colours = colours
+    this.hides = redact
     this.redact = redact ? Recording.redactor() : (line) => line
     this.descriptor = descriptor
     this.onFailure = onFailure
@@ -128,7 +131,7 @@ class Tracer {
 const connect = Effect.fnUntraced(function*(mta: Transport, upstream: string, tracer: Tracer) {
   const connection = tracer.nextConnection()
   tracer.event(connection, "open")
-  tracer.note(connection, `${mta.peer} connects`)
+  tracer.note(connection, `${tracer.hides ? "the MTA" : mta.peer} connects`)
   const { [dialingKey]: { dial } } = yield* Dialer
   const filter = yield* Effect.result(dial(upstream))
   if (Result.isFailure(filter)) {

@@ -131,7 +131,7 @@ const edits: { readonly [name: string]: (count: number) => ReadonlyArray<Modific
     }))
 }
 
-describe("what a queue file costs", { timeout: 120_000 }, () => {
+describe("what a queue file costs", () => {
   for (const mta of mtas) {
     for (const [name, make] of Object.entries(edits)) {
       it(`${mta}: grows with the message, for a filter that ${name}`, () => {

@@ -78,7 +78,7 @@ ${fence}
       problems.filter((problem) => problem.file === file).map(({ line }) => line).toSorted((a, b) => a - b),
       [6, 12]
     )
-  }, 60_000)
+  })
 })
 
 describe("words", () => {

@@ -209,5 +209,5 @@ describe("client and server", () => {
         negotiate: false,
         as: mtas[plan.mta]
       })
-    }), { arbitrary: { runs }, timeout: 120_000 })
+    }), { arbitrary: { runs } })
 })

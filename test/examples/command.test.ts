@@ -102,7 +102,7 @@ const programs: ReadonlyArray<readonly [name: string, args: ReadonlyArray<string
   ["sender_restriction/fakeApi", ["70000"], /"70000" is not a port/]
 ]
 
-describe("a program of the examples", { timeout: 60_000 }, () => {
+describe("a program of the examples", () => {
   for (const [name, args, line] of programs) {
     it(`says in one line what is wrong: ${[name, ...args].join(" ")}`, () => {
       const { status, stderr, stdout } = ChildProcess.spawnSync(

@@ -21,7 +21,7 @@ const list = Effect.fnUntraced(function*(text: string) {
 
 const blocked = (path: string) => Layer.provide(Blocked.layer(path), NodeServices.layer)
 
-describe("a list that is read again", { timeout: 60_000 }, () => {
+describe("a list that is read again", () => {
   it.live("counts from the next message of a session on", () =>
     Effect.gen(function*() {
       const { path, write } = yield* list("spam.example\n")

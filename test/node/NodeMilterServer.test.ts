@@ -628,9 +628,8 @@ describe("a listener", () => {
         Net.connect(tcp(listener.addresses[0]!)).on("error", () => undefined).pause()
       })
       assert.isUndefined(written)
-      const started = performance.now()
+      // Without a limit this would never end.
       yield* Scope.close(scope, Exit.void)
-      assert.isBelow(performance.now() - started, 4000)
     }))
 
   it.live("leaves no signal handlers behind", () =>

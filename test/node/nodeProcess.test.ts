@@ -1,5 +1,5 @@
 /** What concerns a whole process: signals and exit codes, permissions of other users, systemd. */
-import { assert, describe, it, vi } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
@@ -12,8 +12,6 @@ import { spawn } from "../../testbed/childProcess.ts"
 import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
 import { descriptorOf, listening, type Options, type Program, start, startTwice } from "../support/serverProcess.ts"
-
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
 const one: Program = { servers: { filter: { listen: "inet:0" } } }
 

@@ -1,12 +1,16 @@
 /** Recordings without what nobody else should read. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
+import { packetLine } from "../../src/cli/packetLine.ts"
+import { plain } from "../../src/cli/style.ts"
+import * as known from "../../src/internal/testing/redactKnown.ts"
 import * as Milter from "../../src/Milter.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
 import * as Packet from "../../src/Packet.ts"
 import * as Recording from "../../src/Recording.ts"
 import * as Verdict from "../../src/Verdict.ts"
 import { ByteString } from "../../src/Wire.ts"
+import { assertLinear } from "../support/growth.ts"
 import * as recordings from "../support/recordings.ts"
 import { decode } from "../support/wire.ts"
 
@@ -29,6 +33,97 @@ const redacted = (
   packets: ReadonlyArray<Packet.MtaPacket | Packet.FilterPacket>,
   redaction?: Recording.Redaction
 ): ReadonlyArray<string> => Recording.redact(packets.map((packet) => lineOf(packet)), redaction).map(show)
+
+/** How a secret (S) stands in a field. */
+const shapes = [
+  "S",
+  "<S>",
+  "<S@S.example>",
+  "<bounce+S=S.example@S.example>",
+  "<\"S S\"@[S]>",
+  "@S,@S:S@S",
+  "S [S]",
+  "[S] (may be forged)",
+  "[IPv6:S]",
+  "::S",
+  "192.0.2.1 S",
+  "ENVID=S",
+  "ORCPT=rfc822;S",
+  "ORCPT=S;S",
+  "AUTH=<S>",
+  "S=S",
+  "NOTIFY=S",
+  "PASS S",
+  "AUTH PLAIN S",
+  "S S\r\nS",
+  "550 5.7.1 S",
+  "550-S\r\n550 S",
+  "550S",
+  "Postfix S",
+  "S: S"
+] as const
+
+const word = text("x")
+const bytes = new TextEncoder().encode("x")
+
+type PacketsOf<P extends { readonly _tag: string }> = { readonly [K in P["_tag"]]: Extract<P, { readonly _tag: K }> }
+
+/** One of each: a packet that is missing does not compile. */
+const mtaPackets: PacketsOf<Packet.MtaPacket> = {
+  Negotiate: { _tag: "Negotiate", version: 6, actions: 0, steps: 0 },
+  Macro: { _tag: "Macro", stage: word, macros: [{ name: word, value: word }] },
+  Connect: { _tag: "Connect", hostname: word, address: { _tag: "IPv4", port: 25, address: word } },
+  Helo: { _tag: "Helo", name: word },
+  Mail: { _tag: "Mail", sender: word, parameters: [word, word] },
+  Rcpt: { _tag: "Rcpt", recipient: word, parameters: [word] },
+  Data: { _tag: "Data" },
+  Header: { _tag: "Header", name: word, value: word },
+  EndOfHeaders: { _tag: "EndOfHeaders" },
+  Body: { _tag: "Body", bytes },
+  EndOfMessage: { _tag: "EndOfMessage", bytes },
+  Unknown: { _tag: "Unknown", line: word },
+  Abort: { _tag: "Abort" },
+  Quit: { _tag: "Quit" },
+  QuitNewConnection: { _tag: "QuitNewConnection" }
+}
+const filterPackets: PacketsOf<Packet.FilterPacket> = {
+  Negotiated: { _tag: "Negotiated", version: 6, actions: 0, steps: 0, macros: [{ stage: 1, names: word }] },
+  Continue: { _tag: "Continue" },
+  Accept: { _tag: "Accept" },
+  Reject: { _tag: "Reject" },
+  TempFail: { _tag: "TempFail" },
+  Discard: { _tag: "Discard" },
+  ReplyCode: { _tag: "ReplyCode", text: word },
+  Skip: { _tag: "Skip" },
+  Progress: { _tag: "Progress" },
+  AddHeader: { _tag: "AddHeader", name: word, value: word },
+  InsertHeader: { _tag: "InsertHeader", index: 1, name: word, value: word },
+  ChangeHeader: { _tag: "ChangeHeader", index: 1, name: word, value: word },
+  ReplaceBody: { _tag: "ReplaceBody", bytes },
+  AddRecipient: { _tag: "AddRecipient", recipient: word },
+  AddRecipientWithParameters: { _tag: "AddRecipientWithParameters", recipient: word, parameters: word },
+  DeleteRecipient: { _tag: "DeleteRecipient", recipient: word },
+  ChangeSender: { _tag: "ChangeSender", sender: word, parameters: word },
+  Quarantine: { _tag: "Quarantine", reason: word },
+  ConnectionFail: { _tag: "ConnectionFail" },
+  Shutdown: { _tag: "Shutdown" }
+}
+
+const macroNames = [...known.macros.keys()].flatMap((name) => [name, `{${name}}`]).concat("S", "{S}", "{x}")
+
+/** The packet with `planted` in each of its texts. */
+const plant = (value: unknown, planted: string): unknown =>
+  typeof value === "string"
+    ? text(planted)
+    : value instanceof Uint8Array
+    ? new TextEncoder().encode(planted)
+    : Array.isArray(value)
+    ? value.map((item) => plant(item, planted))
+    : typeof value === "object" && value !== null
+    ? Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [key, key === "_tag" ? item : plant(item, planted)])
+    )
+    : value
 
 const parameters: ReadonlyArray<ByteString> = []
 
@@ -75,7 +170,7 @@ describe("redact", () => {
         `Rcpt recipient="<user5>" parameters=[]`,
         `Mail sender="<>" parameters=[]`,
         `Mail sender="<user2@domain4.example>" parameters=[]`,
-        `Unknown line="VRFY user2@domain4.example"`
+        `Unknown line="VRFY xxxxxxxxxxxxxxxxx"`
       ]
     )
   })
@@ -119,11 +214,20 @@ describe("redact", () => {
         "a.".repeat(20_000)
       ]
     ) {
-      const before = performance.now()
       assert.strictEqual(redacted([header(value)], { headers: false })[0], Packet.format(header(value)))
-      assert.isBelow(performance.now() - before, 1000)
     }
     assert.include(redacted([header("from [IPv6:2001:db8:0:0:0:0:0:7]")], { headers: false })[0], "[IPv6:2001:db8::1]")
+  })
+
+  it("takes time as the text grows, whatever it is", () => {
+    for (const part of ["a-", "a", ":", "\"", "a.", "a@", "@[", "=", "1.", "f:", "\\"]) {
+      const redact = Recording.redactor({ headers: false })
+      assertLinear(
+        1000,
+        (size) => lineOf({ _tag: "Header", name: text("X"), value: text(part.repeat(size)) }),
+        (line) => void redact(line)
+      )
+    }
   })
 
   it("knows what filters say", () => {
@@ -141,12 +245,12 @@ describe("redact", () => {
       { _tag: "ReplaceBody", bytes: new TextEncoder().encode("Dear Jane") }
     ]
     assert.deepStrictEqual(Recording.redact(said.map((packet) => lineOf(packet, "filter"))).map(show), [
-      `ReplyCode text="550 5.7.1 user1@domain1.example is 100%% blocked, see https://domain1.example/why"`,
+      `ReplyCode text="550 5.7.1 xxxxxxxxxxxxx xx xxxxx xxxxxxxx xxx xxxxxxxxxxxxxxxxxxxx"`,
       `AddRecipientWithParameters recipient="user1@domain1.example" parameters="ORCPT=rfc822;user1@domain1.example"`,
       `DeleteRecipient recipient="user1@domain1.example"`,
       `ChangeSender sender="<user2@domain1.example>"`,
-      `Quarantine reason="from 192.0.2.1"`,
-      `AddHeader name="X-To" value="xxxx"`,
+      `Quarantine reason="xxxx xxxxxxxxxxxx"`,
+      `AddHeader name="X-Field-1" value="xxxx"`,
       `ReplaceBody bytes=9:"xxxx xxxx"`
     ])
   })
@@ -169,6 +273,57 @@ describe("redact", () => {
     )
   })
 
+  it.effect.prop(
+    "shows nothing of a secret in any field of any packet, in a recording or on a screen",
+    {
+      secret: Schema.Literals(["hunter2-geheim", "Passwort!", "k\u00e4the", "S3cr3t_0", "tok.en.of.jane"]),
+      shape: Schema.Literals(shapes)
+    },
+    ({ secret, shape }) =>
+      Effect.sync(() => {
+        const planted = shape.replaceAll("S", () => secret)
+        const redact = Recording.redactor()
+        const lines: Array<Recording.Line> = [
+          { _tag: "Description", event: "trace", description: `effect-milter trace of ${planted}` },
+          ...(["refused", "junk"] as const).map((event): Recording.Line => ({
+            _tag: "Event",
+            connection: 1,
+            time: 0,
+            event,
+            error: `connect ECONNREFUSED ${planted}`,
+            bytes: new TextEncoder().encode(planted)
+          })),
+          ...Object.values(mtaPackets).map((packet) => lineOf(plant(packet, planted) as Packet.MtaPacket)),
+          ...macroNames.map((name) =>
+            lineOf({ _tag: "Macro", stage: text("C"), macros: [{ name: text(name), value: text(planted) }] })
+          ),
+          ...Object.values(filterPackets).map((packet) =>
+            lineOf(plant(packet, planted) as Packet.FilterPacket, "filter")
+          )
+        ]
+        const hidden = ByteString.fromText(secret)
+        for (const line of lines) {
+          const shown = redact(line)
+          const decoded = Recording.formatLine(shown).replace(
+            /[0-9a-f]{2}/g,
+            (hex) => String.fromCharCode(Number.parseInt(hex, 16))
+          )
+          const screen = shown._tag === "Frame"
+            ? Result.match(Recording.packet(shown), {
+              onSuccess: (packet) => packetLine(shown.from, packet, 0, plain),
+              onFailure: String
+            })
+            : ""
+          for (const output of [Recording.formatLine(shown), decoded, screen]) {
+            for (const word of [secret, hidden, ...secret.split(/[^A-Za-z0-9]+/).filter((part) => part.length > 4)]) {
+              assert.notInclude(output.toLowerCase(), word.toLowerCase(), show(line))
+            }
+          }
+        }
+      }),
+    { arbitrary: { runs: 60 } }
+  )
+
   it("is still a recording, whatever it was", () => {
     for (const name of recordings.names) {
       const lines = Result.getOrThrow(Recording.parse(recordings.text(name)))
@@ -186,7 +341,7 @@ describe("redact", () => {
       if (!tags(lines).includes("broken")) assert.deepStrictEqual(tags(hidden), tags(lines), name)
       assert.notMatch(Recording.format(hidden), /616c696365406578616d706c65/, name) // alice@example
     }
-  }, 60_000)
+  })
 
   it.effect.prop("never fails", { lines: Schema.Array(Recording.Line) }, ({ lines }) =>
     Effect.sync(() => {

@@ -3,6 +3,8 @@ import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
 import { type Event, isComplete, type Line, packet, type RecordedFrame } from "./recordingLines.ts"
+import * as known from "./redactKnown.ts"
+import { asBytes, mask } from "./redactKnown.ts"
 
 type AnyPacket = Packet.MtaPacket | Packet.FilterPacket
 
@@ -10,8 +12,10 @@ type AnyPacket = Packet.MtaPacket | Packet.FilterPacket
  * What is hidden; all of it, unless a part is switched off.
  *
  * - `addresses`: mail addresses, host names, IP addresses and logins become others, the same one each time it occurs:
- *   `user1@domain1.example`, `192.0.2.1`. In the envelope, macros, replies and header values.
- * - `headers`: the values of header fields become `x`, with spaces and folds as they were
+ *   `user1@domain1.example`, `192.0.2.1`. All else in the envelope, macros, unknown commands, replies and errors that is not
+ *   of the protocol becomes `x`. In header values that are not hidden, what looks like an address becomes another.
+ * - `headers`: the values of header fields become `x`, with spaces and folds as they were, and names that are not common
+ *   become `X-Field-1`, the same one each time
  * - `bodies`: the same for the body, with its line ends
  *
  * @category models
@@ -27,7 +31,7 @@ export interface Redaction {
 const quoted = String.raw`"(?:[^"\\]|\\.){0,128}"`
 const label = String.raw`[A-Za-z0-9\x80-\xff](?:[A-Za-z0-9\x80-\xff_-]{0,62}[A-Za-z0-9\x80-\xff])?`
 const host = String.raw`${label}(?:\.${label}){0,20}`
-const mail = String.raw`(?:${quoted}|[^\s<>()[\],;:@"\\=]{1,128})@(?:${host}\.?|\[[^\]\s]{0,64}\])`
+const mail = String.raw`(?:${quoted}|[^\s<>()[\],;:@"\\]{1,128})@(?:${host}\.?|\[[^\]\s]{0,64}\])`
 const ipv4 = String.raw`\b\d{1,3}(?:\.\d{1,3}){3}\b`
 const word = String.raw`[0-9A-Fa-f]{1,4}`
 const words = String.raw`(?:${word}(?::${word}){0,6})?`
@@ -59,15 +63,6 @@ class Substitutes {
 // Networks for documentation (RFC 5737), some 750 addresses; the next ones repeat.
 const networks = ["192.0.2", "198.51.100", "203.0.113"]
 
-// These names tell about who is logged in, in a form of their own.
-const logins = new Set(["auth_authen", "auth_author"])
-const certificates = new Set(["cert_subject", "cert_issuer", "cn_subject", "cn_issuer"])
-
-// What is replaced in a string of bytes, and what by, is bytes.
-const asBytes = (text: string): ByteString => text as ByteString
-
-const mask = (text: ByteString): ByteString => asBytes(text.replace(/[^ \t\r\n]/g, "x"))
-
 const space = 32
 
 const maskBytes = (payload: Uint8Array): Uint8Array =>
@@ -78,6 +73,7 @@ class Redactor {
   private readonly users = new Substitutes((n) => `user${n}`)
   private readonly domains = new Substitutes((n) => `domain${n}.example`)
   private readonly ipv4 = new Substitutes((n) => `${networks[Math.floor((n - 1) / 254) % 3]}.${(n - 1) % 254 + 1}`)
+  private readonly fields = new Substitutes((n) => `X-Field-${n}`)
   private readonly ipv6 = new Substitutes((n) => `2001:db8::${n.toString(16)}`)
 
   constructor({ addresses = true, bodies = true, headers = true }: Redaction) {
@@ -87,7 +83,7 @@ class Redactor {
   readonly line = (line: Line): Line => {
     switch (line._tag) {
       case "Description":
-        return { ...line, description: this.text(asBytes(line.description)) }
+        return this.hides.addresses ? { ...line, description: known.description(line.description) } : line
       case "Event":
         return this.event(line)
       case "Frame":
@@ -99,11 +95,14 @@ class Redactor {
     return {
       ...event,
       ...(event.bytes === undefined ? {} : { bytes: maskBytes(event.bytes) }),
-      ...(event.error === undefined ? {} : { error: this.text(asBytes(event.error)) })
+      ...(event.error === undefined || !this.hides.addresses ? {} : { error: known.error(event.error) })
     }
   }
 
-  private frame({ bytes, code, connection, from, length, name, time }: RecordedFrame): RecordedFrame {
+  private frame({ bytes, code, connection, from, length, time }: RecordedFrame): RecordedFrame {
+    const definitionOf = from === "mta" ? Packet.mtaByCode : Packet.filterByCode
+    // Whoever wrote the recording chose the name.
+    const name = definitionOf(code.charCodeAt(0))?.name ?? "unknown"
     // Without the sum of the payload, by which short ones could be guessed.
     const frame: RecordedFrame = { _tag: "Frame", connection, time, from, code, name, length, bytes }
     const decoded = isComplete(frame) ? packet(frame) : undefined
@@ -123,7 +122,9 @@ class Redactor {
       case "AddHeader":
       case "InsertHeader":
       case "ChangeHeader":
-        return { ...packet, value: this.hides.headers ? mask(packet.value) : this.text(packet.value) }
+        return this.hides.headers
+          ? { ...packet, name: this.field(packet.name), value: mask(packet.value) }
+          : { ...packet, value: this.text(packet.value) }
       case "Body":
       case "EndOfMessage":
       case "ReplaceBody":
@@ -135,47 +136,64 @@ class Redactor {
 
   private envelope(packet: AnyPacket): AnyPacket {
     switch (packet._tag) {
+      case "Negotiated":
+        return {
+          ...packet,
+          macros: packet.macros.map(({ names, stage }) => ({ stage, names: this.words(names, known.macroName) }))
+        }
       case "Connect":
         return { ...packet, hostname: this.host(packet.hostname), address: this.client(packet.address) }
       case "Helo":
         return { ...packet, name: this.host(packet.name) }
       case "Mail":
-        return { ...packet, sender: this.mailbox(packet.sender), parameters: packet.parameters.map(this.text) }
+        return { ...packet, sender: this.mailbox(packet.sender), parameters: packet.parameters.map(this.parameter) }
       case "Rcpt":
-        return { ...packet, recipient: this.mailbox(packet.recipient), parameters: packet.parameters.map(this.text) }
+        return {
+          ...packet,
+          recipient: this.mailbox(packet.recipient),
+          parameters: packet.parameters.map(this.parameter)
+        }
       case "Macro":
-        return { ...packet, macros: packet.macros.map(({ name, value }) => ({ name, value: this.macro(name, value) })) }
+        return {
+          ...packet,
+          stage: known.stage.test(packet.stage) ? packet.stage : mask(packet.stage),
+          macros: packet.macros.map(({ name, value }) => ({
+            name: known.macroName(name),
+            value: this.macro(name, value)
+          }))
+        }
       case "Unknown":
-        return { ...packet, line: this.text(packet.line) }
+        return { ...packet, line: known.command(packet.line) }
       case "ReplyCode":
-        return { ...packet, text: this.text(packet.text) }
+        return { ...packet, text: known.reply(packet.text) }
       case "Quarantine":
-        return { ...packet, reason: this.text(packet.reason) }
+        return { ...packet, reason: mask(packet.reason) }
       case "AddRecipient":
       case "DeleteRecipient":
         return { ...packet, recipient: this.mailbox(packet.recipient) }
       case "AddRecipientWithParameters":
-        return {
-          ...packet,
-          recipient: this.mailbox(packet.recipient),
-          ...(packet.parameters === undefined ? {} : { parameters: this.text(packet.parameters) })
-        }
+        return { ...packet, recipient: this.mailbox(packet.recipient), ...this.parameters(packet.parameters) }
       case "ChangeSender":
-        return {
-          ...packet,
-          sender: this.mailbox(packet.sender),
-          ...(packet.parameters === undefined ? {} : { parameters: this.text(packet.parameters) })
-        }
+        return { ...packet, sender: this.mailbox(packet.sender), ...this.parameters(packet.parameters) }
       default:
         return packet
     }
+  }
+
+  private parameters(parameters: ByteString | undefined): { readonly parameters?: ByteString } {
+    return parameters === undefined ? {} : { parameters: this.words(parameters, this.parameter) }
+  }
+
+  private words(text: ByteString, one: (word: ByteString) => ByteString): ByteString {
+    // Parts of a byte string.
+    return asBytes(text.split(" ").map((word) => one(asBytes(word))).join(" "))
   }
 
   private client(address: Packet.Connect["address"]): Packet.Connect["address"] {
     switch (address._tag) {
       case "IPv4":
       case "IPv6":
-        return { ...address, address: this.text(address.address) }
+        return { ...address, address: this.ip(address.address) }
       case "Unix":
         return { ...address, path: asBytes("/redacted") }
       default:
@@ -183,27 +201,80 @@ class Redactor {
     }
   }
 
+  private readonly parameter = (parameter: ByteString): ByteString => {
+    if (known.parameter.test(parameter)) return parameter
+    const equals = parameter.indexOf("=")
+    const keyword = parameter.slice(0, equals)
+    const value = asBytes(parameter.slice(equals + 1))
+    switch (equals === -1 ? "" : keyword.toUpperCase()) {
+      case "AUTH":
+        return asBytes(`${keyword}=${this.mailbox(value)}`)
+      case "ENVID":
+        return asBytes(`${keyword}=${mask(value)}`)
+      case "ORCPT": {
+        const type = value.indexOf(";")
+        const isMail = value.slice(0, type).toLowerCase() === "rfc822"
+        return asBytes(
+          isMail
+            ? `${keyword}=${value.slice(0, type)};${this.mailbox(asBytes(value.slice(type + 1)))}`
+            : `${keyword}=${mask(value)}`
+        )
+      }
+      default:
+        return mask(parameter)
+    }
+  }
+
   private macro(name: ByteString, value: ByteString): ByteString {
-    const bare = name.replace(/^\{(.*)\}$/, "$1")
-    if (certificates.has(bare)) return mask(value)
-    if (logins.has(bare) && !value.includes("@")) return value === "" ? value : asBytes(this.users.of(value))
-    return this.text(value)
+    const kind = known.macros.get(name.replace(/^\{(.*)\}$/s, "$1"))
+    switch (value === "" ? undefined : kind) {
+      case "host":
+        return this.host(value)
+      case "ip":
+        return this.ip(value)
+      case "mailbox":
+        return this.mailbox(value)
+      case "login":
+        return value.includes("@") ? this.mailbox(value) : asBytes(this.users.of(value))
+      case "client": {
+        const [, client, ip, rest] = /^([^ []*) ?\[([^\]]*)\]( \(may be forged\))?$/.exec(value) ?? []
+        if (ip === undefined) return this.host(value)
+        const host = client === "" ? "" : `${this.host(asBytes(client!))} `
+        return asBytes(`${host}[${this.ip(asBytes(ip))}]${rest ?? ""}`)
+      }
+      default:
+        return kind instanceof RegExp && kind.test(value) ? value : mask(value)
+    }
   }
 
-  /** An address, be it one that no pattern knows: `postmaster`, or what a client made up. */
+  /** A mailbox with or without brackets, and all that stands in the place of one. */
   private mailbox(address: ByteString): ByteString {
-    const hidden = this.text(address)
-    if (hidden !== address || address === "" || address === "<>") return hidden
-    const [, open, inner, close] = /^(<?)([^]*?)(>?)$/.exec(address)!
-    return asBytes(`${open}${this.users.of(inner!)}${close}`)
+    if (address === "" || address === "<>") return address
+    const opens = address.startsWith("<")
+    const closes = address.endsWith(">")
+    const inner = address.slice(opens ? 1 : 0, closes ? -1 : undefined)
+    const at = inner.lastIndexOf("@")
+    const hidden = at === -1 ? this.users.of(inner) : this.address(inner)
+    return asBytes(`${opens ? "<" : ""}${hidden}${closes ? ">" : ""}`)
   }
 
-  /** A name of a host, be it one without a dot. */
+  /** The name of a host, an address in brackets, and all that stands in the place of one. */
   private host(text: ByteString): ByteString {
-    const hidden = this.text(text)
-    return hidden !== text || text === "" || text === "unknown" || text === "localhost"
-      ? hidden
+    if (text === "" || text === "unknown" || text === "localhost") return text
+    return text.startsWith("[") && text.endsWith("]")
+      ? asBytes(`[${this.ip(asBytes(text.slice(1, -1)))}]`)
       : asBytes(this.domains.of(text))
+  }
+
+  private ip(text: ByteString): ByteString {
+    if (text === "" || text === "unknown") return text
+    if (!text.includes(":")) return asBytes(this.ipv4.of(text))
+    const prefix = /^IPv6:/i.exec(text)?.[0] ?? ""
+    return asBytes(`${prefix}${this.ipv6.of(text.slice(prefix.length))}`)
+  }
+
+  private field(name: ByteString): ByteString {
+    return known.fields.has(name.toLowerCase()) ? name : asBytes(this.fields.of(name))
   }
 
   private readonly text = (text: ByteString): ByteString =>
