@@ -295,7 +295,10 @@ describe("trace and replay", () => {
       // The value that the filter adds is hidden as well.
       const replayed = yield* run("replay", recording, "--to", upstream, "--ignore", "x-picky")
       assert.strictEqual(replayed.code, 2)
-      assert.match(replayed.stdout, /1 other answer\n.*\n {2}- AddHeader X-Field-1:.*\n {2}\+ AddHeader X-Picky: .*\n$/)
+      assert.match(
+        replayed.stdout,
+        /1 other answer\n.*\n {2}- AddHeader X-Field-1: xxx\n[^]* {2}\+ AddHeader X-Picky: yes\n/
+      )
     }))
 
   it.live("trace says what to do when it cannot", () =>
