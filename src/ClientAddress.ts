@@ -211,13 +211,15 @@ export const fromText = (text: string, port = 0): Result.Result<ClientAddress, I
 
 /**
  * The client address of a connect packet. `InvalidValue` if the text is not an address of the family that the packet
- * names (v4-mapped addresses are fine as IPv6); real MTAs never send that.
+ * names (v4-mapped addresses are fine as IPv6); real MTAs never send that. The text `unknown` is an unknown address: Postfix
+ * sends it, as IPv4, for a client whose address a proxy in front of it does not know (XCLIENT with `ADDR=[UNAVAILABLE]`).
  *
  * @category decoding
  * @since 0.1.0
  */
 export const fromPacket = (address: ConnectAddress): Result.Result<ClientAddress, InvalidValue> => {
   if (address._tag === "Unknown") return Result.succeed(unknown)
+  if (address._tag !== "Unix" && address.address === "unknown") return Result.succeed(unknown)
   if (address._tag === "Unix") return Result.succeed(unix(ByteString.toText(address.path)))
   return address.address.includes(":") === (address._tag === "IPv6")
     ? fromText(address.address, address.port)

@@ -28,6 +28,8 @@ describe("fromPacket", () => {
       { _tag: "Unix", path: "/run/mta.sock" }
     )
     assert.deepStrictEqual(json(ClientAddress.fromPacket({ _tag: "Unknown" })), { _tag: "Unknown" })
+    // Postfix after XCLIENT ADDR=[UNAVAILABLE].
+    assert.deepStrictEqual(json(fromPacket("IPv4", "unknown")), { _tag: "Unknown" })
   })
 
   it("gives a mapped address as IPv4, as Sendmail does", () => {

@@ -435,6 +435,49 @@ describe("size", () => {
     }))
 })
 
+describe("a document", () => {
+  it.effect("can be taken apart", () =>
+    Effect.gen(function*() {
+      const filter = Message.make("taking", {
+        modify: ["headers", "body", "recipients", "sender", "quarantine"]
+      }).on({
+        document: Effect.fnUntraced(function*(document) {
+          const { addRecipient, headers, quarantine, removeRecipient, replaceBody, setSender } = document
+          const { append, prepend, remove, rename, set } = headers
+          yield* append("X-Last", "yes")
+          yield* prepend("X-First", "yes")
+          yield* set("X-Set", "yes")
+          yield* rename("X-Set", "X-Renamed")
+          yield* remove("X-Last")
+          yield* addRecipient("dave@example.net")
+          yield* removeRecipient("dave@example.net")
+          yield* setSender("someone@example.org")
+          yield* replaceBody("new")
+          yield* quarantine("a look")
+          return Verdict.continue
+        })
+      })
+      const outcome = yield* MilterTest.message(filter, short)
+      MilterTest.assertAccepted(outcome, {
+        headers: { "X-First": "yes", "X-Renamed": "yes", "X-Last": undefined },
+        body: "new\n",
+        quarantined: "a look"
+      })
+    }))
+
+  it.effect("whose body gets the bytes that it has sends no body", () =>
+    Effect.gen(function*() {
+      const body = "x".repeat(100_000)
+      const same = table.editing((document) => document.replaceBody(document.body.stream))
+      const { delivered, modifications } = yield* MilterTest.message(same, { ...short, body })
+      assert.deepStrictEqual(modifications, [])
+      assert.strictEqual(delivered?.body.length, 100_002)
+      const other = table.editing((document) => document.replaceBody(`${body.slice(1)}y\n`))
+      const changed = yield* MilterTest.message(other, { ...short, body })
+      assert.deepStrictEqual(new Set(changed.modifications.map(({ _tag }) => _tag)), new Set(["ReplaceBody"]))
+    }))
+})
+
 describe("large bodies", () => {
   it.effect("are in a file that is closed with the message", () =>
     Effect.gen(function*() {

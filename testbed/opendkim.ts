@@ -32,26 +32,28 @@ export const signingKey = (directory: string, domain = "example.org", selector =
 }
 
 /** Starts it; gives the address of its socket, to which any user may connect. */
-export const opendkim = Effect.fnUntraced(function*(key?: SigningKey, canonicalization = "relaxed/simple") {
-  const own = yield* directory
-  const { domain, file, publicKeys, selector } = key ?? signingKey(own)
-  const socket = Path.join(own, "opendkim.sock")
-  const configuration = write(
-    own,
-    "opendkim.conf",
-    `Mode sv
+export const opendkim = Effect.fnUntraced(
+  function*(key?: SigningKey, canonicalization = "relaxed/simple", internal = "127.0.0.1") {
+    const own = yield* directory
+    const { domain, file, publicKeys, selector } = key ?? signingKey(own)
+    const socket = Path.join(own, "opendkim.sock")
+    const configuration = write(
+      own,
+      "opendkim.conf",
+      `Mode sv
 Canonicalization ${canonicalization}
 Domain ${domain}
 Selector ${selector}
 KeyFile ${file}
 TestPublicKeys ${publicKeys}
-InternalHosts 127.0.0.1
+InternalHosts ${internal}
 RequireSafeKeys no
 UMask 000
 Socket local:${socket}
 Background no
 `
-  )
-  yield* start({ command: "opendkim", args: ["-f", "-x", configuration], socket })
-  return `unix:${socket}`
-})
+    )
+    yield* start({ command: "opendkim", args: ["-f", "-x", configuration], socket })
+    return `unix:${socket}`
+  }
+)

@@ -32,8 +32,9 @@ export type Selection<R = never> = (submission: Submission) => boolean | Effect.
  * belongs to one of the networks (CIDR; none by default, not even loopback, where content filters hand back mail from
  * anywhere). Throws `InvalidValue` for a network that is none.
  *
- * Whether a client has authenticated itself is told by the MTA's macro `{auth_type}`, which Postfix and Sendmail send with
- * MAIL unless they are configured otherwise.
+ * Whether a client has authenticated itself is told by the MTA's macros `{auth_type}` and `{auth_authen}`, which Postfix and
+ * Sendmail send with MAIL unless they are configured otherwise. Either is enough: a widely copied main.cf sends only
+ * `{auth_authen}`.
  *
  * **Example** (Sign for users and for a host that sends newsletters)
  *
@@ -48,6 +49,8 @@ export type Selection<R = never> = (submission: Submission) => boolean | Effect.
  */
 export const submitted = (networks: ReadonlyArray<string> = []): (submission: Submission) => boolean => {
   const ours = Result.getOrThrow(ClientAddress.network(networks))
-  return ({ session }) =>
-    session.origin === "local" || (session.macros.get("auth_type") ?? "") !== "" || ours.contains(session.client)
+  return ({ session }) => session.origin === "local" || isAuthenticated(session) || ours.contains(session.client)
 }
+
+const isAuthenticated = ({ macros }: Session): boolean =>
+  (macros.get("auth_type") ?? "") !== "" || (macros.get("auth_authen") ?? "") !== ""

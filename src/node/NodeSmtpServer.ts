@@ -6,8 +6,12 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import * as Dns from "node:dns/promises"
+import * as Os from "node:os"
 import { buffer } from "node:stream/consumers"
+import * as ClientAddress from "../ClientAddress.ts"
 import * as Delivery from "../Delivery.ts"
 import type { InvalidValue } from "../InvalidValue.ts"
 import * as MilterClient from "../MilterClient.ts"
@@ -25,11 +29,16 @@ export interface Session {
   readonly id: string
   readonly remoteAddress: string
   readonly remotePort: number
-  /** The verified name, or the address in brackets. */
+  /** The name in DNS (PTR), which `smtp-server` has not verified, or the address in brackets. */
   readonly clientHostname: string
   /** What it said at HELO. */
   readonly hostNameAppearsAs: string | false
+  /** The login: a name, or an object with `username` and perhaps `method`, as `onAuth` has given it. */
   readonly user?: unknown
+  /** Whether the connection is encrypted, and how. */
+  readonly secure?: boolean
+  readonly tlsOptions?: unknown
+  readonly localAddress?: string
 }
 
 /**
@@ -87,8 +96,9 @@ export interface Hooks {
 interface State {
   readonly scope: Scope.Closeable
   filters: MilterClient.Chain | undefined
-  /** What the client said when the filters were last told. */
+  /** What the client said when the filters were last told, and whether the connection was encrypted then. */
   helo: string | undefined
+  secure: boolean
 }
 
 const goesOn: MilterClient.Decision = { _tag: "Continue" }
@@ -101,6 +111,77 @@ const errorOf = ({ code, enhanced, lines }: Reply): Error =>
 
 const failure = Object.assign(new Error("4.3.0 Please try again later"), { responseCode: 451 })
 
+/** What the server says of itself, unless the options do. */
+const ownMacros = ({ localAddress }: Session): MilterClient.MacroValues => {
+  const hostname = Os.hostname()
+  return {
+    j: hostname,
+    v: "smtp-server",
+    "{daemon_name}": hostname,
+    "{if_name}": hostname,
+    ...(localAddress === undefined ? {} : { "{daemon_addr}": localAddress, "{if_addr}": localAddress })
+  }
+}
+
+const stringAt = (value: unknown, key: string): string | undefined => {
+  if (typeof value !== "object" || value === null) return undefined
+  const found = (value as { readonly [key: string]: unknown })[key] // read as unknown
+  return typeof found === "string" && found !== "" ? found : undefined
+}
+
+/** `smtp-server` does not tell by which method a client has logged in: `onAuth` can, beside the name. */
+const authMacros = ({ user }: Session): MilterClient.MacroValues => {
+  const name = typeof user === "string" && user !== "" ? user : stringAt(user, "username")
+  return name === undefined
+    ? {}
+    : { "{auth_type}": stringAt(user, "method") ?? "unknown", "{auth_authen}": name }
+}
+
+/** The bits of the keys of ciphers by what their names hold. */
+const cipherBits: ReadonlyArray<readonly [part: RegExp, bits: string]> = [
+  [/256|CHACHA20/, "256"],
+  [/128/, "128"],
+  [/3DES|DES-CBC3/, "168"]
+]
+
+const tlsMacros = ({ secure, tlsOptions }: Session): MilterClient.MacroValues => {
+  const version = stringAt(tlsOptions, "version")
+  const cipher = stringAt(tlsOptions, "name")
+  if (secure !== true || version === undefined || cipher === undefined) return {}
+  const bits = cipherBits.find(([part]) => part.test(cipher))?.[1]
+  return {
+    "{tls_version}": version,
+    "{cipher}": cipher,
+    ...(bits === undefined ? {} : { "{cipher_bits}": bits })
+  }
+}
+
+const lookupTimeout = "5 seconds"
+
+/**
+ * The name of the client if that leads back to its address, else the address in brackets: anybody can have a PTR record with
+ * anybody's name.
+ */
+const verifiedName = ({ clientHostname, remoteAddress }: Session): Effect.Effect<string> => {
+  const unverified = `[${remoteAddress}]`
+  if (clientHostname.startsWith("[")) return Effect.succeed(unverified)
+  const client = ClientAddress.fromText(remoteAddress)
+  if (Result.isFailure(client)) return Effect.succeed(unverified)
+  return Effect.tryPromise(() => Dns.lookup(clientHostname, { all: true })).pipe(
+    Effect.timeout(lookupTimeout),
+    Effect.map((found) =>
+      found.some(({ address }) =>
+        Result.match(ClientAddress.fromText(address), {
+          onSuccess: (confirmed) => confirmed.toString() === client.success.toString(),
+          onFailure: () => false
+        })
+      )
+    ),
+    Effect.orElseSucceed(() => false),
+    Effect.map((leadsBack) => leadsBack ? clientHostname : unverified)
+  )
+}
+
 const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
   typeof args !== "object"
     ? []
@@ -112,8 +193,16 @@ const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
  * (451) if it fails.
  *
  * What a filter that is away means for mail is its policy, by default that the client is put off; see `MilterClient.chain`.
- * Other options of `smtp-server` stay yours, TLS and authentication among them. A login (`session.user`, if it is a string)
- * is told to the filters as `{auth_authen}`.
+ * Other options of `smtp-server` stay yours, TLS and authentication among them. Filters are told of a login, `{auth_authen}`
+ * and `{auth_type}`: of the name that `onAuth` gives as `user`, or of an object's `username` and `method`
+ * (`callback(null, { user: { username, method: auth.method } })`); without a method the type is `unknown`. They are told of
+ * TLS, and the name of a client only if it leads back to its address (a lookup of five seconds at most). What the server
+ * says of itself, `j` above all, is the host's name unless the option `macros` says otherwise.
+ *
+ * **Gotchas**
+ *
+ * After a reply with code 421 `smtp-server` closes the connection. The whole message is kept in memory, up to the option
+ * `size` of `smtp-server`: set it.
  *
  * **Example** (Signed by opendkim)
  *
@@ -165,14 +254,21 @@ export const hooks = <E, R>(
 
     return {
       onConnect: (session, callback) => {
-        const state: State = { scope: Scope.makeUnsafe(), filters: undefined, helo: undefined }
+        const state: State = { scope: Scope.makeUnsafe(), filters: undefined, helo: undefined, secure: false }
         sessions.set(session.id, state)
-        const { clientHostname: hostname, remoteAddress: address, remotePort: port } = session
+        const { remoteAddress: address, remotePort: port } = session
+        const macros = { ...ownMacros(session), ...options?.macros }
         fork(
-          Effect.map(Scope.provide(MilterClient.chain(filters, options), state.scope), (chain) => {
-            state.filters = chain
-            step(session, callback, () => chain.connect({ hostname, address, port }))
-          })
+          Effect.map(
+            Effect.all([
+              Scope.provide(MilterClient.chain(filters, { ...options, macros }), state.scope),
+              verifiedName(session)
+            ], { concurrency: "unbounded" }),
+            ([chain, hostname]) => {
+              state.filters = chain
+              step(session, callback, () => chain.connect({ hostname, address, port }))
+            }
+          )
         )
       },
       onMailFrom: (address, session, callback) =>
@@ -181,12 +277,16 @@ export const hooks = <E, R>(
             // There is no hook for RSET: a message that is still open has been given up.
             yield* filters.reset()
             const helo = session.hostNameAppearsAs
-            if (typeof helo === "string" && helo !== state.helo) {
+            const secure = session.secure === true
+            // A client says HELO again when it has begun to encrypt.
+            if (typeof helo === "string" && (helo !== state.helo || secure !== state.secure)) {
               state.helo = helo
+              state.secure = secure
+              yield* filters.macros("helo", tlsMacros(session))
               const decision = yield* filters.helo(helo)
               if (decision._tag === "Refused") return decision
             }
-            if (typeof session.user === "string") yield* filters.macros("mail", { "{auth_authen}": session.user })
+            yield* filters.macros("mail", authMacros(session))
             return yield* filters.mail(address.address, parametersOf(address))
           })),
       onRcptTo: (address, session, callback) =>

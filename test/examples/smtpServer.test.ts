@@ -1,9 +1,13 @@
 /** The example that puts a milter into an SMTP server. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
+import * as Milter from "effect-milter/Milter"
+import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterClient, NodeMilterServer, NodeSmtpServer } from "effect-milter/node"
+import * as Verdict from "effect-milter/Verdict"
 import type { AddressInfo } from "node:net"
+import { hostname } from "node:os"
 import { SMTPServer } from "smtp-server"
 import { listen } from "../../examples/smtp_server/server.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
@@ -120,5 +124,115 @@ describe("an SMTP server with filters", () => {
       assert.strictEqual(yield* count(), 1)
       yield* client.reset
       while ((yield* count()) > 0) yield* Effect.sleep(5)
+    }))
+
+  const sessionOf = (session: Partial<NodeSmtpServer.Session>): NodeSmtpServer.Session => ({
+    id: "1",
+    remoteAddress: "127.0.0.1",
+    remotePort: 4711,
+    clientHostname: "localhost",
+    hostNameAppearsAs: "there",
+    ...session
+  })
+
+  /** What a filter is told of a session at MAIL, by name. */
+  const told = Effect.fnUntraced(function*(session: NodeSmtpServer.Session, options?: MilterClient.ChainOptions) {
+    const macros: { [name: string]: string | undefined } = {}
+    const seeing = Milter.make("seeing").on({
+      mail: (_, { session }) =>
+        Effect.sync(() => {
+          macros["hostname"] = session.hostname
+          const names = ["j", "v", "auth_type", "auth_authen", "tls_version", "cipher", "cipher_bits"]
+          for (const name of names) macros[name] = session.macros.get(name)
+          return Verdict.continue
+        })
+    })
+    const context = yield* Layer.build(
+      MilterServer.layer(seeing).pipe(
+        Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
+        Layer.provide(quiet)
+      )
+    )
+    const address = Context.get(context, MilterServer.Listener).addresses[0]!
+    const hooks = yield* NodeSmtpServer.hooks([address], () => Effect.void, options).pipe(
+      Effect.provide(NodeMilterClient.layer)
+    )
+    const answered = (ask: (callback: NodeSmtpServer.Callback) => void) =>
+      Effect.callback<void>((resume) => ask((error) => resume(error ? Effect.die(error) : Effect.void)))
+    yield* answered((callback) => hooks.onConnect(session, callback))
+    yield* answered((callback) => hooks.onMailFrom({ address: "alice@example.org" }, session, callback))
+    hooks.onClose(session)
+    return macros
+  })
+
+  it.live("tells them the truth", () =>
+    Effect.gen(function*() {
+      const plain = yield* told(sessionOf({}))
+      assert.deepStrictEqual(plain, {
+        hostname: "localhost",
+        j: hostname(),
+        v: "smtp-server",
+        auth_type: undefined,
+        auth_authen: undefined,
+        tls_version: undefined,
+        cipher: undefined,
+        cipher_bits: undefined
+      })
+      const secure = yield* told(
+        sessionOf({
+          // Anybody can call an address so.
+          clientHostname: "localhost",
+          remoteAddress: "192.0.2.1",
+          user: { username: "alice", method: "PLAIN" },
+          secure: true,
+          tlsOptions: { name: "TLS_AES_256_GCM_SHA384", version: "TLSv1.3" }
+        }),
+        { macros: { j: "mail.example.com" } }
+      )
+      assert.deepStrictEqual(secure, {
+        hostname: "[192.0.2.1]",
+        j: "mail.example.com",
+        v: "smtp-server",
+        auth_type: "PLAIN",
+        auth_authen: "alice",
+        tls_version: "TLSv1.3",
+        cipher: "TLS_AES_256_GCM_SHA384",
+        cipher_bits: "256"
+      })
+      const named = yield* told(sessionOf({ user: "bob" }))
+      assert.deepStrictEqual([named["auth_type"], named["auth_authen"]], ["unknown", "bob"])
+    }).pipe(Effect.scoped))
+
+  it.live("closes the connection after 421, wherever a filter says it", () =>
+    Effect.gen(function*() {
+      const shutting = Verdict.tempFail({ code: "421", enhanced: "4.7.0", text: "not now" })
+      const at = (stage: string) =>
+        Milter.make("shutting").on({
+          mail: () => Effect.succeed(stage === "mail" ? shutting : Verdict.continue),
+          rcpt: () => Effect.succeed(stage === "rcpt" ? shutting : Verdict.continue),
+          endOfMessage: () => Effect.succeed(stage === "endOfMessage" ? shutting : Verdict.continue)
+        })
+      for (const stage of ["mail", "rcpt", "endOfMessage"]) {
+        const context = yield* Layer.build(
+          MilterServer.layer(at(stage)).pipe(
+            Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
+            Layer.provide(quiet)
+          )
+        )
+        const { port } = yield* serving(Context.get(context, MilterServer.Listener).addresses[0]!)
+        const client = yield* SmtpClient.connect(port)
+        const { last } = yield* client.sendMail(mail)
+        assert.strictEqual(last.text, "421 4.7.0 not now", stage)
+        assert.strictEqual(yield* client.awaitClosed, "end", stage)
+      }
+    }).pipe(Effect.scoped))
+
+  it.live("keeps the bytes after the colon", () =>
+    Effect.gen(function*() {
+      const { delivered, port } = yield* serving()
+      const client = yield* SmtpClient.connect(port)
+      const odd = "From:alice@example.org\r\nSubject:\r\nTo:\tbob@example.net\r\nX-Fold:\r\n one\r\n\r\nHello\r\n"
+      assert.strictEqual((yield* client.sendMail({ ...mail, message: odd })).message?.code, 250)
+      assert.strictEqual(textOf(delivered[0]), odd)
     }))
 })

@@ -1,8 +1,10 @@
 /** An SMTP server in Node that signs with opendkim and verifies with it. */
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { NodeMilterClient, type NodeSmtpServer } from "effect-milter/node"
+import { NodeMilterClient, NodeSmtpServer } from "effect-milter/node"
 import * as RawMessage from "effect-milter/RawMessage"
+import type { AddressInfo } from "node:net"
+import { SMTPServer } from "smtp-server"
 import { listen } from "../../examples/smtp_server/server.ts"
 import { describeDaemon } from "../../testbed/daemon.ts"
 import { opendkim, prerequisites } from "../../testbed/opendkim.ts"
@@ -35,4 +37,42 @@ describeDaemon("an SMTP server with opendkim", prerequisites, () => {
         assert.match(added(verified, "Authentication-Results").join(), /dkim=pass/)
       }
     }))
+
+  it.live("signs for users who have logged in, and for nobody else", () =>
+    Effect.gen(function*() {
+      // No host is internal to it, so that {auth_type} decides.
+      const signer = yield* opendkim(undefined, undefined, "192.0.2.99")
+      const delivered: Array<NodeSmtpServer.Mail> = []
+      const hooks = yield* NodeSmtpServer.hooks([signer], (mail) => Effect.sync(() => void delivered.push(mail))).pipe(
+        Effect.provide(NodeMilterClient.layer)
+      )
+      const server = new SMTPServer({
+        authOptional: true,
+        allowInsecureAuth: true,
+        disabledCommands: ["STARTTLS"],
+        onAuth: (auth, _, callback) => callback(null, { user: auth.username }),
+        ...hooks
+      })
+      yield* Effect.acquireRelease(
+        Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+        () => Effect.callback<void>((resume) => server.close(() => resume(Effect.void)))
+      )
+      const { port } = server.server.address() as AddressInfo // it listens on TCP
+      const mail = {
+        from: "alice@example.org",
+        to: "bob@example.net",
+        message: "From: alice@example.org\r\nSubject: hello\r\n\r\nHello\r\n"
+      }
+      const stranger = yield* SmtpClient.connect(port)
+      yield* stranger.sendMail(mail)
+      yield* stranger.quit
+      const user = yield* SmtpClient.connect(port)
+      yield* user.command("EHLO there")
+      const login = Buffer.from("\0alice\0secret").toString("base64")
+      assert.strictEqual((yield* user.command(`AUTH PLAIN ${login}`)).code, 235)
+      yield* user.sendMail(mail)
+      yield* user.quit
+      const signed = delivered.map(({ message }) => /^DKIM-Signature:/m.test(new TextDecoder().decode(message)))
+      assert.deepStrictEqual(signed, [false, true])
+    }).pipe(Effect.scoped))
 })

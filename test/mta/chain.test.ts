@@ -155,6 +155,45 @@ describe("several filters", () => {
       assert.deepStrictEqual(seen("c"), ["Subject: hello", "X-A: one", "X-A:two"])
     }))
 
+  yielding.effect("a client without an address is unknown", () =>
+    Effect.gen(function*() {
+      for (const as of MilterTest.mtas) {
+        const [chain, filters] = yield* chainOf({ a: orContinue(() => undefined) }, { as })
+        assert.deepStrictEqual(yield* chain.connect({}), { _tag: "Continue" })
+        const connect = filters["a"]!.packets.find(({ _tag }) => _tag === "Connect")
+        assert.deepStrictEqual(connect, {
+          _tag: "Connect",
+          hostname: text("unknown"),
+          address: { _tag: "Unknown" }
+        }, as.name)
+        assert.notInclude(filters["a"]!.reads.flat().join("\n"), "192.0.2.1\"", as.name)
+      }
+    }))
+
+  yielding.effect(
+    "says of itself what it is told to, and gives each message an id of its own",
+    () =>
+      Effect.gen(function*() {
+        const ids = new Set<string>()
+        for (const as of [MilterTest.postfix, MilterTest.sendmail]) {
+          const [chain, filters] = yield* chainOf({ a: goOn, b: goOn }, {
+            as,
+            macros: { j: "mail.example.com", v: "Ours 1.0", daemon_name: "submission" }
+          })
+          for (let count = 0; count < 3; count++) yield* chain.sendMessage(message)
+          const told = (name: string) => filters[name]!.reads.flat().filter((line) => line.startsWith("Macro"))
+          assert.match(told("a")[0]!, /"j"="mail\.example\.com".*"\{daemon_name\}"="submission"/)
+          assert.strictEqual(told("a")[0]!.includes(`"v"="Ours 1.0"`), as === MilterTest.postfix)
+          const idsOf = (name: string) => new Set(told(name).flatMap((line) => /"i"="([^"]+)"/.exec(line)?.[1] ?? []))
+          assert.strictEqual(idsOf("a").size, 3)
+          // Every filter is told the same.
+          assert.deepStrictEqual(idsOf("a"), idsOf("b"))
+          for (const id of idsOf("a")) ids.add(id)
+        }
+        assert.strictEqual(ids.size, 6)
+      })
+  )
+
   yielding.effect("a header keeps the bytes of its sender", () =>
     Effect.gen(function*() {
       const raw = "From:a@example.org\nSubject:\nTo:\tb@example.net\nX-Fold:\n one\nX-Two:  two\n\nHello\n"

@@ -31,12 +31,12 @@ export const withRandomBudget = <A, E, R>(effect: Effect.Effect<A, E, R>): Effec
 export const effect = <A, E>(
   name: string,
   test: () => Effect.Effect<A, E, Scope.Scope>,
-  timeout?: number
+  timeout = 60_000
 ): void => it.effect(name, () => withRandomBudget(test()), timeout)
 
 /** Long enough for every fiber to come to where it waits, whatever its budget. */
 export const quiet: Effect.Effect<void> = Effect.repeat(Effect.yieldNow, { times: 300 })
 
-/** Moves the test's clock when everybody waits, and lets them go on. */
+/** Moves the test's clock when everybody waits. */
 export const adjust = (duration: Duration.Input): Effect.Effect<void> =>
-  quiet.pipe(Effect.andThen(TestClock.adjust(duration)), Effect.andThen(quiet))
+  Effect.andThen(quiet, TestClock.adjust(duration))

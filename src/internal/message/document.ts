@@ -85,6 +85,20 @@ const bodyOf = (pieces: Pieces): Message.Body => {
   }
 }
 
+const compared = 65536
+
+/** Whether both hold the same bytes; a body that was not collected is another. */
+const isSame = (left: Pieces, right: Pieces | undefined): Effect.Effect<boolean> =>
+  Effect.gen(function*() {
+    if (right === undefined || left.length !== right.length) return false
+    for (let start = 0; start < left.length; start += compared) {
+      const end = Math.min(start + compared, left.length)
+      const [ours, theirs] = [yield* left.bytes(start, end), yield* right.bytes(start, end)]
+      if (!ours.every((byte, index) => byte === theirs[index])) return false
+    }
+    return true
+  })
+
 const isSameAddress = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
 
 const textOf = (address: Mailbox | string): string =>
@@ -158,7 +172,9 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
     return Delivery.toBytes({ sender: noBytes, recipients: [], headers, body: new Uint8Array(0) })
   }
 
-  replaceBody<E, R>(body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>): Effect.Effect<void, E, R> {
+  readonly replaceBody = <E, R>(
+    body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>
+  ): Effect.Effect<void, E, R> => {
     const filled = Effect.gen({ self: this }, function*() {
       const spool = yield* openSpool(this.inMemory)
       if (typeof body === "string" || body instanceof Uint8Array) yield* spool.append(contentOf(body))
@@ -169,16 +185,15 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
     return filled as Effect.Effect<void, E, R>
   }
 
-  addRecipient(address: Mailbox | string): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly addRecipient = (address: Mailbox | string): Effect.Effect<void> =>
+    Effect.sync(() => {
       const recipient = this.checked(address, false)
       if (this.find(recipient.address).length > 0) return
       this.recipients = [...this.recipients, { recipient, parameters: new Parameters([]) }]
     })
-  }
 
-  removeRecipient(address: Mailbox | string): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly removeRecipient = (address: Mailbox | string): Effect.Effect<void> =>
+    Effect.sync(() => {
       const gone = this.find(textOf(address))
       if (gone.length === 0) return
       if (gone.length === this.recipients.length) {
@@ -190,25 +205,22 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
       }
       this.recipients = this.recipients.filter((recipient) => !gone.includes(recipient))
     })
-  }
 
   /** Local parts are compared like domains: spellings that differ in upper and lower case are one recipient to Sendmail. */
   private find(address: string): ReadonlyArray<Rcpt> {
     return this.recipients.filter(({ recipient }) => isSameAddress(recipient.address, address))
   }
 
-  setSender(address: Mailbox | string): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly setSender = (address: Mailbox | string): Effect.Effect<void> =>
+    Effect.sync(() => {
       this.sender = this.checked(address, true)
     })
-  }
 
-  quarantine(reason: string): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly quarantine = (reason: string): Effect.Effect<void> =>
+    Effect.sync(() => {
       Result.getOrThrow(checkReason(reason))
       this.reason = reason
     })
-  }
 
   private checked(address: Mailbox | string, allowNull: boolean): Mailbox {
     const { smtpUtf8 } = this.parameters
@@ -235,7 +247,10 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
       )
       if (this.reason !== undefined) yield* edit.quarantine(this.reason)
       this.editor?.flush()
-      if (this.replaced !== undefined) yield* edit.replaceBody(this.replaced.stream())
+      const { replaced } = this
+      if (replaced !== undefined && !(yield* isSame(replaced, this.received))) {
+        yield* edit.replaceBody(replaced.stream())
+      }
     })
   }
 }

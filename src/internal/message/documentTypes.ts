@@ -43,19 +43,19 @@ export interface Headers {
  */
 export interface EditableHeaders extends Headers {
   /** Gives the nth field of this name another value; without one, adds it at the end of the header. */
-  set(name: string, value: string, occurrence?: number): Effect.Effect<void>
+  readonly set: (name: string, value: string, occurrence?: number) => Effect.Effect<void>
   /** Adds a field at the end of the header. */
-  append(name: string, value: string): Effect.Effect<void>
+  readonly append: (name: string, value: string) => Effect.Effect<void>
   /** Adds a field above all others, directly below the MTA's own Received. */
-  prepend(name: string, value: string): Effect.Effect<void>
+  readonly prepend: (name: string, value: string) => Effect.Effect<void>
   /** Removes the nth field of this name; without `occurrence` all of them. */
-  remove(name: string, occurrence?: number): Effect.Effect<void>
+  readonly remove: (name: string, occurrence?: number) => Effect.Effect<void>
   /**
    * Gives the nth field of this name another one; without `occurrence` all of them. The bytes of the value stay. So does the
    * place on Postfix, and on Sendmail with the fields of the usual `sendmail.cf`; where the MTA is not known the field comes to
    * the top or the end of the header.
    */
-  rename(from: string, to: string, occurrence?: number): Effect.Effect<void>
+  readonly rename: (from: string, to: string, occurrence?: number) => Effect.Effect<void>
 }
 
 /**
@@ -114,22 +114,22 @@ export interface Editing {
   /**
    * Puts another body in the place of all of it. Text goes out as UTF-8 with CR LF at the end of each line; bytes go out as
    * they are, with lines that should end with CR LF. Adapt Content-Type and Content-Transfer-Encoding yourself. A Stream is run
-   * to its end; its errors and needs become the hook's.
+   * to its end; its errors and needs become the hook's. If the bytes are those of the message, nothing is sent to the MTA.
    */
-  replaceBody<E = never, R = never>(
+  readonly replaceBody: <E = never, R = never>(
     body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>
-  ): Effect.Effect<void, E, R>
+  ) => Effect.Effect<void, E, R>
   /** Adds an envelope recipient; one that is there, in whatever case, is not added. The header is not touched. */
-  addRecipient(address: Mailbox | string): Effect.Effect<void>
+  readonly addRecipient: (address: Mailbox | string) => Effect.Effect<void>
   /**
    * Removes an envelope recipient, upper and lower case alike; nothing happens if it is not there. The last one cannot be
    * removed: the MTA would be left with a message for nobody. Add others first, or give the verdict discardMessage.
    */
-  removeRecipient(address: Mailbox | string): Effect.Effect<void>
+  readonly removeRecipient: (address: Mailbox | string) => Effect.Effect<void>
   /** Changes the envelope sender; `""` is the null sender. The parameters of MAIL stay. */
-  setSender(address: Mailbox | string): Effect.Effect<void>
+  readonly setSender: (address: Mailbox | string) => Effect.Effect<void>
   /** Has the MTA hold the message, if the verdict lets it pass. Postfix keeps 100 bytes of the reason. */
-  quarantine(reason: string): Effect.Effect<void>
+  readonly quarantine: (reason: string) => Effect.Effect<void>
 }
 
 /**

@@ -88,8 +88,8 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
     this.smtpUtf8 = smtpUtf8
   }
 
-  set(name: string, value: string, occurrence = 1): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly set = (name: string, value: string, occurrence = 1): Effect.Effect<void> =>
+    Effect.sync(() => {
       const field = this.encode(name, value)
       const at = this.place(name, occurrence)
       const old = this.list[at]
@@ -97,30 +97,26 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
       // Sendmail would keep the old spelling of the name in any case.
       else this.list[at] = new Header.HeaderValue(nameOf(old), field.raw, true)
     })
-  }
 
-  append(name: string, value: string): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly append = (name: string, value: string): Effect.Effect<void> =>
+    Effect.sync(() => {
       this.list.push(this.encode(name, value))
     })
-  }
 
-  prepend(name: string, value: string): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly prepend = (name: string, value: string): Effect.Effect<void> =>
+    Effect.sync(() => {
       this.list.unshift(this.encode(name, value))
     })
-  }
 
-  remove(name: string, occurrence?: number): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly remove = (name: string, occurrence?: number): Effect.Effect<void> =>
+    Effect.sync(() => {
       Result.getOrThrow(Header.checkName(name))
       const isChosen = this.chosen(name, occurrence)
       this.list = this.list.filter((field, at) => !isChosen(field, at))
     })
-  }
 
-  rename(from: string, to: string, occurrence?: number): Effect.Effect<void> {
-    return Effect.sync(() => {
+  readonly rename = (from: string, to: string, occurrence?: number): Effect.Effect<void> =>
+    Effect.sync(() => {
       Result.getOrThrow(Header.checkName(from))
       const name = Result.getOrThrow(Header.checkName(to))
       const isChosen = this.chosen(from, occurrence)
@@ -128,7 +124,6 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
         isChosen(field, at) ? new Header.HeaderValue(name, field.raw, true) : field
       )
     })
-  }
 
   /** Gives the fields of a name these values, bytes as they go out; there are no more and no fewer of them then. */
   replaceAll(name: string, values: ReadonlyArray<string>): void {

@@ -31,6 +31,12 @@ export interface FilterOptions
 export interface ChainOptions
   extends Pick<Options, "as" | "timeouts" | "maxFrameLength" | "maxModifications" | "maxModificationBytes">
 {
+  /**
+   * What the MTA says of itself: macros of connect in place of those of the MTA that it behaves like, such as `j` (its host
+   * name), `v`, `{daemon_name}`, `{daemon_addr}`. Filters write `j` into header fields, and opendmarc reads only
+   * Authentication-Results with that name.
+   */
+  readonly macros?: MacroValues
   /** Otherwise what the MTA does that it behaves like: `tempFail`, from Postfix 3.11 `shutdown`. */
   readonly onFailure?: DefaultAction
   /** Sees each packet as it is sent to a filter and as it is taken in. Must not throw. */

@@ -31,6 +31,8 @@ export class ClientState {
   /** The command after which the filter said skip. */
   private skipping: AnsweredStage | undefined
   private queueIds = 0xa1b2c30000
+  /** The queue id of the next message, where another than a client counts them. */
+  private given: string | undefined
   private facts: Facts = {
     client: usualClient,
     queueId: "",
@@ -79,7 +81,7 @@ export class ClientState {
     this.skipping = undefined
     this.facts = {
       ...this.facts,
-      queueId: (++this.queueIds).toString(16).toUpperCase(),
+      queueId: this.given ?? (++this.queueIds).toString(16).toUpperCase(),
       sender: new Mailbox(byteStringOf(sender)),
       recipient: undefined,
       refused: undefined,
@@ -87,6 +89,10 @@ export class ClientState {
       began: now,
       messageId: undefined
     }
+  }
+
+  nextQueueId(queueId: string): void {
+    this.given = queueId
   }
 
   queuedAs(queueId: string | undefined): void {

@@ -35,6 +35,7 @@ type Recipient = MilterClient.Outcome["recipients"][number]
 export class ChainSession {
   readonly links: ReadonlyArray<Link>
   private readonly manners: Manners
+  private readonly nextQueueId: Effect.Effect<string> | undefined
   readonly failures: Array<Failure> = []
   private discarded: { readonly stage: AnsweredStage; readonly filter: string } | undefined
   /** The last stage at which a filter was heard. */
@@ -43,8 +44,10 @@ export class ChainSession {
   private recipients: Array<Recipient> = []
   private accepted: Array<MilterClient.Recipient> = []
 
-  constructor(links: ReadonlyArray<Link>, manners: Manners) {
+  /** Without `nextQueueId` each client counts for itself. */
+  constructor(links: ReadonlyArray<Link>, manners: Manners, nextQueueId?: Effect.Effect<string>) {
     this.links = links
+    this.nextQueueId = nextQueueId
     this.manners = manners
     // For a filter that had heard enough before this began.
     this.heard = links.find(({ client }) => client !== undefined)?.client?.state.verdictOnSession?.stage ?? "connect"
@@ -136,7 +139,7 @@ export class ChainSession {
     )
   }
 
-  connect(client: Partial<Connect>): Effect.Effect<Decision, ClientError> {
+  connect(client: Partial<Connect> | undefined): Effect.Effect<Decision, ClientError> {
     const introduced = this.manners.introduce(client)
     return Effect.map(this.ask("connect", (filter) => filter.connect(introduced)), decisionOf)
   }
@@ -160,6 +163,10 @@ export class ChainSession {
 
   private begin(address: Text, parameters: ReadonlyArray<Text>): Effect.Effect<Decision, ClientError> {
     return Effect.gen({ self: this }, function*() {
+      if (this.nextQueueId !== undefined) {
+        const queueId = yield* this.nextQueueId
+        for (const { client } of this.links) client?.state.nextQueueId(queueId)
+      }
       const asked = new Set<Client>()
       const { decision } = yield* this.ask("mail", (filter) => {
         asked.add(filter)
@@ -359,7 +366,7 @@ export class ChainSession {
       const first = this.links.find(({ client }) => client !== undefined)?.client
       if (first === undefined || first.state.introduced !== undefined) return goOn
       yield* this.own(message, "connect")
-      const connected = yield* this.connect(message.client ?? {})
+      const connected = yield* this.connect(message.client)
       if (connected._tag === "Refused") return connected
       yield* this.own(message, "helo")
       return yield* this.helo(message.helo ?? this.manners.introduce(message.client).hostname)

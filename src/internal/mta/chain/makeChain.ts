@@ -1,4 +1,5 @@
 /** Filters dialed one after the other, and the public face of what stands behind them. */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -9,7 +10,7 @@ import type { Chain, ChainOptions, FilterOptions } from "../chainTypes.ts"
 import type { ClientError } from "../clientError.ts"
 import type { Options } from "../clientTypes.ts"
 import { dial } from "../dial.ts"
-import { type Manners, mtaOf } from "../manners/mtaManners.ts"
+import { called, type Manners, mtaOf } from "../manners/mtaManners.ts"
 import type { Link } from "./chainLink.ts"
 import { ChainSession } from "./chainSession.ts"
 
@@ -44,6 +45,14 @@ const given = <K extends keyof Options>(key: K, value: Options[K]): Pick<Options
   // One property of that name.
   value === undefined ? undefined : { [key]: value } as Pick<Options, K>
 
+let messages = 0
+
+/** Another for each message of this process, and for those of others: the time in milliseconds, and a count. */
+const nextQueueId = Effect.map(
+  Clock.currentTimeMillis,
+  (now) => `${now.toString(16)}${(messages++ & 0xffff).toString(16).padStart(4, "0")}`.toUpperCase()
+)
+
 // With policies for all filters, nothing else is left to fail with.
 const onlyInvalid = <A>(effect: Effect.Effect<A, ClientError>): Effect.Effect<A, InvalidValue> =>
   Effect.catch(effect, ({ reason }) => reason._tag === "InvalidValue" ? Effect.fail(reason) : Effect.die(reason))
@@ -52,16 +61,18 @@ export const make = (
   dialing: Dialing,
   filters: ReadonlyArray<string | FilterOptions>,
   options: ChainOptions,
-  manners: Manners
+  imitated: Manners
 ): Effect.Effect<Chain, never, Scope.Scope> =>
   Effect.gen(function*() {
+    const manners = options.macros === undefined ? imitated : called(imitated, options.macros)
     const links = yield* Effect.forEach(filters, (filter) =>
       dialLink(dialing, typeof filter === "string" ? { address: filter } : filter, options, manners))
     const session = new ChainSession(
       links.map(([link]) =>
         link
       ),
-      manners
+      manners,
+      nextQueueId
     )
     for (const [link, error] of links) {
       if (error !== undefined) yield* Effect.orDie(session.fail(link, error))

@@ -1,5 +1,6 @@
 /** How MTAs speak to a filter: what they offer, the macros they send, when they abort, what they tell the SMTP client. */
 import type { Mailbox } from "../../../Envelope.ts"
+import * as Macros from "../../../Macros.ts"
 import type { Offer } from "../../../Negotiation.ts"
 import type { Reply } from "../../../Reply.ts"
 import { ByteString } from "../../../Wire.ts"
@@ -130,9 +131,26 @@ export const reply = (code: string, enhanced: string, text: string): Reply => ({
 export const plain = (manners: Manners): Manners => ({
   ...manners,
   name: "plain",
-  introduce: (client) => ({ hostname: usualClient.hostname, ...client }),
+  introduce: (client) => client === undefined ? usualClient : { hostname: "unknown", ...client },
   macros: () => undefined,
   unknownLine: (line) => line,
   aborts: "onDemand",
   afterVerdictOnSession: "stays"
+})
+
+/** The same MTA, which says other things of itself at connect; what it sends to those who ask, it goes on sending to them only. */
+export const called = (manners: Manners, macros: MacroValues): Manners => ({
+  ...manners,
+  macros: (stage, facts) => {
+    const known = manners.macros(stage, facts)
+    if (stage !== "connect" || known?.sent === undefined) return known
+    const sent: { [name: string]: string } = { ...known.sent }
+    const onRequest: { [name: string]: string } = { ...known.onRequest }
+    for (const [name, value] of Object.entries(macros)) {
+      const spelled = Macros.render(name)
+      if (Object.hasOwn(sent, spelled)) sent[spelled] = value
+      else onRequest[spelled] = value
+    }
+    return { sent, onRequest }
+  }
 })

@@ -32,8 +32,10 @@ const offerOf = ({ number }: Release): Manners["offer"] =>
     : everything
 
 const introduceBy = (release: Release) => (client: Partial<Connect> | undefined): Connect => {
-  const introduced = client?.address === undefined
-    ? { ...usualClient, ...client }
+  const introduced = client === undefined
+    ? usualClient
+    : client.address === undefined
+    ? { hostname: "unknown", ...client }
     : { hostname: `[${client.address}]`, port: usualClient.port, ...client }
   if (release.number >= 205) return introduced
   return { ...introduced, hostname: isUnverified(introduced) ? "unknown" : introduced.hostname, port: 0 }

@@ -30,7 +30,9 @@ const prefixed = (address: string): string => {
 const connectMacros = ({ client }: Facts): KnownMacros => ({
   sent: {
     j: hostname,
-    _: isUnverified(client) ? client.hostname : `${client.hostname} [${client.address ?? ""}]`,
+    _: isUnverified(client) || client.address === undefined
+      ? client.hostname
+      : `${client.hostname} [${client.address ?? ""}]`,
     "{daemon_name}": client.address?.includes(":") === true ? "MTA6" : "MTA",
     "{if_name}": hostname,
     "{if_addr}": "192.0.2.25"
@@ -124,7 +126,8 @@ export const sendmail: Manners = {
   unoffered: { steps: "refused", macroLists: "ignored" },
   macroLists: "sendmail",
   introduce: (client) => {
-    if (client?.address === undefined) return { ...usualClient, ...client }
+    if (client === undefined) return usualClient
+    if (client.address === undefined) return { hostname: "unknown", ...client }
     const address = prefixed(client.address)
     return { hostname: `[${address}]`, port: usualClient.port, ...client, address }
   },
