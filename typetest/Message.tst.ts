@@ -47,6 +47,38 @@ describe("the result", () => {
   })
 })
 
+describe("parts", () => {
+  it("are read by all that have the body, and edited by those that say so", () => {
+    expect<Message.Document["mime"]>().type.toBe<Message.Mime>()
+    expect<Message.Document<"headers">["mime"]>().type.toBe<Message.Mime>()
+    expect<Message.Document<"mime">["mime"]>().type.toBe<Message.EditableMime>()
+    expect<Message.Document<"mime" | "body">["mime"]>().type.toBe<Message.EditableMime>()
+    expect<Message.Document<"mime", false>>().type.not.toHaveProperty("mime")
+    expect<Message.Document<"mime">>().type.not.toHaveProperty("replaceBody")
+    expect<Message.MimePart>().type.not.toHaveProperty("replace")
+  })
+
+  it("that are edited may be refused, those that are read cannot", () => {
+    const editing = Message.make("editing", { modify: ["mime"] }).on({
+      document: ({ mime }) => Effect.as(mime.append({ text: "x" }), Verdict.continue)
+    })
+    expect(editing).type.toBe<Milter.Made<Message.NotEditable, never>>()
+    const reading = Message.make("reading").on({ document: ({ mime }) => Effect.as(mime.tree, Verdict.continue) })
+    expect(reading).type.toBe<Milter.Made<never, never>>()
+  })
+
+  it("take the failures and needs of a stream that is attached", () => {
+    const attaching = Message.make("attaching", { modify: ["mime"] }).on({
+      document: Effect.fnUntraced(function*({ mime }) {
+        const content = Stream.unwrap(Effect.as(Scanner, Stream.fail("broken" as const)))
+        yield* mime.attach({ filename: "a", type: "a/b", content })
+        return Verdict.continue
+      })
+    })
+    expect(attaching).type.toBe<Milter.Made<"broken" | Message.NotEditable, Scanner>>()
+  })
+})
+
 describe("hooks", () => {
   it("get the state of connection and message", () => {
     Message.make("state", { connection: () => Effect.succeed("c"), message: () => Ref.make(0) }).on({

@@ -25,3 +25,23 @@ export const networks = (flag: string) =>
     ),
     Flag.withMetavar("CIDR,CIDR")
   )
+
+/** A text; without `byDefault` it has to be given. */
+export const text = (flag: string, byDefault?: string) => {
+  const given = Flag.String(flag).pipe(
+    Flag.filter((value) => value.trim() !== "" && !value.includes("\0"), () => "a text that is not empty"),
+    Flag.withMetavar("TEXT")
+  )
+  return byDefault === undefined ? given : Flag.withDefault(given, byDefault)
+}
+
+/** What marks a banner. */
+export const identifier = (flag: string, byDefault: string) =>
+  Flag.String(flag).pipe(
+    Flag.withDefault(byDefault),
+    Flag.filter(
+      (id) => id.length <= 64 && /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/.test(id),
+      () => "at most 64 letters and digits, with single dots, underscores or hyphens between them"
+    ),
+    Flag.withMetavar("ID")
+  )

@@ -79,6 +79,7 @@ const needs: {
   }
 } = {
   account_header: { env: { MILTER_ACCOUNT_KEYS: `one:${Buffer.alloc(32).toString("base64")}` } },
+  disclaimer: { args: `--disclaimers ${Path.join(main, "../disclaimer/disclaimers.json")}` },
   greylist: { args: `--database ${nobody}`, used: /somebody listens there already|no database at/ },
   rate_limit: { args: `--tiers ${Path.join(main, "../rate_limit/tiers.json")}` },
   sender_restriction: { args: "--api-url http://127.0.0.1:1/" },
@@ -157,6 +158,12 @@ describe("the command of an example", { timeout: 180_000 }, () => {
     ["alignment", /MILTER_NETWORKS: "10\.0\.0\.0\/99"\. Expected: networks such as/, {
       MILTER_NETWORKS: "10.0.0.0/99"
     }],
+    ["disclaimer --disclaimers /nonexistent", /cannot read \/nonexistent: .*ENOENT/],
+    [`disclaimer --disclaimers ${Path.join(main, "../rate_limit/tiers.json")}`, /tiers\.json: /],
+    ["external_banner --id a--b", /--id: "a--b"\. Expected: at most 64 letters and digits/],
+    ["external_banner --text=", /--text.* Expected: a text that is not empty/],
+    ["attachment_policy --extensions a/b", /--extensions: "a\/b"\. Expected: extensions such as exe,js/],
+    ["attachment_policy --action drop", /--action: .*remove.*reject/],
     ["instance_header --headername=", /--headername. Expected: printable ASCII/],
     ["json_log --headers From,a:b", /--headers: .*names of header fields/],
     ["modules --accounts alice", /--accounts: "alice"\. Expected: addresses such as/],

@@ -1,0 +1,70 @@
+/** The examples that edit parts, "disclaimer", "external_banner" and "attachment_policy", with a real Postfix. */
+import { assert, layer } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { describeDaemon } from "../../testbed/daemon.ts"
+import { prerequisites } from "../../testbed/opendkim.ts"
+import * as Postfix from "../../testbed/postfix.ts"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
+import * as FilterServer from "./support/filterServer.ts"
+import { from, to } from "./support/messages.ts"
+import * as Examples from "./support/mimeExamples.ts"
+
+class Fixture extends Context.Service<Fixture, {
+  readonly postfix: Postfix.Instance<string>
+  readonly verifier: string
+}>()("test/Fixture") {}
+
+const fixture = Layer.effect(
+  Fixture,
+  Effect.gen(function*() {
+    const { inProcess, served, verifier } = yield* Examples.servers
+    const milters = {
+      ...Object.fromEntries(Object.entries(served).map(([name, { milter }]) => [name, milter])),
+      ...Object.fromEntries(
+        Object.entries(inProcess).map(([name, address]) => [name, FilterServer.forPostfix(address)])
+      )
+    }
+    const postfix = yield* Postfix.make<string>({
+      milters: served.disclaimer.milter,
+      listeners: Object.fromEntries(Object.entries(milters).map(([name, milter]) => [name, { milters: milter }]))
+    })
+    return { postfix, verifier }
+  })
+)
+
+Postfix.describePostfix("examples that edit parts with Postfix", () => {
+  describeDaemon("and OpenDKIM", prerequisites, () => {
+    layer(fixture, { excludeTestServices: true })((it) => {
+      const send = Effect.fnUntraced(function*(listener: string, messages: ReadonlyArray<string>) {
+        const { postfix } = yield* Fixture
+        const client = yield* SmtpClient.connect(postfix.portOf(listener))
+        return yield* Effect.forEach(messages, (message) =>
+          Effect.gen(function*() {
+            const result = yield* client.sendMail({ from, to, message })
+            assert.strictEqual(result.message?.code, 250, result.last.text)
+            return yield* postfix.takeOne({ queueId: result.queueId })
+          }))
+      }, Effect.scoped)
+
+      for (const [name, checks] of Object.entries(Examples.checks)) {
+        it.effect(`${name}: what is delivered`, () =>
+          Effect.gen(function*() {
+            const mails = yield* send(name, checks.map(([message]) => message))
+            mails.forEach((mail, index) => checks[index]![1](mail))
+          }))
+      }
+
+      for (const [name, checks] of Object.entries(Examples.inOrderChecks)) {
+        it.effect(`${name}: verify, edit, sign, seal, and OpenDKIM verifies what arrives`, () =>
+          Effect.gen(function*() {
+            const { verifier } = yield* Fixture
+            const mails = yield* send(name, checks.map(([message]) => message))
+            mails.forEach((mail, index) => checks[index]![1](mail))
+            yield* Effect.forEach(mails, (mail) => Examples.assertVerified(verifier, mail))
+          }))
+      }
+    })
+  })
+})
