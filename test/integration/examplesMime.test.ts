@@ -12,7 +12,7 @@ import { from, to } from "./support/messages.ts"
 import * as Examples from "./support/mimeExamples.ts"
 
 class Fixture extends Context.Service<Fixture, {
-  readonly postfix: Postfix.Instance<string>
+  readonly postfix: Postfix.Instance
   readonly verifier: string
 }>()("test/Fixture") {}
 

@@ -11,7 +11,7 @@ import { from, to } from "./support/messages.ts"
 import * as Examples from "./support/mimeExamples.ts"
 
 class Fixture extends Context.Service<Fixture, {
-  readonly sendmail: Sendmail.Instance<string>
+  readonly sendmail: Sendmail.Instance
   readonly verifier: string
 }>()("test/Fixture") {}
 
