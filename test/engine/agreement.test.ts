@@ -1,6 +1,6 @@
 /** Client and server agree on generated sessions: what the filter decided is what the MTA hears, and nothing else. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result, Schema } from "effect"
+import { Effect, References, Result, Schema } from "effect"
 import * as Milter from "../../src/Milter.ts"
 import type * as MilterClient from "../../src/MilterClient.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
@@ -76,7 +76,9 @@ const Plan = Schema.Struct({
   filter: FilterPlan,
   version: Schema.Literals([2, 3, 4, 6]),
   steps: Schema.Literals([0x1fffff, 0x1fffff, 0x7f, 0, Step.skip | Step.noBody, 0x1fffff & ~Step.skip, 0xff080]),
-  messages: Schema.Array(MessagePlan).check(Schema.isMaxLength(3))
+  messages: Schema.Array(MessagePlan).check(Schema.isMaxLength(3)),
+  /** After how many steps fibers yield, on both sides; with 1 or 2 they never come to an end. */
+  budget: Schema.Int.check(Schema.isBetween({ minimum: 3, maximum: 64 }))
 })
 
 interface Seen {
@@ -209,5 +211,5 @@ describe("client and server", () => {
         negotiate: false,
         as: mtas[plan.mta]
       })
-    }), { arbitrary: { runs } })
+    }).pipe(Effect.provideService(References.MaxOpsBeforeYield, plan.budget)), { arbitrary: { runs } })
 })

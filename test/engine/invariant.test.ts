@@ -391,13 +391,13 @@ describe("any conversation", () => {
     `with a filter ${promise}`,
     [planOf(1, 1)],
     ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
-    { arbitrary: { runs: 2000, size: 30, seed }, timeout: 240_000 }
+    { arbitrary: { runs: 2000, size: 30, seed }, timeout: 900_000 }
   )
 
   it.effect.prop(
     `with a sequence of filters ${promise}`,
     [planOf(2, 3)],
     ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
-    { arbitrary: { runs: 700, size: 60, seed }, timeout: 240_000 }
+    { arbitrary: { runs: 700, size: 60, seed }, timeout: 900_000 }
   )
 })

@@ -1,5 +1,5 @@
 /** A sequence beside the same filters as milters of their own, with each imitated MTA: what they see, and what arrives. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as MilterClient from "effect-milter/MilterClient"
 import * as MilterServer from "effect-milter/MilterServer"
@@ -14,6 +14,7 @@ import * as Option from "effect/Option"
 import { dialerOf, type Dialing } from "../../src/internal/net/dialer.ts"
 import { listenerOf } from "../../src/internal/net/listener.ts"
 import * as memoryNetwork from "../../src/internal/net/memoryNetwork.ts"
+import { effect } from "../support/yielding.ts"
 
 const newBody = `${"a line of the new body\r\n".repeat(6000)}its last line\r\n`
 
@@ -150,32 +151,35 @@ describe("a sequence", () => {
         "an editor behind": [asking, skipping, editing]
       })
     ) {
-      it.effect(`is what its filters are as milters of their own: ${order}, with ${as.name}`, () =>
-        Effect.gen(function*() {
-          const sequence = yield* asSequence(filters, as)
-          assert.deepStrictEqual(sequence, yield* asChain(filters, as))
+      effect(
+        `is what its filters are as milters of their own: ${order}, with ${as.name}`,
+        () =>
+          Effect.gen(function*() {
+            const sequence = yield* asSequence(filters, as)
+            assert.deepStrictEqual(sequence, yield* asChain(filters, as))
 
-          // And both are what was meant.
-          const replaces = sequence.notes["editing"]![0] === "replaces"
-          assert.strictEqual(replaces, !as.name.startsWith("Postfix 2.3"))
-          const body = replaces ? newBody : message.body
-          assert.strictEqual(sequence.body, body)
-          assert.deepStrictEqual(sequence.recipients, ["bob@example.net", "carol@example.net"])
-          const asked = sequence.notes["asking"]!
-          assert.strictEqual(
-            asked.at(-1)!.slice(asked.at(-1)!.indexOf(": ") + 2),
-            filters.indexOf(asking) > filters.indexOf(editing) ? body : message.body
-          )
-          const tops = Object.values(sequence.notes).flat().filter((line) => line.startsWith("header X-Top"))
-          assert.strictEqual(tops.length, filters.length - 1 - filters.indexOf(editing))
-          const skipped = sequence.notes["skipping"]!
-          assert.lengthOf(skipped.filter((line) => line.startsWith("body")), 1)
-          assert.notInclude(skipped, "rcpt nobody@example.net")
-        }))
+            // And both are what was meant.
+            const replaces = sequence.notes["editing"]![0] === "replaces"
+            assert.strictEqual(replaces, !as.name.startsWith("Postfix 2.3"))
+            const body = replaces ? newBody : message.body
+            assert.strictEqual(sequence.body, body)
+            assert.deepStrictEqual(sequence.recipients, ["bob@example.net", "carol@example.net"])
+            const asked = sequence.notes["asking"]!
+            assert.strictEqual(
+              asked.at(-1)!.slice(asked.at(-1)!.indexOf(": ") + 2),
+              filters.indexOf(asking) > filters.indexOf(editing) ? body : message.body
+            )
+            const tops = Object.values(sequence.notes).flat().filter((line) => line.startsWith("header X-Top"))
+            assert.strictEqual(tops.length, filters.length - 1 - filters.indexOf(editing))
+            const skipped = sequence.notes["skipping"]!
+            assert.lengthOf(skipped.filter((line) => line.startsWith("body")), 1)
+            assert.notInclude(skipped, "rcpt nobody@example.net")
+          })
+      )
     }
   }
 
-  it.effect("knows the MTA, whatever macros its filters ask for", () =>
+  effect("knows the MTA, whatever macros its filters ask for", () =>
     Effect.gen(function*() {
       for (const [as, expected] of [[MilterTest.postfix, "postfix"], [MilterTest.sendmail, "sendmail"]] as const) {
         const seen: Array<string> = []

@@ -108,11 +108,16 @@ describe("awaitUntil", () => {
       .filter((file) =>
         file.endsWith(".ts") && Fs.readFileSync(Path.join(folder, file), "utf8").includes("Effect.callback")
       )
-    assert.sameMembers(found, [
-      "net/awaitUntil.ts",
-      "engine/connection.ts",
-      // To go.
-      "mta/clientConnection.ts"
-    ])
+    const others = [
+      // Still to move to awaitUntil.
+      "mta/clientConnection.ts",
+      // Callbacks of a parser that the same effect calls: there is nothing before them to miss.
+      "message/mime/structure.ts",
+      "message/mime/htmlPositions.ts"
+    ]
+    assert.deepStrictEqual(
+      found.filter((file) => !others.includes(file)).toSorted(),
+      ["engine/connection.ts", "net/awaitUntil.ts"]
+    )
   })
 })

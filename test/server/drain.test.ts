@@ -1,5 +1,5 @@
 /** The server stops, on TestClock. */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as Verdict from "effect-milter/Verdict"
 import * as Deferred from "effect/Deferred"
@@ -7,6 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/testing/TestClock"
+import * as connection from "../../src/internal/engine/connection.ts"
+import type { Program, Swept } from "../../src/internal/engine/serverRuntime.ts"
+import { makePair } from "../../src/internal/net/memoryTransport.ts"
 import { wasOverrun } from "../../src/internal/server/drainState.ts"
 import { answering } from "../support/filters.ts"
 import * as Mta from "../support/rawMta.ts"
@@ -111,4 +114,32 @@ describe("drain", () => {
       yield* TestClock.adjust("1 minute")
       yield* Fiber.join(stopping)
     }))
+})
+
+describe("a connection whose fiber has not run yet", () => {
+  it("is known to the server, which can destroy it", () => {
+    const [mta, filter] = makePair(["mta", "filter"])
+    const connections = new Set<Swept>()
+    // What is looked at before the transport is opened.
+    const program = {
+      clock: { currentTimeMillisUnsafe: () => 0 },
+      limits: { connections: 1, frameLength: 1000, queuedPackets: 1 },
+      connections
+    } as unknown as Program
+    const effect = connection.run(program, filter)
+    assert.isTrue(Effect.isEffect(effect))
+    assert.strictEqual(connections.size, 1)
+    const events: Array<string> = []
+    mta.open({
+      data: () => events.push("data"),
+      end: () => events.push("end"),
+      drain: () => events.push("drain"),
+      closed: () => events.push("closed")
+    })
+    for (const one of connections) {
+      one.tick(1_000_000)
+      one.destroy()
+    }
+    return Promise.resolve().then(() => assert.deepStrictEqual(events, ["closed"]))
+  })
 })

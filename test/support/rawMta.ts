@@ -30,7 +30,7 @@ export interface Logged {
 export const settle: Effect.Effect<void> = Effect.flatMap(
   Effect.service(References.MaxOpsBeforeYield),
   // Fibers that yield every few steps need a turn for each time.
-  (budget) => Effect.repeat(Effect.yieldNow, { times: 8 + Math.ceil(400 / budget) })
+  (budget) => Effect.repeat(Effect.yieldNow, { times: 8 + Math.ceil(240 / budget) })
 )
 
 const bytes = (text: string): ByteString => ByteString.fromText(text)

@@ -1,7 +1,26 @@
 /**
- * One connection: bytes in, verdicts out. Events of the transport drive it; hooks are fibers, and one that finishes at once
- * costs no turn of the scheduler. The socket is read while a hook runs, so that a disconnect, a quit or an abort interrupts
- * it.
+ * One connection: bytes in, verdicts out. The only place in the engine that loops, starts fibers and keeps time.
+ *
+ *     transport ──data──> commandQueue        cuts chunks into frames (Frame), keeps them with their times
+ *                             │
+ *     connection.run ─────────┘               takes a frame when nothing runs:
+ *         commandOrder.transition             may this command come now?
+ *         Packet.decodeMtaUnsafe              the frame as a packet
+ *         conversation.packetArrived          the machine: negotiation, connect, helo, unknown …
+ *             transaction.rcpt, …             … and everything from MAIL to the end of the message
+ *                 filterSession               what a filter has settled for the SMTP session
+ *                 filterMessage               what it has settled for the message
+ *                 decision                    what its verdict does here: a table
+ *         <── an action (machine.ts):
+ *             Call      hookCall.make, start; its exit goes to conversation.callEnded
+ *             Work      content, answer or finalizers; its exit goes to conversation.workEnded
+ *             Write     verdictPacket, sendEdits: to the transport; then conversation.next
+ *             Wait      the next frame
+ *             Close     one log line, and the connection ends
+ *
+ * Events of the transport, observers of fibers and the server's sweeper store what has happened and call the loop. Hooks
+ * are fibers, and one that finishes at once costs no turn of the scheduler. The socket is read while a hook runs, so that
+ * a disconnect, a quit or an abort interrupts the hook.
  *
  * Invariant: on a connection that stays open there is exactly one verdict for each command that expects one, and none for
  * others.
@@ -15,47 +34,32 @@ import type { Stage } from "../../Stage.ts"
 import { PacketError, type PacketWarning } from "../../Wire.ts"
 import { awaitUntil } from "../net/awaitUntil.ts"
 import type { Transport } from "../net/transport.ts"
-import {
-  type Command,
-  initial,
-  type Phase,
-  ProtocolError,
-  type Transition,
-  transition
-} from "../protocol/commandOrder.ts"
+import { initial, type Phase, ProtocolError, transition } from "../protocol/commandOrder.ts"
 import * as replies from "../protocol/verdictPacket.ts"
+import { CommandQueue, type WaitingCommand } from "./commandQueue.ts"
 import { Conversation } from "./conversation.ts"
-import type { Cut, Done, Fork, Host, Work } from "./host.ts"
-import type { Program, Swept } from "./serverRuntime.ts"
+import type { Action, Call, Close, Output, Work } from "./machine.ts"
+import type { Program, Swept, Unit } from "./serverRuntime.ts"
 
+/** Why a call did not give its own result: the MTA gave the message up, or its time was over. */
+type Cut = "aborted" | "expired"
+
+/** What runs now: a call or a work that did not end at once. */
 interface Running {
   readonly fiber: Fiber.Fiber<unknown, unknown>
-  /** The stage of a hook. */
-  readonly stage: Stage | undefined
-  readonly work: Work | "hook"
-  readonly done: Done
+  /** The stage and the filter of a call. */
+  readonly call: { readonly stage: Stage; readonly unit: Unit } | undefined
+  readonly kind: Work["kind"] | "call"
+  readonly began: number
   readonly deadline: number
   cut: Cut | undefined
   /** When it was interrupted. */
   cutAt: number
-}
-
-interface Waiting {
-  readonly command: Command
-  /** When it arrived. */
-  readonly arrived: number
+  /** Stored by its observer. */
+  exit: Exit.Exit<unknown, unknown> | undefined
 }
 
 const interrupted = Exit.interrupt()
-
-/** How many frames that are done with may leave a place in the queue. */
-const maxDone = 256
-
-/** What takes the place of one. */
-const done: Frame.Frame = { code: 0, bytes: new Uint8Array(0), offset: 0, limit: 0, position: 0 }
-
-/** Bytes of commands that wait; reading pauses at more. */
-const maxQueuedBytes = 262_144
 
 const abortCode = Packet.Abort.code
 const endOfMessageCode = Packet.EndOfMessage.code
@@ -73,23 +77,21 @@ export const run = (program: Program, transport: Transport): Effect.Effect<void>
   })
 }
 
-const lengthOf = ({ limit, offset }: Frame.Frame): number => limit - offset
-
-class Connection implements Host, Swept {
+class Connection implements Output, Swept {
   private readonly program: Program
   private readonly transport: Transport
   private readonly isOverload: boolean
   private readonly decoder: Frame.Decoder
+  private readonly queue: CommandQueue
   private resume!: (effect: Effect.Effect<void>) => void
   private conversation!: Conversation
   private isOpen = false
-  private queue: Array<Frame.Frame> = []
-  /** When each frame of the queue arrived. */
-  private arrivals: Array<number> = []
-  private head = 0
-  private queuedBytes = 0
-  /** When the command that is being answered arrived. */
-  private arrived = 0
+  private isFinished = false
+  private isLooping = false
+  private phase: Phase = initial
+  private running: Running | undefined
+  /** What begins once a call whose time is over has stopped. */
+  private held: Call | Work | undefined
   /** When bytes came last, and when the frame that is incomplete began. */
   private active: number
   private frameBegan = 0
@@ -100,17 +102,11 @@ class Connection implements Host, Swept {
   private progress = Infinity
   private bytesRead = 0
   private bytesWritten = 0
-  private paused = false
-  private writable = true
+  private isPaused = false
+  private isWritable = true
   /** Since when the peer has not taken what was written, or has not closed. */
   private blocked = 0
   private onWritable: (() => void) | undefined
-  private afterStop: Array<() => void> = []
-  private finished = false
-  private running: Running | undefined
-  private phase: Phase = initial
-  /** The command that waits for the end of the message before it. */
-  private held: Command | undefined
 
   constructor(program: Program, transport: Transport) {
     this.program = program
@@ -118,6 +114,7 @@ class Connection implements Host, Swept {
     this.isOverload = program.connections.size >= program.limits.connections
     this.active = program.clock.currentTimeMillisUnsafe()
     this.decoder = Frame.makeDecoder({ maxLength: program.limits.frameLength })
+    this.queue = new CommandQueue(program.limits.queuedPackets)
     program.connections.add(this)
   }
 
@@ -128,9 +125,9 @@ class Connection implements Host, Swept {
     this.conversation = new Conversation(program, this, this.isOverload)
     this.isOpen = true
     transport.open({
-      data: (chunk) => this.onData(chunk),
-      end: () => this.onEnd(),
-      drain: () => this.onDrain(),
+      data: this.onData,
+      end: this.onEnd,
+      drain: this.onDrain,
       closed: () => {
         program.connections.delete(this)
         this.finish(interrupted, "destroy")
@@ -138,158 +135,194 @@ class Connection implements Host, Swept {
     })
   }
 
+  private get now(): number {
+    return this.program.clock.currentTimeMillisUnsafe()
+  }
+
   // --- events of the transport
 
-  private onData(chunk: Uint8Array): void {
-    if (this.finished) return
-    const now = this.program.clock.currentTimeMillisUnsafe()
-    const before = this.queue.length
-    const wasBetween = this.decoder.pending === 0
-    const error = this.decoder.push(chunk, this.queue)
+  private readonly onData = (chunk: Uint8Array): void => {
+    if (this.isFinished) return
+    const { decoder, now, queue } = this
+    const before = queue.length
+    const wasBetween = decoder.pending === 0
+    const error = queue.push(decoder, chunk, now)
     this.active = now
     this.bytesRead += chunk.length
-    if (wasBetween || this.queue.length > before) this.frameBegan = now
-    for (let index = before; index < this.queue.length; index++) {
-      this.arrivals.push(now)
-      this.queuedBytes += lengthOf(this.queue[index]!)
-      this.progress = this.queue[index]!.code === endOfMessageCode ? now + this.program.timeouts.progress : Infinity
+    if (wasBetween || queue.length > before) this.frameBegan = now
+    if (queue.length > before) {
+      const isEnd = queue.codeAt(queue.length - 1) === endOfMessageCode
+      this.progress = isEnd ? now + this.program.timeouts.progress : Infinity
     }
-    if (this.running?.stage !== undefined) this.watch(before)
-    this.pump()
+    if (this.running?.call !== undefined) this.watch(before)
+    this.run(undefined)
     if (error !== undefined) {
       this.fail(error)
-    } else if (!this.paused && this.waits(1)) {
-      this.paused = true
+    } else if (!this.isPaused && !this.isFinished && queue.exceeds(1)) {
+      this.isPaused = true
       this.transport.pause()
     }
   }
 
-  private onDrain(): void {
-    this.writable = true
+  private readonly onDrain = (): void => {
+    this.isWritable = true
     this.onWritable?.()
-    this.pump()
+    this.run(undefined)
   }
 
-  /** What waits behind finalizers or for room to answer is dropped: nobody is there who would be answered. */
-  private onEnd(): void {
-    const cutShort = this.running?.stage !== undefined || this.conversation.hasOpenMessage
-    this.finish(cutShort ? interrupted : Exit.void, "close")
+  /** What waits for finalizers or for room to answer is dropped: nobody is there who would be answered. */
+  private readonly onEnd = (): void => {
+    const isCutShort = this.running?.call !== undefined || this.conversation.hasOpenMessage
+    this.finish(isCutShort ? interrupted : Exit.void, "close")
   }
 
-  /** Looks at frames that have arrived behind a running hook for those that make its verdict pointless. */
-  private watch(from: number): void {
-    for (let index = from; index < this.queue.length; index++) {
-      const { code } = this.queue[index]!
-      if (code === quitCode) return this.finish(Exit.void, "close")
-      if (code !== abortCode) continue
-      const { running } = this
-      this.abortRunning()
-      // It has stopped at once, and what the next one has behind it has been looked at.
-      if (this.running !== running) return
+  // --- the loop
+
+  /** Does what the machine says, until something runs or nothing is left to do. */
+  private run(first: Action | undefined): void {
+    if (this.isLooping) return
+    this.isLooping = true
+    try {
+      let action = first ?? this.takeEvent()
+      while (action !== undefined) action = this.perform(action) ?? this.takeEvent()
+    } finally {
+      this.isLooping = false
     }
-  }
-
-  private abortRunning(): void {
-    const { running } = this
-    if (running === undefined || running.cut !== undefined) return
-    if (!this.conversation.hasMessage || running.stage === "unknown") return
-    running.cut = "aborted"
-    running.cutAt = this.program.clock.currentTimeMillisUnsafe()
-    running.fiber.interruptUnsafe()
-  }
-
-  // --- the queue of commands
-
-  private pump(): void {
-    while (this.running === undefined && this.writable && !this.finished && this.head < this.queue.length) {
-      this.arrived = this.arrivals[this.head]!
-      const frame = this.queue[this.head]!
-      this.queue[this.head++] = done
-      this.queuedBytes -= lengthOf(frame)
-      if (this.head === this.queue.length) {
-        this.queue = []
-        this.arrivals = []
-        this.head = 0
-      } else if (this.head === maxDone) {
-        // A queue that is never empty, behind slow hooks and a fast MTA, must not grow.
-        this.queue = this.queue.slice(maxDone)
-        this.arrivals = this.arrivals.slice(maxDone)
-        this.head = 0
-      }
-      this.process(frame)
-    }
-    if (this.finished) return
-    if (this.paused && !this.waits(0.5)) {
-      this.paused = false
+    if (this.isPaused && !this.isFinished && !this.queue.exceeds(0.5)) {
+      this.isPaused = false
       // What is incomplete could not go on meanwhile.
-      this.frameBegan = this.program.clock.currentTimeMillisUnsafe()
+      this.frameBegan = this.now
       this.transport.resume()
     }
   }
 
-  /** Whether more waits than this share of what may. */
-  private waits(share: number): boolean {
-    return this.queue.length - this.head > this.program.limits.queuedPackets * share ||
-      this.queuedBytes > maxQueuedBytes * share
+  /** What has happened, told to the machine: something that ran has ended, or else the next command has come. */
+  private takeEvent(): Action | undefined {
+    const { running } = this
+    if (this.isFinished) return undefined
+    if (running !== undefined) {
+      const { call, cut, exit, kind } = running
+      if (exit === undefined) return undefined
+      this.running = undefined
+      if (cut === "expired") {
+        // The answer has gone out already.
+        const { held } = this
+        this.held = undefined
+        if (held !== undefined) return held
+      } else if (kind === "call") {
+        this.conversation.timed(call!.unit, call!.stage, this.now - running.began)
+        return cut === "aborted" ? this.conversation.callAborted() : this.conversation.callEnded(exit)
+      } else return this.conversation.workEnded(kind, exit)
+    }
+    const frame = this.isWritable ? this.queue.take() : undefined
+    return frame === undefined ? undefined : this.process(frame)
   }
 
-  private process(frame: Frame.Frame): void {
+  private process(frame: Frame.Frame): Action | undefined {
+    const { conversation } = this
     const definition = Packet.mtaByCode(frame.code)
     if (definition === undefined) {
       const code = `0x${frame.code.toString(16).padStart(2, "0")}`
-      return this.fail(
-        new PacketError({
-          offset: frame.position + 4,
-          expected: `a command, not the byte ${code},`,
-          command: undefined
-        })
-      )
+      const expected = `a command, not the byte ${code},`
+      return close(new PacketError({ offset: frame.position + 4, expected, command: undefined }))
     }
     const next = transition(this.phase, frame.code)
     if (next === undefined) {
-      return this.fail(
-        new ProtocolError({ state: this.phase.name, command: definition.name, offset: frame.position })
-      )
+      return close(new ProtocolError({ state: this.phase.name, command: definition.name, offset: frame.position }))
     }
     // Macros stay bytes until somebody asks for one: most filters read few.
-    if (definition.name === "Macro") return this.conversation.macro(frame)
+    if (definition.name === "Macro") return conversation.macrosArrived(frame)
     let packet: Packet.MtaPacket
     try {
       packet = Packet.decodeMtaUnsafe(frame, this.onWarning)
     } catch (error) {
-      return this.conversation.malformed(definition.name, error as PacketError) // the decoder throws nothing else
+      return conversation.malformedArrived(definition.name, error as PacketError) // the decoder throws nothing else
     }
     this.phase = next.phase
-    this.conversation.command(frame.code)
-    this.perform(next, packet)
-  }
-
-  private perform(next: Transition, packet: Packet.MtaPacket): void {
-    if (packet._tag === "Quit") return this.finish(Exit.void, "close")
-    if (!next.endsMessage) return this.conversation.act(packet)
-    this.held = packet._tag
-    this.conversation.abort(() => {
-      this.held = undefined
-      this.conversation.act(packet)
-    })
+    conversation.commandArrived(frame.code)
+    return packet._tag === "Quit"
+      ? this.finish(Exit.void, "close")
+      : conversation.packetArrived(packet, next.endsMessage)
   }
 
   private readonly onWarning = (warning: PacketWarning): void =>
     this.conversation.session.warn(`${warning.command}: ${warning.message} (offset ${warning.offset})`)
 
-  // --- for the conversation
+  /** What comes next, if it is known at once. */
+  private perform(action: Action): Action | undefined {
+    switch (action._tag) {
+      case "Wait":
+        return undefined
+      case "Write":
+        this.send(action.bytes)
+        return this.conversation.next()
+      case "Call":
+        return this.running === undefined ? this.startCall(action) : this.hold(action)
+      case "Work":
+        return this.running === undefined ? this.startWork(action) : this.hold(action)
+      case "Close":
+        return this.fail(action.error)
+    }
+  }
 
-  send(bytes: Uint8Array): void {
+  /** A call whose time is over has to stop first. */
+  private hold(action: Call | Work): undefined {
+    this.held = action
+  }
+
+  private startCall(call: Call): Action | undefined {
+    const effect = call.make()
+    if (Exit.isExit(effect)) return this.conversation.callEnded(effect)
+    const fiber = call.fork(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return this.conversation.callEnded(exit)
+    const { now } = this
+    this.follow(fiber, "call", { stage: call.stage, unit: call.unit }, now, this.deadlineFrom(now))
+    // The same read may have brought an abort or a quit already.
+    this.watch(0)
+    return undefined
+  }
+
+  private startWork(work: Work): Action | undefined {
+    const { kind } = work
+    const effect = work.make()
+    if (effect === undefined) return this.conversation.workEnded(kind, Exit.void)
+    const fiber = work.fork(effect)
+    const exit = fiber.pollUnsafe()
+    if (exit !== undefined) return this.conversation.workEnded(kind, exit)
+    const { now } = this
+    this.follow(fiber, kind, undefined, now, kind === "content" ? this.deadlineFrom(now) : Infinity)
+    return undefined
+  }
+
+  private follow(
+    fiber: Fiber.Fiber<unknown, unknown>,
+    kind: Running["kind"],
+    call: Running["call"],
+    began: number,
+    deadline: number
+  ): void {
+    const running: Running = { fiber, call, kind, began, deadline, cut: undefined, cutAt: 0, exit: undefined }
+    this.running = running
+    fiber.addObserver((exit) => {
+      running.exit = exit
+      this.run(undefined)
+    })
+  }
+
+  // --- for the machine
+
+  private send(bytes: Uint8Array): void {
     this.bytesWritten += bytes.length
-    this.writable = this.transport.write(bytes)
-    if (!this.writable) this.blocked = this.program.clock.currentTimeMillisUnsafe()
+    this.isWritable = this.transport.write(bytes)
+    if (!this.isWritable) this.blocked = this.now
   }
 
   sendAndWait(bytes: Uint8Array): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.send(bytes)
-      if (this.writable) return Effect.void
-      return awaitUntil(() => this.writable ? Effect.void : undefined, (changed) => {
+      if (this.isWritable) return Effect.void
+      return awaitUntil(() => this.isWritable ? Effect.void : undefined, (changed) => {
         this.onWritable = changed
         return () => {
           this.onWritable = undefined
@@ -298,75 +331,8 @@ class Connection implements Host, Swept {
     })
   }
 
-  start(stage: Stage, effect: Effect.Effect<unknown, unknown>, fork: Fork, done: Done): void {
-    const fiber = fork(effect)
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return done(exit, undefined)
-    const { clock } = this.program
-    const started = clock.currentTimeMillisUnsafe()
-    this.run({
-      fiber,
-      stage,
-      work: "hook",
-      done: (exit, cut) => {
-        this.conversation.timed(stage, clock.currentTimeMillisUnsafe() - started)
-        done(exit, cut)
-      },
-      deadline: this.deadlineFrom(started),
-      cut: undefined,
-      cutAt: 0
-    })
-    // The same read may have brought an abort or a quit already.
-    this.watch(this.head)
-  }
-
-  startWork(work: Work, effect: Effect.Effect<unknown>, fork: Fork, done: Done): void {
-    const fiber = fork(effect)
-    const exit = fiber.pollUnsafe()
-    if (exit !== undefined) return done(exit, undefined)
-    this.run({
-      fiber,
-      stage: undefined,
-      work,
-      done,
-      deadline: work === "content" ? this.deadlineFrom(this.program.clock.currentTimeMillisUnsafe()) : Infinity,
-      cut: undefined,
-      cutAt: 0
-    })
-  }
-
-  /** What the MTA waits for counts from its arrival: several hooks may run for one command. */
-  private deadlineFrom(now: number): number {
-    const { awaited } = this.conversation
-    const { timeouts } = this.program
-    return awaited === undefined ? now + timeouts.command : this.arrived + timeouts[awaited]
-  }
-
-  private run(running: Running): void {
-    this.running = running
-    running.fiber.addObserver((exit) => {
-      this.running = undefined
-      if (this.finished) return
-      // After its time is over the answer has gone out already.
-      if (running.cut === "expired") this.stopped()
-      else running.done(exit, running.cut)
-      this.pump()
-    })
-  }
-
-  private stopped(): void {
-    const waiting = this.afterStop
-    this.afterStop = []
-    for (const next of waiting) next()
-  }
-
-  whenStopped(next: () => void): void {
-    if (this.running === undefined) next()
-    else this.afterStop.push(next)
-  }
-
-  fail(error: { readonly _tag: string; readonly message: string }): void {
-    if (this.finished) return
+  private fail(error: Close["error"]): undefined {
+    if (this.isFinished) return
     this.program.monitor.error(error._tag)
     this.conversation.session.log(
       Effect.logWarning(`${error._tag}: ${error.message}; closing the connection from ${this.transport.peer}`)
@@ -374,18 +340,49 @@ class Connection implements Host, Swept {
     this.finish(interrupted, "close")
   }
 
+  // --- interruption
+
+  /** Looks at commands that have arrived after a running call for those that make its verdict pointless. */
+  private watch(from: number): void {
+    const { queue } = this
+    for (let index = from; index < queue.length; index++) {
+      const code = queue.codeAt(index)
+      if (code === quitCode) return this.finish(Exit.void, "close")
+      if (code !== abortCode) continue
+      const { running } = this
+      this.abortCall()
+      // It has stopped at once: what the next call has after it is looked at when that begins.
+      if (this.running !== running || running?.exit !== undefined) return
+    }
+  }
+
+  private abortCall(): void {
+    const { running } = this
+    if (running === undefined || running.cut !== undefined) return
+    if (!this.conversation.hasMessage || running.call?.stage === "unknown") return
+    running.cut = "aborted"
+    running.cutAt = this.now
+    running.fiber.interruptUnsafe()
+  }
+
   // --- time
+
+  /** What the MTA waits for counts from its arrival: several hooks may run for one command. */
+  private deadlineFrom(now: number): number {
+    const { awaited } = this.conversation
+    const { timeouts } = this.program
+    return awaited === undefined ? now + timeouts.command : this.queue.arrived + timeouts[awaited]
+  }
 
   tick(now: number): void {
     if (!this.isOpen) return
-    // A peer that does not take the last answer must not keep the socket.
-    if (this.finished) return now - this.blocked >= this.program.timeouts.write ? this.transport.destroy() : undefined
-    const { running } = this
     const { timeouts } = this.program
-    if (!this.writable && now - this.blocked >= timeouts.write) {
+    // A peer that does not take the last answer must not keep the socket.
+    if (this.isFinished) return now - this.blocked >= timeouts.write ? this.transport.destroy() : undefined
+    if (!this.isWritable && now - this.blocked >= timeouts.write) {
       return this.timeUp("WriteTimeout", "it does not take an answer", "destroy")
     }
-    if (running !== undefined) return this.tickRunning(running, now)
+    if (this.running !== undefined) return this.tickRunning(this.running, now)
     if (this.decoder.pending > 0 && now - this.frameBegan >= timeouts.frame) {
       return this.timeUp("FrameTimeout", "a frame was not completed", "close")
     }
@@ -395,43 +392,53 @@ class Connection implements Host, Swept {
   private tickRunning(running: Running, now: number): void {
     const { timeouts } = this.program
     // An answer has the time that the MTA takes to read it.
-    if (running.work === "answer") return
-    if (running.work === "finalizers") return this.tickFinalizers(now)
+    if (running.kind === "answer") return
+    if (running.kind === "finalizers") return this.tickFinalizers(now)
     if (running.cut !== undefined) {
       if (now - running.cutAt >= timeouts.stop) {
-        const what = running.stage === undefined ? "the disk" : `a hook at ${running.stage}`
+        const what = running.call === undefined ? "the disk" : `a hook at ${running.call.stage}`
         this.timeUp("StopTimeout", `${what} does not stop after its interruption`, "close")
       }
     } else if (now >= running.deadline) {
-      running.cut = "expired"
-      running.cutAt = now
-      // First the answer, whether or not the hook stops; the next command waits until it has.
-      running.done(interrupted, "expired")
-      running.fiber.interruptUnsafe()
-    } else if (now >= this.progress && this.writable) {
+      this.expire(running, now)
+    } else if (now >= this.progress && this.isWritable) {
       this.progress = now + timeouts.progress
       this.send(replies.progress)
     }
   }
 
-  /** Finalizers are not interrupted, but a command that waits behind them must not wait for ever. */
+  /** First the answer, whether or not the call stops; the next call, work or command waits until it has. */
+  private expire(running: Running, now: number): void {
+    const { call, kind } = running
+    running.cut = "expired"
+    running.cutAt = now
+    if (call !== undefined) this.conversation.timed(call.unit, call.stage, now - running.began)
+    this.run(
+      kind === "call" ? this.conversation.callExpired() : this.conversation.workEnded(kind, interrupted)
+    )
+    running.fiber.interruptUnsafe()
+  }
+
+  /** Finalizers are not interrupted, but a command that waits for them must not wait for ever. */
   private tickFinalizers(now: number): void {
-    const waiting = this.waiting()
+    const { waiting } = this
     if (!waiting.some((one) => this.isLate(one, now))) return
-    // An MTA that has quit behind it waits for nothing.
+    // An MTA that has quit after it waits for nothing.
     if (waiting.some(({ command }) => command === "Quit")) return this.finish(Exit.void, "close")
     this.send(replies.tempFail)
     this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
   }
 
-  private isLate({ arrived, command }: Waiting, now: number): boolean {
+  private isLate({ arrived, command }: WaitingCommand, now: number): boolean {
     const budget = this.conversation.budgetOf(command)
     return budget !== undefined && now - arrived >= this.program.timeouts[budget]
   }
 
-  /** Whatever it still waits for, it is over. */
-  destroy(): void {
-    this.transport.destroy()
+  /** The commands that are to come, with the times of their arrival. */
+  private get waiting(): ReadonlyArray<WaitingCommand> {
+    const { held } = this.conversation
+    const { arrived, waiting } = this.queue
+    return held === undefined ? waiting : [{ command: held, arrived }, ...waiting]
   }
 
   private timeUp(kind: string, what: string, how: "close" | "destroy"): void {
@@ -444,30 +451,33 @@ class Connection implements Host, Swept {
 
   // --- the end
 
-  private finish(exit: Exit.Exit<void>, how: "close" | "destroy"): void {
-    if (!this.finished) this.resume(this.finalize(exit, how))
+  /** Whatever it still waits for, it is over. */
+  destroy(): void {
+    this.transport.destroy()
+  }
+
+  private finish(exit: Exit.Exit<void>, how: "close" | "destroy"): undefined {
+    if (!this.isFinished) this.resume(this.finalize(exit, how))
   }
 
   /** What runs is interrupted and awaited, the scopes close from the inside out, nothing more is written. */
   private finalize(exit: Exit.Exit<void>, how: "close" | "destroy"): Effect.Effect<void> {
-    this.finished = true
-    this.queue = []
-    this.arrivals = []
-    this.head = 0
+    this.isFinished = true
+    this.queue.clear()
     const { running } = this
-    if (running !== undefined && running.work !== "finalizers") running.fiber.interruptUnsafe()
-    this.blocked = this.program.clock.currentTimeMillisUnsafe()
+    if (running !== undefined && running.kind !== "finalizers") running.fiber.interruptUnsafe()
+    this.blocked = this.now
     if (how === "close") this.transport.close()
     else this.transport.destroy()
     this.program.monitor.disconnected(this.bytesRead, this.bytesWritten)
-    const closed = this.conversation.close(exit)
-    return Effect.uninterruptible(running === undefined ? closed : Effect.andThen(this.awaitStop(running), closed))
+    const ended = this.conversation.end(exit)
+    return Effect.uninterruptible(running === undefined ? ended : Effect.andThen(this.awaitStop(running), ended))
   }
 
   /** A hook that will not stop must not keep the scopes, the server and the process from closing. */
-  private awaitStop({ fiber, work }: Running): Effect.Effect<void> {
+  private awaitStop({ fiber, kind }: Running): Effect.Effect<void> {
     const stopped = Effect.asVoid(Fiber.await(fiber))
-    if (work === "finalizers") return stopped
+    if (kind === "finalizers") return stopped
     if (fiber.pollUnsafe() !== undefined) return Effect.void
     // In a fiber of its own: this one may have been interrupted itself, and could not wait interruptibly.
     const waiting = Effect.forkDetach(Effect.timeoutOption(stopped, this.program.timeouts.stop), {
@@ -478,27 +488,20 @@ class Connection implements Host, Swept {
 
   /** The server closes: a command that waits for its answer is refused for now. */
   readonly interrupt: Effect.Effect<void> = Effect.suspend(() => {
-    if (this.finished) return Effect.void
+    if (this.isFinished) return Effect.void
     if (this.running !== undefined && this.isAwaited(this.running)) this.send(replies.tempFail)
     return this.finalize(interrupted, "close")
   })
 
-  /** Whether the MTA waits for an answer, to this command or to one behind it, and nothing of that is out. */
-  private isAwaited({ cut, work }: Running): boolean {
-    if (work === "answer") return false
-    const isUnanswered = work !== "finalizers" && cut !== "expired"
-    return (isUnanswered && this.conversation.awaited !== undefined) || this.waiting().some(this.isAnswered)
+  /** Whether the MTA waits for an answer, to this command or to one after it, and nothing of that is out. */
+  private isAwaited({ cut, kind }: Running): boolean {
+    if (kind === "answer") return false
+    const isUnanswered = kind !== "finalizers" && cut !== "expired"
+    return (isUnanswered && this.conversation.awaited !== undefined) || this.waiting.some(this.isAnswered)
   }
 
-  private readonly isAnswered = ({ command }: Waiting): boolean => this.conversation.budgetOf(command) !== undefined
-
-  /** The commands that are to come, with the times of their arrival. */
-  private waiting(): ReadonlyArray<Waiting> {
-    const waiting: Array<Waiting> = this.held === undefined ? [] : [{ command: this.held, arrived: this.arrived }]
-    for (let index = this.head; index < this.queue.length; index++) {
-      const command = Packet.mtaByCode(this.queue[index]!.code)?.name
-      if (command !== undefined) waiting.push({ command, arrived: this.arrivals[index]! })
-    }
-    return waiting
-  }
+  private readonly isAnswered = ({ command }: WaitingCommand): boolean =>
+    this.conversation.budgetOf(command) !== undefined
 }
+
+const close = (error: Close["error"]): Close => ({ _tag: "Close", error })

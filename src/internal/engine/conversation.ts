@@ -1,34 +1,37 @@
 /**
- * What a filter, or a sequence of them, and an MTA say to each other on one connection: the negotiation, the SMTP session,
- * and which answers go out. What happens to a message is the business of its transaction.
+ * The machine of a connection: what a filter, or a sequence of them, and an MTA say to each other. An event comes in,
+ * what to do next goes out; it does no I/O, starts no fiber and knows no clock but the time of day. It holds the
+ * negotiation, the SMTP session and what belongs to no message; a message is the business of its transaction.
  */
 import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import * as ClientAddress from "../../ClientAddress.ts"
 import type * as Frame from "../../Frame.ts"
-import { type Agreement, negotiate } from "../../Negotiation.ts"
-import * as Packet from "../../Packet.ts"
+import type { Agreement } from "../../Negotiation.ts"
+import type * as Packet from "../../Packet.ts"
 import type { Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { ByteString, PacketError, Writer } from "../../Wire.ts"
-import { Failed } from "../filter/definition.ts"
+import type { Failed } from "../filter/definition.ts"
+import type { Edits } from "../filter/editor.ts"
 import { sessionWith } from "../filter/sessionView.ts"
 import { type AnsweredStage, stageOf, stageTable } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
-import { type Plan, planOf } from "./contentPasses.ts"
-import { Participant } from "./filterSession.ts"
-import { inTurn } from "./forEachCallback.ts"
-import type { Owner } from "./hookRunner.ts"
-import type { Host } from "./host.ts"
-import * as ownReplies from "./libraryReplies.ts"
-import { wantedOf } from "./negotiationRequest.ts"
-import { type Closing, Scopes } from "./scopeCloser.ts"
+import type { Plan } from "./contentPasses.ts"
+import { FilterSession } from "./filterSession.ts"
+import { HookCall } from "./hookCall.ts"
+import * as libraryReplies from "./libraryReplies.ts"
+import { type Action, type Close, type Output, wait, work, type WorkKind, type Write } from "./machine.ts"
+import { answerTo } from "./negotiationRequest.ts"
+import { ScopeCloser } from "./scopeCloser.ts"
+import { answerWithEdits } from "./sendEdits.ts"
 import type { Program, Unit } from "./serverRuntime.ts"
+import { SessionStages, type StagesOwner } from "./sessionStages.ts"
 import { SmtpSession } from "./smtpSession.ts"
-import { Transaction } from "./transaction.ts"
+import { type AfterReply, type Owner, Transaction } from "./transaction.ts"
 
 /** An answer could not be sent to its end: the spool failed, or the connection. */
 class BrokenAnswer extends Data.TaggedError("BrokenAnswer")<{ readonly cause: Cause.Cause<unknown> }> {
@@ -37,42 +40,58 @@ class BrokenAnswer extends Data.TaggedError("BrokenAnswer")<{ readonly cause: Ca
   }
 }
 
-const hasAccepted = (participant: Participant): boolean => participant.hasAccepted
+/** An error that ends the connection. */
+type PeerError = Close["error"]
 
-export class Conversation implements Owner {
+/**
+ * What follows, once bytes are written and scopes are closed: what may follow a reply, and
+ *
+ * - `endMacros`: the message's macros are forgotten.
+ * - `act`: the command that ended the message is worked on.
+ * - `beginSession`: another SMTP session.
+ * - `fail`: the connection ends.
+ */
+type After = AfterReply | "endMacros" | "act" | "beginSession" | "fail"
+
+export class Conversation implements Owner, StagesOwner {
   readonly program: Program
-  readonly host: Host
-  readonly scopes: Scopes
-  readonly writer = new Writer()
-  private readonly overloaded: boolean
+  readonly call: HookCall
+  private readonly output: Output
+  private readonly isOverloaded: boolean
+  private readonly closer: ScopeCloser
+  private readonly stages: SessionStages
+  private readonly writer = new Writer()
+  private readonly writing: { readonly _tag: "Write"; bytes: Uint8Array } = { _tag: "Write", bytes: new Uint8Array(0) }
   private agreement: Agreement | undefined
-  offeredActions = 0
-  plan: Plan
-  session: SmtpSession
-  participants: ReadonlyArray<Participant> = []
+  private _plan: Plan | undefined
+  private _offeredActions = 0
+  private _session: SmtpSession
+  private _filters: ReadonlyArray<FilterSession> = []
   private transaction: Transaction | undefined
-  /** The stage of the command that is being answered. */
-  stage: AnsweredStage = "connect"
-  running: Unit
+  private _stage: AnsweredStage = "connect"
+  private after: After = "wait"
+  /** The command that waits for the end of the message before it. */
+  private heldPacket: Packet.MtaPacket | undefined
+  private error: PeerError | undefined
 
-  constructor(program: Program, host: Host, overloaded: boolean) {
+  constructor(program: Program, output: Output, isOverloaded: boolean) {
     this.program = program
-    this.host = host
-    this.scopes = new Scopes(host)
-    this.running = program.units[0]!
-    this.plan = planOf(program.units.map(({ definition }) => definition), 0)
-    this.overloaded = overloaded
-    this.session = this.begin()
+    this.output = output
+    this.isOverloaded = isOverloaded
+    this._session = this.beginSession()
+    this.call = new HookCall(program.units[0]!, this._session.fork)
+    this.closer = new ScopeCloser(this._session)
+    this.stages = new SessionStages(this)
   }
 
   /** An SMTP session begins: the first of this connection, or the next one after QUIT_NC. */
-  private begin(): SmtpSession {
+  private beginSession(): SmtpSession {
     const { program } = this
-    const session = this.session = new SmtpSession(program, this.agreement ?? { version: 0, actions: 0, steps: 0 })
-    this.participants = program.units.map((unit) =>
-      new Participant(
+    const session = new SmtpSession(program, this.agreement ?? { version: 0, actions: 0, steps: 0 })
+    this._session = session
+    this._filters = program.units.map((unit) =>
+      new FilterSession(
         unit,
-        this,
         program.units.length === 1 ? session : sessionWith(session, unit.definition.macros),
         unit.context === program.context ? session.context : session.inside(unit.context)
       )
@@ -80,14 +99,26 @@ export class Conversation implements Owner {
     return session
   }
 
+  // --- what the connection asks
+
   /** Whether a message has begun and its end was not reached. */
   get hasMessage(): boolean {
     return this.transaction !== undefined
   }
 
+  /** Whether a message would be cut short by the end of the connection. */
+  get hasOpenMessage(): boolean {
+    return this.transaction !== undefined && !this.transaction.isClosed
+  }
+
+  /** The command that waits for finalizers, before it is worked on. */
+  get held(): Packet.MtaPacket["_tag"] | undefined {
+    return this.heldPacket?._tag
+  }
+
   /** Which budget the answer to the current command has; undefined if it gets none. */
   get awaited(): "command" | "endOfMessage" | undefined {
-    return this.budget(this.stage)
+    return this.budget(this._stage)
   }
 
   /** The same for a command that waits. */
@@ -101,45 +132,59 @@ export class Conversation implements Owner {
     return stage === "endOfMessage" ? "endOfMessage" : "command"
   }
 
-  /** Whether a message would be cut short by the end of the connection. */
-  get hasOpenMessage(): boolean {
-    return this.transaction !== undefined && !this.transaction.isClosed
-  }
-
   /** A hook that did not finish at once took this long. */
-  timed(stage: Stage, milliseconds: number): void {
-    const { running } = this
-    running.monitor.hook(stage, milliseconds)
-    const watched = this.transaction ?? this.session
-    watched.timed(running.definition.name, stage, milliseconds)
+  timed(unit: Unit, stage: Stage, milliseconds: number): void {
+    unit.monitor.hook(stage, milliseconds)
+    const watched = this.transaction ?? this._session
+    watched.timed(unit.definition.name, stage, milliseconds)
   }
 
-  // --- commands
+  // --- events: commands
 
-  /** A command has arrived: `code` is its letter. */
-  command(code: number): void {
-    this.session.macros.command(code)
+  /** The letter of a command has arrived. */
+  commandArrived(code: number): void {
+    this._session.macros.command(code)
   }
 
-  macro(frame: Frame.Frame): void {
+  macrosArrived(frame: Frame.Frame): Action {
     if (frame.offset === frame.limit) {
-      return this.host.fail(
+      return this.fail(
         new PacketError({ offset: frame.position + 5, expected: "the letter of a command", command: "Macro" })
       )
     }
-    this.session.define(frame)
+    this._session.define(frame)
+    return wait
   }
 
-  act(packet: Packet.MtaPacket): void {
+  /** A frame that is whole with a payload that is not: the MTA gets an answer if it waits for one, then it is closed. */
+  malformedArrived(command: Packet.MtaPacket["_tag"], error: PeerError): Action {
+    this.error = error
+    const stage = stageOf(command)
+    this.after = "fail"
+    return stage === undefined ? this.next() : this.reply(stage, Verdict.tempFail(), undefined, "fail")
+  }
+
+  /** A command has arrived that ends the message before it, if `endsMessage`. */
+  packetArrived(packet: Packet.MtaPacket, endsMessage: boolean): Action {
+    if (!endsMessage) return this.act(packet)
+    this.heldPacket = packet
+    this.endTransaction()
+    this.after = "act"
+    return this.next()
+  }
+
+  private act(packet: Packet.MtaPacket): Action {
     const stage = stageOf(packet._tag)
-    if (stage !== undefined) this.stage = stage
+    if (stage !== undefined) this._stage = stage
     switch (packet._tag) {
       case "Negotiate":
         return this.negotiate(packet)
       case "Connect":
         return this.connect(packet)
-      case "Helo":
-        return this.helo(packet)
+      case "Helo": {
+        const name = this._session.heloName = ByteString.toText(packet.name)
+        return this.beginStage({ name, raw: packet.name })
+      }
       case "Mail":
         this.transaction = new Transaction(this, packet, this.now)
         return this.transaction.mail(this.refusalOfAll())
@@ -152,133 +197,188 @@ export class Conversation implements Owner {
       case "EndOfHeaders":
         return this.transaction!.endOfHeaders()
       case "Body":
-        return this.transaction!.body("body", packet.bytes)
+        return this.transaction!.body(packet.bytes)
       case "EndOfMessage":
         // Postfix 2.3 sends the last piece of the body with it.
-        return packet.bytes.length > 0
-          ? this.transaction!.body("endOfMessage", packet.bytes)
-          : this.transaction!.endOfMessage()
+        return packet.bytes.length > 0 ? this.transaction!.body(packet.bytes) : this.transaction!.endOfMessage()
       case "Unknown":
-        return this.unknown(packet)
+        return this.beginStage({ line: ByteString.toText(packet.line), raw: packet.line })
       case "QuitNewConnection":
-        this.session.monitor.end(this.exitOf(Exit.void))
-        return this.scopes.close(this.sessionClosings(Exit.void), this.session, () => {
-          this.begin()
-        })
+        this._session.monitor.end(this.exitOf(Exit.void))
+        this.closer.add(this._filters.map((filter) => filter.closing(Exit.void)), this._session)
+        this.after = "beginSession"
+        return this.next()
       case "Abort":
-        return this.session.macros.endMessage()
+        this._session.macros.endMessage()
+        return wait
       case "Macro":
       case "Quit":
-        return
+        return wait
     }
   }
 
-  private negotiate(offered: Packet.Negotiate): void {
-    const { limits, units } = this.program
-    const definitions = units.map(({ definition }) => definition)
-    this.plan = planOf(definitions, offered.actions)
-    const wanted = wantedOf(definitions, this.plan, limits)
-    // The refusal at connect needs an answer there.
-    const wantedSteps = this.overloaded ? wanted.steps & ~stageTable.connect.noReply : wanted.steps
-    const result = negotiate({ ...wanted, steps: wantedSteps }, offered)
-    if (Result.isFailure(result)) return this.host.fail(result.failure)
-    const { actions, macros, steps, version } = this.agreement = this.session.agreed = result.success
-    this.offeredActions = offered.actions
-    this.host.send(Packet.encode({ _tag: "Negotiated", version, actions, steps, macros }))
+  private negotiate(offered: Packet.Negotiate): Action {
+    const { program } = this
+    const outcome = answerTo(program, offered, this.isOverloaded)
+    if (Result.isFailure(outcome)) return this.fail(outcome.failure)
+    const { agreement, bytes, plan } = outcome.success
+    this._plan = plan
+    this.agreement = this._session.agreed = agreement
+    this._offeredActions = offered.actions
+    return this.write(bytes)
   }
 
-  private connect(packet: Packet.Connect): void {
+  private connect(packet: Packet.Connect): Action {
     const client = ClientAddress.fromPacket(packet.address)
-    if (Result.isFailure(client)) return this.malformed("Connect", client.failure)
-    const { session } = this
+    if (Result.isFailure(client)) return this.malformedArrived("Connect", client.failure)
+    const { _session: session } = this
     session.connect(packet, client.success)
-    this.connectionStage("connect", { hostname: session.hostname, client: session.client })
-  }
-
-  private helo(packet: Packet.Helo): void {
-    const name = this.session.heloName = ByteString.toText(packet.name)
-    this.connectionStage("helo", { name, raw: packet.name })
-  }
-
-  private connectionStage(stage: "connect" | "helo", event: unknown): void {
-    if (this.overloaded) return this.reply(stage, ownReplies.tooManyConnections(this.session), undefined)
-    const { participants } = this
-    const allHad = participants.every(hasAccepted)
-    inTurn(participants.length, (index, next) => {
-      const participant = participants[index]!
-      participant.connectionStage(stage, event, ({ expired, refusal }) => {
-        // No time is left for the others, who may have something against this client.
-        if (expired) {
-          for (const other of participants.slice(index + 1)) other.unasked(ownReplies.notNow(this.session), stage)
-        }
-        if (refusal !== undefined) return this.reply(stage, refusal, participant.unit)
-        if (expired) return this.reply(stage, Verdict.continue, undefined)
-        next()
-      })
-    }, () => {
-      const accept = !allHad && participants.every(hasAccepted)
-      const by = participants.length === 1 ? participants[0]!.unit : undefined
-      this.reply(stage, accept ? Verdict.acceptConnection : Verdict.continue, by)
-    })
+    return this.beginStage({ hostname: session.hostname, client: session.client })
   }
 
   /** What a server with no room, or about to stop, has to say to each message. */
   private refusalOfAll(): Verdict.TempFail | undefined {
-    if (this.program.draining) return ownReplies.shuttingDown(this.session)
-    return this.overloaded ? ownReplies.tooManyConnections(this.session) : undefined
+    if (this.program.draining) return libraryReplies.shuttingDown(this._session)
+    return this.isOverloaded ? libraryReplies.tooManyConnections(this._session) : undefined
   }
 
-  private unknown({ line }: Packet.Unknown): void {
-    const event = { line: ByteString.toText(line), raw: line }
-    const { participants } = this
-    const none = (): void => this.reply("unknown", Verdict.continue, undefined)
-    if (this.overloaded) return none()
-    inTurn(participants.length, (index, next) => {
-      const participant = participants[index]!
-      participant.withState((expired) => {
-        // It may be running still.
-        if (expired) return none()
-        if (participant.isSettled) return next()
-        participant.hooks.run("unknown", event, participant.at, participant.fork, (decision) => {
-          const failed = decision instanceof Failed
-          if (failed && !this.answers("unknown")) this.postpone(participant, decision)
-          const verdict = failed ? decision.policy : decision
-          // Accept and discard crash Postfix's smtpd here. The types refuse them; JavaScript does not.
-          if (typeof verdict === "object" && (verdict._tag === "Reject" || verdict._tag === "TempFail")) {
-            return this.reply("unknown", verdict, participant.unit)
-          }
-          if (failed && decision.expired) none()
-          else next()
-        })
-      })
-    }, none)
+  // --- events: what has ended
+
+  /** Bytes have been written. */
+  next(): Action {
+    for (;;) {
+      if (this.closer.hasMore) return this.closer
+      const { after } = this
+      if (after === "wait") return wait
+      this.after = "wait"
+      switch (after) {
+        case "settle":
+          this.settle()
+          break
+        case "close":
+          this.closeTransaction(this.transaction!)
+          break
+        case "endMessage":
+          this.endTransaction()
+          this.after = "endMacros"
+          break
+        case "endMacros":
+          this._session.macros.endMessage()
+          return wait
+        case "act": {
+          const packet = this.heldPacket!
+          this.heldPacket = undefined
+          return this.act(packet)
+        }
+        case "beginSession":
+          this.beginSession()
+          return wait
+        case "fail":
+          return this.fail(this.error!)
+      }
+    }
+  }
+
+  /** A call has ended by itself. */
+  callEnded(exit: Exit.Exit<unknown, unknown>): Action {
+    return this.decided(this.call.resultOf(exit, this._session))
+  }
+
+  /** The time of a call is over; it may be running still. */
+  callExpired(): Action {
+    return this.decided(this.call.expire(this._session))
+  }
+
+  /**
+   * The MTA gave the message up while a call ran, and that has stopped. The abort comes after this command, which is
+   * answered all the same.
+   */
+  callAborted(): Action {
+    const verdict = this.transaction!.giveUp()
+    // After end of message it finds no message to end.
+    return this.reply(this._stage, verdict, undefined, this._stage === "endOfMessage" ? "endMessage" : "wait")
+  }
+
+  private decided(result: unknown): Action {
+    switch (this._stage) {
+      case "connect":
+      case "helo":
+      case "unknown":
+        return this.stages.decided(result)
+      default:
+        return this.transaction!.decided(result)
+    }
+  }
+
+  workEnded(kind: WorkKind, exit: Exit.Exit<unknown, unknown>): Action {
+    switch (kind) {
+      case "finalizers":
+        this.closer.ended(exit)
+        return this.next()
+      case "answer":
+        // Half of an answer is out: nothing that follows could be understood.
+        return Exit.isSuccess(exit) ? this.next() : this.fail(new BrokenAnswer({ cause: exit.cause }))
+      case "content":
+        return this.transaction!.contentEnded(exit)
+    }
+  }
+
+  /** Connect, helo or unknown. */
+  private beginStage(event: unknown): Action {
+    if (!this.isOverloaded) return this.stages.begin(event)
+    const verdict = this._stage === "unknown" ? Verdict.continue : libraryReplies.tooManyConnections(this._session)
+    return this.reply(this._stage, verdict, undefined)
   }
 
   /** A failure outside the stages of a message waits for the message that is open, or for the next one. */
-  private postpone(participant: Participant, failure: Failed): void {
-    if (this.hasOpenMessage) this.transaction!.postpone(participant, failure)
-    else participant.postpone(failure)
+  postpone(filter: FilterSession, failure: Failed): void {
+    if (this.hasOpenMessage) this.transaction!.postpone(filter, failure)
+    else filter.postpone(failure)
+  }
+
+  // --- messages
+
+  /** The final verdict on a message is out. */
+  private settle(): void {
+    const transaction = this.transaction!
+    transaction.settle()
+    if (this._stage === "endOfMessage") this.transaction = undefined
+    this._session.macros.endMessage()
+    this.closeTransaction(transaction)
   }
 
   /** The client or the MTA gave the message up, or another one begins. */
-  abort(next: () => void): void {
+  private endTransaction(): void {
     const transaction = this.transaction!
     this.transaction = undefined
-    transaction.close(next)
+    this.closeTransaction(transaction)
   }
 
-  /** The MTA gave the message up while a hook ran. The abort waits behind this command, which is answered all the same. */
-  aborted(): void {
-    this.transaction!.giveUp()
-    // After end of message it finds no message to end.
-    if (this.stage === "endOfMessage") this.abort(() => this.session.macros.endMessage())
+  /** Its finalizers are to run; without a verdict they learn of an interruption. */
+  private closeTransaction(transaction: Transaction): void {
+    if (!transaction.isClosed) this.closer.add(transaction.close(), this._session)
   }
 
   // --- for the transaction
 
-  /** The end of the message was answered. */
-  ended(): void {
-    this.transaction = undefined
+  get session(): SmtpSession {
+    return this._session
+  }
+
+  get filters(): ReadonlyArray<FilterSession> {
+    return this._filters
+  }
+
+  get plan(): Plan {
+    return this._plan! // since the negotiation
+  }
+
+  get offeredActions(): number {
+    return this._offeredActions
+  }
+
+  get stage(): AnsweredStage {
+    return this._stage
   }
 
   get now(): number {
@@ -287,7 +387,7 @@ export class Conversation implements Owner {
 
   /** Whose rules a message that goes from filter to filter is under. */
   get mta(): "postfix" | "sendmail" {
-    return this.session.macros.mta === "sendmail" ? "sendmail" : "postfix"
+    return this._session.macros.mta === "sendmail" ? "sendmail" : "postfix"
   }
 
   hasStep(bit: number): boolean {
@@ -299,45 +399,48 @@ export class Conversation implements Owner {
   }
 
   /** `by` is undefined for what no single filter has decided. */
-  reply(stage: AnsweredStage, verdict: Verdict.Verdict, by: Unit | undefined): void {
+  reply(
+    stage: AnsweredStage,
+    verdict: Verdict.Verdict,
+    by: Unit | undefined,
+    after: AfterReply | "fail" = "wait"
+  ): Action {
+    this.after = after
     if (verdict._tag !== "Continue") (by ?? this.program).monitor.verdict(stage, verdict._tag)
-    if (this.answers(stage)) this.host.send(replies.encode(verdict))
+    return this.answers(stage) ? this.write(replies.encode(verdict)) : this.next()
   }
 
-  /** Half of an answer is out: nothing that follows could be understood. */
-  broken(cause: Cause.Cause<unknown>): void {
-    this.host.fail(new BrokenAnswer({ cause }))
+  /** The final verdict with the edits of the filters. */
+  replyWithEdits(edits: Edits, verdict: Verdict.OfMessage): Action {
+    this.after = "settle"
+    const answer = answerWithEdits(edits, verdict, this.writer, this.output)
+    return Effect.isEffect(answer) ? work("answer", this._session.fork, () => answer) : this.write(answer)
   }
 
-  /** A frame that is whole with a payload that is not: the MTA gets an answer if it waits for one, then it is closed. */
-  malformed(command: Packet.MtaPacket["_tag"], error: { readonly _tag: string; readonly message: string }): void {
-    const stage = stageOf(command)
-    if (stage !== undefined) this.reply(stage, Verdict.tempFail(), undefined)
-    this.host.fail(error)
+  private write(bytes: Uint8Array): Write {
+    this.writing.bytes = bytes
+    return this.writing
+  }
+
+  private fail(error: PeerError): Close {
+    return { _tag: "Close", error }
   }
 
   // --- the end
 
   /** What the SMTP session came to: the failure of a filter's state, if one failed. */
   private exitOf(exit: Exit.Exit<void>): Exit.Exit<void, unknown> {
-    return this.participants.map((participant) => participant.exitOf(exit)).find(Exit.isFailure) ?? exit
-  }
-
-  private sessionClosings(exit: Exit.Exit<void>): ReadonlyArray<Closing> {
-    return this.participants.map((participant) => ({
-      scope: participant.scope,
-      exit: participant.exitOf(exit),
-      filter: participant.definition.name
-    }))
+    return this._filters.map((filter) => filter.exitOf(exit)).find(Exit.isFailure) ?? exit
   }
 
   /** The end of the connection: the scopes of an open message close, then those of the SMTP session. */
-  close(exit: Exit.Exit<void>): Effect.Effect<void> {
-    return this.scopes.last(() => {
+  end(exit: Exit.Exit<void>): Effect.Effect<void> {
+    return Effect.suspend(() => {
       const { transaction } = this
-      const message = transaction === undefined || transaction.isClosed ? [] : transaction.closings()
-      this.session.monitor.end(this.exitOf(exit))
-      return message.toReversed().concat(this.sessionClosings(exit).toReversed())
-    }, this.session)
+      const message = transaction === undefined || transaction.isClosed ? [] : transaction.close()
+      this._session.monitor.end(this.exitOf(exit))
+      const filters = this._filters.map((filter) => filter.closing(exit))
+      return this.closer.closeAll([...message.toReversed(), ...filters.toReversed()], this._session)
+    })
   }
 }

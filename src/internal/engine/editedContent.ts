@@ -22,6 +22,12 @@ const isHeader = (packet: Packet.FilterPacket): packet is HeaderPacket =>
 
 const noBytes = ByteString.fromText("")
 
+/** A body in pieces as an MTA sends them, to be read one after the other; one may be empty. */
+export interface ContentBody {
+  readonly pieces: number
+  readonly piece: (index: number) => Effect.Effect<Uint8Array>
+}
+
 export class Content {
   private readonly scope = Scope.makeUnsafe()
   private readonly leadingSpace: boolean
@@ -74,8 +80,7 @@ export class Content {
     )
   }
 
-  /** The body in pieces as an MTA sends them, to be read one after the other; one may be empty. */
-  get body(): { readonly pieces: number; readonly piece: (index: number) => Effect.Effect<Uint8Array> } {
+  get body(): ContentBody {
     const { replaced, spool } = this
     if (replaced === undefined) {
       return {

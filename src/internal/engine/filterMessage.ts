@@ -3,64 +3,124 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import type { Envelope, Mail, Outcome } from "../../Stage.ts"
-import { type At, Failed } from "../filter/definition.ts"
+import type { Envelope, Mail, Outcome, Stage } from "../../Stage.ts"
+import type { At, Failed } from "../filter/definition.ts"
 import type { Edits } from "../filter/editor.ts"
 import type { MessageMonitor } from "../observe/monitor.ts"
 import { hasHook } from "./contentPasses.ts"
-import type { Participant } from "./filterSession.ts"
-import type { Fork } from "./host.ts"
+import type { FilterSession } from "./filterSession.ts"
+import type { HookCall } from "./hookCall.ts"
+import type { Fork } from "./machine.ts"
 import { exitOf } from "./outcome.ts"
 import type { Closing } from "./scopeCloser.ts"
 
-export class Part {
-  readonly participant: Participant
-  readonly fork: Fork
+export class FilterMessage {
+  readonly filter: FilterSession
+  private readonly fork: Fork
   /** When it sees the content; see `Plan`. */
   readonly pass: number
-  at: At
-  /** A failure at a stage without an answer, kept for the next one that has. */
-  pending: Failed | undefined
-  /** It is content with the message, or passed over. */
-  left = false
-  /** It wants no more of the body. */
-  skipped = false
-  /** Why it was passed over, or what its verdict came from. */
-  failure: Failed | undefined
-  edits: Edits | undefined
+  private at: At
   private readonly scope = Scope.makeUnsafe()
+  private _pending: Failed | undefined
+  private _hasLeft = false
+  private _hasSkipped = false
+  private _failure: Failed | undefined
+  private _edits: Edits | undefined
 
-  constructor(participant: Participant, pass: number, envelope: Envelope, monitor: MessageMonitor) {
-    this.participant = participant
+  constructor(filter: FilterSession, pass: number, envelope: Envelope, monitor: MessageMonitor) {
+    this.filter = filter
     this.pass = pass
-    const context = Context.add(participant.context, Scope.Scope, this.scope)
+    const context = Context.add(filter.context, Scope.Scope, this.scope)
     this.fork = Effect.runForkWith(monitor.inside(context as Context.Context<never>)) // for hooks, not for their types
-    this.at = { ...participant.at, message: undefined, envelope }
+    const { connection, session } = filter.at
+    this.at = { session, connection, message: undefined, envelope }
   }
 
-  /** Builds its state, unless the answer to this message has been settled before it. */
-  begin(mail: Mail, done: (failure: Failed | undefined) => void): void {
-    const { participant } = this
-    const failure = participant.takeFailure()
-    const build = participant.definition.message
-    if (failure !== undefined || build === undefined) return done(failure)
-    participant.hooks.execute("mail", () => build(mail, participant.at), this.fork, (state) => {
-      if (state instanceof Failed) return done(state)
-      this.at = { ...this.at, message: state }
-      done(undefined)
-    })
+  // --- calls
+
+  /** Prepares the builder of its state; false if it has none. */
+  prepareState(call: HookCall, mail: Mail): boolean {
+    const { filter } = this
+    const build = filter.definition.message
+    if (build === undefined) return false
+    call.prepareState("messageState", filter.unit, build, mail, filter.at, this.fork)
+    return true
+  }
+
+  endState(state: unknown): void {
+    this.at = { ...this.at, message: state }
+  }
+
+  /** Prepares the hook of a stage; false if it has none. */
+  prepareHook(call: HookCall, stage: Stage, event: unknown): boolean {
+    return call.prepareHook(this.filter.unit, stage, event, this.at, this.fork)
+  }
+
+  /** The same with an editor, at end of message. */
+  prepareEditingHook(call: HookCall, stage: Stage, event: unknown, edit: unknown): boolean {
+    return call.prepareHook(this.filter.unit, stage, event, { ...this.at, edit }, this.fork)
+  }
+
+  // --- what it has decided
+
+  /** A failure at a stage without an answer, kept for the next one that has. */
+  get pending(): Failed | undefined {
+    return this._pending
+  }
+
+  postpone(failure: Failed): void {
+    this._pending ??= failure
+  }
+
+  /** It is content with the message, or passed over. */
+  get hasLeft(): boolean {
+    return this._hasLeft
+  }
+
+  leave(failure: Failed | undefined): void {
+    this._hasLeft = true
+    this._failure = failure
+  }
+
+  /** It wants no more of the body. */
+  get hasSkipped(): boolean {
+    return this._hasSkipped
+  }
+
+  skipBody(): void {
+    this._hasSkipped = true
   }
 
   get isDoneWithBody(): boolean {
-    return this.left || this.skipped || !hasHook(this.participant.definition, "body")
+    return this._hasLeft || this._hasSkipped || !hasHook(this.filter.definition, "body")
   }
+
+  /** Why it was passed over, or what its verdict came from. */
+  get failure(): Failed | undefined {
+    return this._failure
+  }
+
+  /** Its verdict came from this failure, or from none. */
+  blame(failure: Failed | undefined): void {
+    this._failure = failure
+  }
+
+  get edits(): Edits | undefined {
+    return this._edits
+  }
+
+  edit(edits: Edits): void {
+    this._edits = edits
+  }
+
+  // --- the end
 
   /** What its finalizers learn; undefined if the message was given up. */
   closing(exit: Exit.Exit<Outcome, unknown> | undefined): Closing {
     return {
       scope: this.scope,
-      exit: exit === undefined ? Exit.interrupt() : exitOf(this.failure, exit),
-      filter: this.participant.definition.name
+      exit: exit === undefined ? Exit.interrupt() : exitOf(this._failure, exit),
+      filter: this.filter.definition.name
     }
   }
 }

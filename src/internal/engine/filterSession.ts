@@ -7,116 +7,132 @@ import * as Scope from "effect/Scope"
 import type { Session } from "../../Stage.ts"
 import type { Reject, TempFail } from "../../Verdict.ts"
 import { type At, type Definition, Failed } from "../filter/definition.ts"
-import type { FailurePolicy as Policy } from "../filter/filterTypes.ts"
-import { Hooks, type Owner } from "./hookRunner.ts"
-import type { Fork } from "./host.ts"
+import type { FailurePolicy } from "../filter/filterTypes.ts"
+import { consequences } from "./decision.ts"
+import type { Decision, HookCall } from "./hookCall.ts"
+import type { Fork } from "./machine.ts"
+import type { Closing } from "./scopeCloser.ts"
 import type { Unit } from "./serverRuntime.ts"
 
-interface ConnectionAnswer {
-  readonly refusal: Reject | TempFail | undefined
-  readonly expired: boolean
-}
-
-const noObjection: ConnectionAnswer = { refusal: undefined, expired: false }
-
-export class Participant {
+export class FilterSession {
   readonly unit: Unit
   readonly definition: Definition
-  readonly hooks: Hooks
-  readonly scope = Scope.makeUnsafe()
+  private readonly scope = Scope.makeUnsafe()
   /** What its hooks run with; those of a message have that one's scope in it. */
   readonly context: Context.Context<never>
   readonly fork: Fork
-  at: At
-  private stateBuilt = false
+  private _at: At
+  private isStateBuilt: boolean
   private stateFailure: Cause.Cause<unknown> | undefined
-  /** It wants nothing more to do with this SMTP session. */
-  hasAccepted = false
+  private _hasAccepted = false
   /** The answer at each MAIL of this SMTP session, once something before has settled that. */
-  private policy: Policy | undefined
-  private policyFromHelo = false
+  private policy: FailurePolicy | undefined
+  private isPolicyFromHelo = false
   /** A failure that could not be answered, for the next message. */
   private pending: Failed | undefined
 
-  /** `session` is what it sees of the owner's. */
-  constructor(unit: Unit, owner: Owner, session: Session, services: Context.Context<never>) {
+  /** `session` is what the filter sees of the SMTP session. */
+  constructor(unit: Unit, session: Session, services: Context.Context<never>) {
     this.unit = unit
     this.definition = unit.definition
-    this.hooks = new Hooks(unit, owner)
     this.context = Context.add(services, Scope.Scope, this.scope) as Context.Context<never> // for hooks, not for their types
     this.fork = Effect.runForkWith(this.context)
-    this.at = { session, connection: undefined }
+    this._at = { session, connection: undefined }
+    this.isStateBuilt = unit.definition.connection === undefined
   }
 
-  /** Builds the state of the connection, once: at connect, or at the first command of an MTA that sends none. */
-  withState(next: (expired: boolean) => void): void {
+  get at(): At {
+    return this._at
+  }
+
+  /** The filter wants nothing more to do with this SMTP session. */
+  get hasAccepted(): boolean {
+    return this._hasAccepted
+  }
+
+  // --- the state of the connection
+
+  /**
+   * Prepares the builder of the state, once: at connect, or at the first command of an MTA that sends none. False if the
+   * state has been built.
+   */
+  prepareState(call: HookCall): boolean {
     const build = this.definition.connection
-    if (this.stateBuilt || build === undefined) return next(false)
-    this.hooks.execute("connect", () => build(this.at.session), this.fork, (result) => {
-      // Not where an abort has cut it short: the next message needs it.
-      this.stateBuilt = true
-      if (result instanceof Failed) {
-        this.stateFailure = result.cause
-        this.policy = result.policy
-      } else {
-        this.at = { session: this.at.session, connection: result }
-      }
-      next(result instanceof Failed && result.expired)
-    })
+    if (this.isStateBuilt || build === undefined) return false
+    call.prepareState("connectionState", this.unit, build, this._at.session, undefined, this.fork)
+    return true
   }
 
-  /** Connect or helo. Calls back with a refusal that is to be given there, and whether the time for it was over. */
-  connectionStage(stage: "connect" | "helo", event: unknown, done: (answer: ConnectionAnswer) => void): void {
-    this.withState((expired) => {
-      if (expired) return done({ refusal: this.refusal(true), expired })
-      // A new HELO is a new chance.
-      if (stage === "helo" && this.policyFromHelo) {
-        this.policy = undefined
-        this.policyFromHelo = false
-      }
-      // Once all messages of the session are settled no more hooks run; the state they need may not even exist.
-      if (this.policy !== undefined) {
-        return done({ refusal: this.refusal(this.stateFailure !== undefined), expired: false })
-      }
-      this.hooks.run(stage, event, this.at, this.fork, (decision) => {
-        if (decision instanceof Failed) {
-          this.settle(decision.policy, stage)
-          return done({ refusal: this.refusal(true), expired: decision.expired })
-        }
-        switch (decision?._tag) {
-          case "AcceptConnection":
-            this.hasAccepted = true
-            this.policy = "pass"
-            return done(noObjection)
-          case "Reject":
-          case "TempFail":
-            // The MTA keeps the client from going on; this is for one that sends MAIL all the same.
-            this.settle(decision, stage)
-            return done({ refusal: decision, expired: false })
-          default:
-            return done(noObjection)
-        }
-      })
-    })
+  /** The builder has come to this; not where an abort has cut it short: the next message needs the state. */
+  endState(result: unknown): void {
+    this.isStateBuilt = true
+    if (result instanceof Failed) {
+      this.stateFailure = result.cause
+      this.policy = result.policy
+    } else {
+      this._at = { session: this._at.session, connection: result }
+    }
+  }
+
+  // --- connect and helo
+
+  /**
+   * Whether a hook may run at connect or helo: once all messages of the session are settled no more hooks do, and the state
+   * they need may not even exist.
+   */
+  isOpenAt(stage: "connect" | "helo"): boolean {
+    // A new HELO is a new chance.
+    if (stage === "helo" && this.isPolicyFromHelo) {
+      this.policy = undefined
+      this.isPolicyFromHelo = false
+    }
+    return this.policy === undefined
+  }
+
+  /** What its hook has decided there. Returns a refusal that is to be given at once. */
+  decide(stage: "connect" | "helo", decision: Decision): Reject | TempFail | undefined {
+    if (decision === undefined) return undefined
+    if (decision instanceof Failed) {
+      this.settle(decision.policy, stage)
+      return this.refusalAfterFailure
+    }
+    switch (consequences[stage][decision._tag]) {
+      case "leaveSession":
+        this._hasAccepted = true
+        this.policy = "pass"
+        return undefined
+      case "refuseSession":
+        // The MTA keeps the client from going on; this is for one that sends MAIL all the same.
+        this.settle(decision as Reject | TempFail, stage) // by the table
+        return decision as Reject | TempFail
+      default:
+        return undefined
+    }
   }
 
   /** No time was left to ask it. What it has settled for the whole session stands. */
-  unasked(policy: Policy, stage: "connect" | "helo"): void {
-    if (this.policy === undefined || this.policyFromHelo) this.settle(policy, stage)
+  settleUnasked(policy: FailurePolicy, stage: "connect" | "helo"): void {
+    if (this.policy === undefined || this.isPolicyFromHelo) this.settle(policy, stage)
   }
 
   /** Settles the answer for the messages that come, those after another HELO not if it was settled there. */
-  private settle(policy: Policy, stage: "connect" | "helo"): void {
+  private settle(policy: FailurePolicy, stage: "connect" | "helo"): void {
     this.policy = policy
-    this.policyFromHelo = stage === "helo"
+    this.isPolicyFromHelo = stage === "helo"
+  }
+
+  /** Where its state has failed: the refusal that is to be given at connect or helo, if its author wants that. */
+  get refusalAfterState(): Reject | TempFail | undefined {
+    return this.stateFailure === undefined ? undefined : this.refusalAfterFailure
   }
 
   /** A failure at connect or helo is answered there only if the filter says so. */
-  private refusal(failed: boolean): Reject | TempFail | undefined {
+  private get refusalAfterFailure(): Reject | TempFail | undefined {
     const { policy } = this
-    if (policy === undefined || policy === "pass") return undefined
-    return failed && this.definition.refuseConnection ? policy : undefined
+    return policy === undefined || policy === "pass" || !this.definition.refuseConnection ? undefined : policy
   }
+
+  // --- for its messages
 
   /** Whether the answer to all messages of the session is settled. */
   get isSettled(): boolean {
@@ -137,8 +153,15 @@ export class Participant {
     this.pending ??= failure
   }
 
+  // --- the end
+
+  /** What the SMTP session came to for this filter: the failure of its state, if that failed. */
   exitOf(exit: Exit.Exit<void>): Exit.Exit<void, unknown> {
     const failure = this.stateFailure
     return failure === undefined || failure.reasons.length === 0 ? exit : Exit.failCause(failure)
+  }
+
+  closing(exit: Exit.Exit<void>): Closing {
+    return { scope: this.scope, exit: this.exitOf(exit), filter: this.definition.name }
   }
 }

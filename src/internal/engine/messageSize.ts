@@ -2,7 +2,7 @@
 import type * as Packet from "../../Packet.ts"
 import type { Limits } from "./serverRuntime.ts"
 
-export class Size {
+export class MessageSize {
   private readonly limits: Limits
   private headers = 0
   private headerBytes = 0

@@ -1,11 +1,49 @@
-/** What the hooks and options of filters mean for the negotiation. */
+/** What the hooks and options of filters mean for the negotiation, and the answer to each offer. */
+import * as Result from "effect/Result"
 import { type MacroStage, stages } from "../../Macros.ts"
 import { actionOf, type Capability } from "../../Modification.ts"
-import { Step, type Wanted } from "../../Negotiation.ts"
+import { type Agreement, negotiate, type NegotiationError, Step, type Wanted } from "../../Negotiation.ts"
+import * as Packet from "../../Packet.ts"
 import type { Definition, Definitions } from "../filter/definition.ts"
 import { answeredStages, isContent, stageTable, usualMacrosOf } from "../protocol/stageTable.ts"
-import type { Plan } from "./contentPasses.ts"
-import type { Limits } from "./serverRuntime.ts"
+import { type Plan, planOf } from "./contentPasses.ts"
+import type { Limits, Program } from "./serverRuntime.ts"
+
+/** The answer to an offer. */
+export interface NegotiationAnswer {
+  readonly agreement: Agreement
+  readonly plan: Plan
+  /** The packet of the answer. */
+  readonly bytes: Uint8Array
+}
+
+/** The MTAs of a server make one offer or two. What else peers may think of must not fill the memory. */
+const maxAnswers = 16
+
+const answersOf = new WeakMap<Program, Map<string, NegotiationAnswer>>()
+
+/** The answer of a server's filters to an offer; the same object for the same offer. */
+export const answerTo = (
+  program: Program,
+  offered: Packet.Negotiate,
+  isOverloaded: boolean
+): Result.Result<NegotiationAnswer, NegotiationError> => {
+  let answers = answersOf.get(program)
+  if (answers === undefined) answersOf.set(program, answers = new Map())
+  const key = `${offered.version} ${offered.actions} ${offered.steps} ${isOverloaded}`
+  const known = answers.get(key)
+  if (known !== undefined) return Result.succeed(known)
+  const definitions = program.units.map(({ definition }) => definition)
+  const plan = planOf(definitions, offered.actions)
+  const wanted = wantedOf(definitions, plan, program.limits)
+  // The refusal at connect needs an answer there.
+  const steps = isOverloaded ? wanted.steps & ~stageTable.connect.noReply : wanted.steps
+  return Result.map(negotiate({ ...wanted, steps }, offered), (agreement) => {
+    const answer = { agreement, plan, bytes: Packet.encode({ _tag: "Negotiated", ...agreement }) }
+    if (answers.size < maxAnswers) answers.set(key, answer)
+    return answer
+  })
+}
 
 const actionsOf = (capabilities: ReadonlyArray<Capability>): number =>
   capabilities.reduce((actions, capability) => actions | actionOf[capability], 0)

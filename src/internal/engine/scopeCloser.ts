@@ -1,9 +1,8 @@
-/** Closing the scopes of messages and SMTP sessions, whose finalizers are the filters' own code. */
+/** Closes the scopes of messages and SMTP sessions, whose finalizers are the filters' own code, one after the other. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { inTurn } from "./forEachCallback.ts"
-import type { Host } from "./host.ts"
+import type { Fork, Work } from "./machine.ts"
 import type { SmtpSession } from "./smtpSession.ts"
 
 /** A scope that is about to close. */
@@ -14,39 +13,56 @@ export interface Closing {
   readonly filter: string
 }
 
-export class Scopes {
-  private readonly host: Host
+/** It is the work of closing the next scope. */
+export class ScopeCloser implements Work {
+  readonly _tag = "Work"
+  readonly kind = "finalizers"
+  private session: SmtpSession
   /** Those that are to close now, until each begins to: a hook whose time is over may have to stop first. */
-  private waiting: Array<Closing> = []
+  private waiting: ReadonlyArray<Closing> = []
+  private begun = 0
 
-  constructor(host: Host) {
-    this.host = host
+  constructor(session: SmtpSession) {
+    this.session = session
   }
 
-  /** Closes them one after the other, the last first, as soon as no hook runs in them any more. */
-  close(closings: ReadonlyArray<Closing>, session: SmtpSession, done: () => void): void {
-    const waiting = this.waiting = closings.toReversed()
-    this.host.whenStopped(() => {
-      inTurn(closings.length, (_, next) => {
-        const { exit, filter, scope } = waiting.shift()! // one for each
-        const finalizers = Scope.closeUnsafe(scope, exit)
-        if (finalizers === undefined) return next()
-        this.host.startWork("finalizers", finalizers, session.fork, (exit) => {
-          if (Exit.isFailure(exit)) session.log(Effect.logError(`a finalizer of ${filter} failed`, exit.cause))
-          next()
-        })
-      }, done)
-    })
+  get fork(): Fork {
+    return this.session.fork
+  }
+
+  /** Scopes of this session are to close, the last first. */
+  add(closings: ReadonlyArray<Closing>, session: SmtpSession): void {
+    this.waiting = this.rest.concat(closings.toReversed())
+    this.begun = 0
+    this.session = session
+  }
+
+  get hasMore(): boolean {
+    return this.begun < this.waiting.length
+  }
+
+  private get rest(): ReadonlyArray<Closing> {
+    return this.waiting.slice(this.begun)
+  }
+
+  make(): Effect.Effect<unknown> | undefined {
+    const { exit, scope } = this.waiting[this.begun++]! // there is more
+    return Scope.closeUnsafe(scope, exit)
+  }
+
+  /** The finalizers of the scope that began last have run. */
+  ended(exit: Exit.Exit<unknown, unknown>): void {
+    if (Exit.isSuccess(exit)) return
+    const { filter } = this.waiting[this.begun - 1]!
+    this.session.log(Effect.logError(`a finalizer of ${filter} failed`, exit.cause))
   }
 
   /** The connection ends: all that still waits closes, then these, in their order. */
-  last(closings: () => ReadonlyArray<Closing>, session: SmtpSession): Effect.Effect<void> {
-    return Effect.suspend(() =>
-      Effect.forEach([...this.waiting, ...closings()], ({ exit, filter, scope }) =>
-        Effect.catchCause(
-          Scope.close(scope, exit),
-          (cause) => Effect.logError(`a finalizer of ${filter} failed`, cause)
-        ), { discard: true })
-    ).pipe(Effect.provideContext(session.context))
+  closeAll(closings: ReadonlyArray<Closing>, session: SmtpSession): Effect.Effect<void> {
+    return Effect.forEach([...this.rest, ...closings], ({ exit, filter, scope }) =>
+      Effect.catchCause(
+        Scope.close(scope, exit),
+        (cause) => Effect.logError(`a finalizer of ${filter} failed`, cause)
+      ), { discard: true }).pipe(Effect.provideContext(session.context))
   }
 }

@@ -7,12 +7,22 @@ import type * as Frame from "../../Frame.ts"
 import type * as Packet from "../../Packet.ts"
 import type { Session, Stage } from "../../Stage.ts"
 import { ByteString } from "../../Wire.ts"
+import { slice } from "../bytes/byteString.ts"
 import type { SessionMonitor } from "../observe/monitor.ts"
 import { MacroStore } from "../protocol/macroStore.ts"
-import type { Fork } from "./host.ts"
+import type { Fork } from "./machine.ts"
 import type { Program } from "./serverRuntime.ts"
 
 const maxWarnings = 10
+
+/** Whether these are the bytes of a frame without its first. */
+const isSame = (text: ByteString, { bytes, limit, offset }: Frame.Frame): boolean => {
+  if (text.length !== limit - offset - 1) return false
+  for (let index = 0; index < text.length; index++) {
+    if (text.charCodeAt(index) !== bytes[offset + 1 + index]) return false
+  }
+  return true
+}
 
 export class SmtpSession implements Session {
   readonly id: string
@@ -27,6 +37,7 @@ export class SmtpSession implements Session {
   readonly fork: Fork
   readonly monitor: SessionMonitor
   private macrosCut = false
+  private latestMacros = ByteString.fromText("")
   private warnings = 0
 
   constructor(program: Program, agreed: Session["agreed"]) {
@@ -63,10 +74,9 @@ export class SmtpSession implements Session {
 
   /** Keeps a list of macros, whose stage byte has been checked to be there. */
   define(frame: Frame.Frame): void {
-    const defined = this.macros.define(
-      frame.bytes[frame.offset]!,
-      ByteString.fromBytes(frame.bytes.subarray(frame.offset + 1, frame.limit))
-    )
+    // Postfix sends the queue id again with every header and each piece of the body.
+    if (!isSame(this.latestMacros, frame)) this.latestMacros = slice(frame.bytes, frame.offset + 1, frame.limit)
+    const defined = this.macros.define(frame.bytes[frame.offset]!, this.latestMacros)
     if (defined === "complete" || (defined === "truncated" && this.macrosCut)) return
     this.macrosCut = defined === "truncated"
     this.warn(`Macro: the list is ${defined} (offset ${frame.position})`)

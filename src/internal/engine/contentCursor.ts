@@ -1,0 +1,101 @@
+/** Where a message's filters are in its content: in which pass over it, and in a later one at which field or piece. */
+import type * as Effect from "effect/Effect"
+import type { HeaderValue } from "../../Header.ts"
+import type * as Packet from "../../Packet.ts"
+import type { Edits } from "../filter/editor.ts"
+import type { Plan } from "./contentPasses.ts"
+import { combine, type Content, type ContentBody } from "./editedContent.ts"
+import type { FilterMessage } from "./filterMessage.ts"
+import type { Closing } from "./scopeCloser.ts"
+
+/** What the filters of a later pass are asked about next, or a piece of the body that is to be read first. */
+export type ContentStep =
+  | { readonly stage: "header"; readonly event: HeaderValue }
+  | { readonly stage: "endOfHeaders" | "endOfMessage" }
+  | { readonly stage: "body"; readonly piece: Effect.Effect<Uint8Array> }
+
+const endOfHeaders: ContentStep = { stage: "endOfHeaders" }
+const endOfMessage: ContentStep = { stage: "endOfMessage" }
+
+export class ContentCursor {
+  private readonly plan: Plan
+  /** What is kept for later passes. */
+  private readonly content: Content | undefined
+  private _pass = 0
+  private headers: ReadonlyArray<HeaderValue> = []
+  private field = 0
+  private isHeaderEnded = false
+  private body: ContentBody | undefined
+  private piece = 0
+
+  constructor(plan: Plan, content: Content | undefined) {
+    this.plan = plan
+    this.content = content
+  }
+
+  /** The pass that is going on; 0 is over the content as the MTA sends it. */
+  get pass(): number {
+    return this._pass
+  }
+
+  keepHeader({ name, value }: Packet.Header): void {
+    if (this.plan.keepsHeaders) this.content!.header(name, value)
+  }
+
+  /** Puts a piece of the body aside; undefined if nobody will read it again. */
+  keepBody(bytes: Uint8Array): Effect.Effect<void> | undefined {
+    return this.plan.keepsBody ? this.content!.append(bytes) : undefined
+  }
+
+  /** Those who have seen the message are through: the others see what these have made of it. False if there are none. */
+  beginNextPass(parts: ReadonlyArray<FilterMessage>): boolean {
+    const rest = parts.filter(({ hasLeft, pass }) => !hasLeft && pass > this._pass)
+    if (rest.length === 0) return false
+    this.applyEdits(parts)
+    this._pass = Math.min(...rest.map(({ pass }) => pass))
+    this.headers = this.plan.keepsHeaders ? this.content!.headers : []
+    this.body = this.plan.keepsBody ? this.content!.body : undefined
+    this.field = this.piece = 0
+    this.isHeaderEnded = false
+    return true
+  }
+
+  /** Moves on, in a later pass. */
+  next(parts: ReadonlyArray<FilterMessage>): ContentStep {
+    const event = this.headers[this.field++]
+    if (event !== undefined) return { stage: "header", event }
+    if (!this.isHeaderEnded) {
+      this.isHeaderEnded = true
+      return endOfHeaders
+    }
+    const { body } = this
+    if (body === undefined || this.piece >= body.pieces || !this.isBodyWanted(parts)) return endOfMessage
+    // Piece by piece, so that a large body is never in memory whole: reading waits while the hooks run.
+    return { stage: "body", piece: body.piece(this.piece++) }
+  }
+
+  private isBodyWanted(parts: ReadonlyArray<FilterMessage>): boolean {
+    return parts.some(({ isDoneWithBody, pass }) => pass === this._pass && !isDoneWithBody)
+  }
+
+  private applyEdits(parts: ReadonlyArray<FilterMessage>): void {
+    for (const { edits, pass } of parts) {
+      if (pass === this._pass && edits !== undefined) this.content?.apply(edits)
+    }
+  }
+
+  /** What the MTA has to do to the message that it has, in all. */
+  allEdits(parts: ReadonlyArray<FilterMessage>): Edits | undefined {
+    const all = parts.flatMap(({ edits }) => edits === undefined ? [] : [edits])
+    if (all.length < 2) return all[0]
+    if (this.content === undefined) return combine(all)
+    // Those of the last pass are not in it yet.
+    this.applyEdits(parts)
+    return this.content.combine(all)
+  }
+
+  /** What is kept closes with the message. */
+  get closings(): ReadonlyArray<Closing> {
+    return this.content === undefined ? [] : [this.content.closing]
+  }
+}

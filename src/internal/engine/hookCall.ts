@@ -1,0 +1,119 @@
+/** A call of what a filter's author wrote, and what it came to: whatever goes wrong in it becomes a policy. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Stage } from "../../Stage.ts"
+import type * as Verdict from "../../Verdict.ts"
+import { type At, Failed, type Hook } from "../filter/definition.ts"
+import type { FailurePolicy } from "../filter/filterTypes.ts"
+import { handled } from "../filter/wrapping.ts"
+import * as replies from "../protocol/verdictPacket.ts"
+import * as libraryReplies from "./libraryReplies.ts"
+import type { Call, Fork } from "./machine.ts"
+import type { Unit } from "./serverRuntime.ts"
+import type { SmtpSession } from "./smtpSession.ts"
+
+/** What a hook came to; undefined for one that only watches, or where there is none. */
+export type Decision = Verdict.Verdict | Failed | undefined
+
+/** A builder of state, with up to two arguments. */
+type Builder = (first: never, second: never) => Effect.Effect<unknown, unknown>
+
+/** What is called: a hook that answers, one that only watches, or a builder of state. */
+type Kind = "answer" | "observer" | "connectionState" | "messageState"
+
+/** One object a connection, since one call at a time is all there is: the way of a packet allocates nothing for it. */
+export class HookCall implements Call {
+  readonly _tag = "Call"
+  kind: Kind = "answer"
+  stage: Stage = "connect"
+  unit: Unit
+  fork: Fork
+  private body!: Hook
+  private first: unknown
+  private second: unknown
+
+  constructor(unit: Unit, fork: Fork) {
+    this.unit = unit
+    this.fork = fork
+  }
+
+  /** Prepares the hook of a stage; false if the filter has none. */
+  prepareHook(unit: Unit, stage: Stage, event: unknown, at: At, fork: Fork): boolean {
+    const { answers, observes } = unit.definition
+    const answer = answers[stage]
+    const hook = answer ?? observes[stage]
+    if (hook === undefined) return false
+    this.prepare(answer === undefined ? "observer" : "answer", unit, stage, fork)
+    this.body = hook
+    this.first = event
+    this.second = at
+    return true
+  }
+
+  /** Prepares a builder of state. */
+  prepareState(
+    kind: "connectionState" | "messageState",
+    unit: Unit,
+    build: Builder,
+    first: unknown,
+    second: unknown,
+    fork: Fork
+  ): void {
+    this.prepare(kind, unit, kind === "connectionState" ? "connect" : "mail", fork)
+    this.body = build as Hook // called with what it takes
+    this.first = first
+    this.second = second
+  }
+
+  private prepare(kind: Kind, unit: Unit, stage: Stage, fork: Fork): void {
+    this.kind = kind
+    this.unit = unit
+    this.stage = stage
+    this.fork = fork
+  }
+
+  /** The effect with the filter's guard and failure handler around it; the exit itself, of one that has succeeded at once. */
+  make(): Effect.Effect<unknown, unknown> {
+    const { definition } = this.unit
+    let effect: Effect.Effect<unknown, unknown>
+    try {
+      effect = this.body(this.first, this.second as At)
+    } catch (defect) {
+      effect = Exit.die(defect)
+    }
+    if (definition.guard !== undefined) effect = definition.guard(effect)
+    else if (definition.onFailure === undefined || (Exit.isExit(effect) && Exit.isSuccess(effect))) return effect
+    return handled(definition, this.stage, effect)
+  }
+
+  /** What it came to: a {@link Decision}, or the state that was built. */
+  resultOf(exit: Exit.Exit<unknown, unknown>, session: SmtpSession): unknown {
+    if (Exit.isFailure(exit)) return this.defect(exit.cause, session)
+    const { value } = exit
+    if (value instanceof Failed) return value
+    if (this.kind === "observer") return undefined
+    if (this.kind !== "answer" || replies.isVerdict(value)) return value
+    const cause = Cause.die(new TypeError(`the hook gave no verdict but a value of type ${typeof value}`))
+    return this.defect(cause, session)
+  }
+
+  /** The time for the answer is over. Its scopes learn of an interruption, since that is what happens to the hook. */
+  expire(session: SmtpSession): Failed {
+    const { definition, monitor } = this.unit
+    monitor.error("CommandTimeout")
+    session.log(Effect.logWarning(`CommandTimeout: ${definition.name} did not answer ${this.stage} in time`))
+    return new Failed(this.onDefect(session), Cause.interrupt(), true)
+  }
+
+  private defect(cause: Cause.Cause<unknown>, session: SmtpSession): Failed {
+    const { definition, monitor } = this.unit
+    monitor.error("Defect")
+    session.log(Effect.logError(`${definition.name} failed at ${this.stage}`, cause))
+    return new Failed(this.onDefect(session), cause)
+  }
+
+  private onDefect(session: SmtpSession): FailurePolicy {
+    return this.unit.definition.onDefect ?? libraryReplies.notNow(session)
+  }
+}

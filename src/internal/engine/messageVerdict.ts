@@ -1,0 +1,119 @@
+/** What is settled of a message: its verdict, whose that is, and what the log and the finalizers are told of its end. */
+import * as Exit from "effect/Exit"
+import type { Outcome, Stage } from "../../Stage.ts"
+import * as Verdict from "../../Verdict.ts"
+import type { Failed } from "../filter/definition.ts"
+import type { MessageReport } from "../observe/monitor.ts"
+import type { FilterMessage } from "./filterMessage.ts"
+import { exitOf, outcomeOf } from "./outcome.ts"
+
+export type Refusal = Verdict.Reject | Verdict.TempFail
+
+/** Who has decided: a filter, or the library itself. */
+export type By = FilterMessage | undefined
+
+interface Decided<V> {
+  readonly verdict: V
+  readonly by: By
+}
+
+export class MessageVerdict {
+  private _settled: Verdict.OfMessage | undefined
+  /** The verdict that is on its way out, and the one that the message ends with. */
+  private concluded: Decided<Verdict.OfMessage> | undefined
+  private final: Decided<Verdict.OfMessage> | undefined
+  private refused: Decided<Refusal> | undefined
+  private _pending: Failed | undefined
+  /** The stage of the latest verdict, and that verdict unless it was continue. */
+  private stage: Stage = "mail"
+  private verdict: Verdict.Verdict["_tag"] | undefined
+  private _queueId: string | undefined
+
+  /** Settled before its end; an MTA that goes on all the same gets this again. */
+  get settled(): Verdict.OfMessage | undefined {
+    return this._settled
+  }
+
+  /** DATA was refused, which is how the message ends unless the client tries DATA again. */
+  get refusal(): Refusal | undefined {
+    return this.refused?.verdict
+  }
+
+  /** A failure of the message as a whole, for the next stage with an answer. */
+  get pending(): Failed | undefined {
+    return this._pending
+  }
+
+  /** The message failed as a whole; the first failure counts. */
+  postpone(failure: Failed | undefined): void {
+    this._pending ??= failure
+  }
+
+  /** Whatever comes now, it changes nothing but by another DATA. */
+  get isSettled(): boolean {
+    return (this._settled ?? this.refused ?? this._pending) !== undefined
+  }
+
+  refuseData(verdict: Refusal, by: FilterMessage): void {
+    this.refused = { verdict, by }
+    this.stage = "data"
+    this.verdict = verdict._tag
+  }
+
+  /** The client tries DATA again: what comes of this one counts. */
+  retryData(): void {
+    this.refused?.by?.blame(undefined)
+    this.refused = undefined
+  }
+
+  /** No other DATA comes any more, so the refusal of this one was final. */
+  settleRefusal(): void {
+    this._settled = this.refused?.verdict
+  }
+
+  /** The verdict on the message is on its way out. */
+  conclude(stage: Stage, verdict: Verdict.OfMessage, by: By, queueId: string | undefined): void {
+    this.stage = stage
+    this.verdict = verdict._tag
+    this._queueId = queueId
+    this.concluded = { verdict, by }
+  }
+
+  /** It is out. */
+  settle(): void {
+    this.final = this.concluded
+    this._settled = this.final?.verdict
+  }
+
+  /** The MTA gave the message up while a call ran: the command gets this answer all the same, and so does what comes. */
+  giveUp(): Verdict.TempFail {
+    return this._settled = Verdict.tempFail()
+  }
+
+  /** What the finalizers of its filters learn; undefined if the message was given up. What no filter has decided is by `library`. */
+  exitFor(library: string): Exit.Exit<Outcome, unknown> | undefined {
+    const final = this.final ?? this.refused
+    return final === undefined
+      ? undefined
+      : Exit.succeed(outcomeOf(final.verdict, final.by?.filter.definition.name ?? library))
+  }
+
+  /** What the log and the metrics learn; `now` tells where the message is, for one that was given up. */
+  report(
+    parts: ReadonlyArray<FilterMessage>,
+    isSequence: boolean,
+    exit: Exit.Exit<Outcome, unknown> | undefined,
+    now: { readonly stage: Stage; readonly queueId: string | undefined }
+  ): Pick<MessageReport, "exit" | "aborted" | "stage" | "verdict" | "by" | "queueId"> {
+    const by = (this.final ?? this.refused)?.by
+    const failure = by === undefined ? parts.find(({ failure }) => failure !== undefined)?.failure : by.failure
+    return {
+      exit: exit === undefined ? Exit.interrupt() : exitOf(failure, exit),
+      aborted: exit === undefined,
+      stage: exit === undefined ? now.stage : this.stage,
+      verdict: this.verdict,
+      by: isSequence ? by?.filter.definition.name : undefined,
+      queueId: this._queueId ?? now.queueId
+    }
+  }
+}

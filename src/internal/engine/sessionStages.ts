@@ -1,0 +1,108 @@
+/**
+ * What the filters are asked outside messages: connect, helo and unknown. One filter is asked at a time; the first that
+ * refuses is the last.
+ */
+import * as Verdict from "../../Verdict.ts"
+import { Failed } from "../filter/definition.ts"
+import type { AnsweredStage } from "../protocol/stageTable.ts"
+import { consequences } from "./decision.ts"
+import type { FilterSession } from "./filterSession.ts"
+import type { Decision, HookCall } from "./hookCall.ts"
+import * as libraryReplies from "./libraryReplies.ts"
+import type { Action } from "./machine.ts"
+import type { Unit } from "./serverRuntime.ts"
+import type { SmtpSession } from "./smtpSession.ts"
+
+/** What these stages need of the conversation that they belong to. */
+export interface StagesOwner {
+  readonly session: SmtpSession
+  readonly filters: ReadonlyArray<FilterSession>
+  /** The call that is prepared. */
+  readonly call: HookCall
+  /** The stage of the command that is being answered. */
+  readonly stage: AnsweredStage
+  readonly answers: (stage: AnsweredStage) => boolean
+  readonly reply: (stage: AnsweredStage, verdict: Verdict.Verdict, by: Unit | undefined) => Action
+  /** Keeps a failure for the message that is open, or for the next one. */
+  readonly postpone: (filter: FilterSession, failure: Failed) => void
+}
+
+export class SessionStages {
+  private readonly owner: StagesOwner
+  // The cursor: the event of the hooks, and which filter is asked.
+  private event: unknown
+  private index = 0
+  private hadAllAccepted = false
+
+  constructor(owner: StagesOwner) {
+    this.owner = owner
+  }
+
+  /** Connect, helo or unknown has come. */
+  begin(event: unknown): Action {
+    this.event = event
+    this.index = 0
+    this.hadAllAccepted = this.haveAllAccepted
+    return this.askFilters()
+  }
+
+  /** Asks the filters from the cursor on. */
+  private askFilters(): Action {
+    const { call, filters, stage } = this.owner
+    for (; this.index < filters.length; this.index++) {
+      const filter = filters[this.index]!
+      if (filter.prepareState(call)) return call
+      if (stage === "connect" || stage === "helo") {
+        if (!filter.isOpenAt(stage)) {
+          const refusal = filter.refusalAfterState
+          if (refusal !== undefined) return this.owner.reply(stage, refusal, filter.unit)
+          continue
+        }
+      } else if (filter.isSettled) continue
+      if (call.prepareHook(filter.unit, stage, this.event, filter.at, filter.fork)) return call
+    }
+    if (stage === "unknown") return this.owner.reply(stage, Verdict.continue, undefined)
+    const accept = !this.hadAllAccepted && this.haveAllAccepted
+    const by = filters.length === 1 ? filters[0]!.unit : undefined
+    return this.owner.reply(stage, accept ? Verdict.acceptConnection : Verdict.continue, by)
+  }
+
+  private get haveAllAccepted(): boolean {
+    return this.owner.filters.every(({ hasAccepted }) => hasAccepted)
+  }
+
+  /** What the prepared call came to. */
+  decided(result: unknown): Action {
+    const { call, filters, stage } = this.owner
+    const filter = filters[this.index]!
+    const isState = call.kind === "connectionState"
+    const isExpired = result instanceof Failed && result.expired
+    if (isState) {
+      filter.endState(result)
+      if (!isExpired) return this.askFilters()
+    }
+    const refusal = stage !== "connect" && stage !== "helo"
+      ? this.unknownRefusal(filter, isState ? undefined : result as Decision) // that of a hook
+      : isState
+      ? filter.refusalAfterState
+      : filter.decide(stage, result as Decision) // that of a hook
+    // No time is left for the others, who may have something against this client.
+    if (isExpired && (stage === "connect" || stage === "helo")) {
+      for (const other of filters.slice(this.index + 1)) {
+        other.settleUnasked(libraryReplies.notNow(this.owner.session), stage)
+      }
+    }
+    if (refusal !== undefined) return this.owner.reply(stage, refusal, filter.unit)
+    // It may be running still.
+    if (isExpired) return this.owner.reply(stage, Verdict.continue, undefined)
+    this.index++
+    return this.askFilters()
+  }
+
+  private unknownRefusal(filter: FilterSession, decision: Decision): Verdict.Verdict | undefined {
+    const failure = decision instanceof Failed ? decision : undefined
+    if (failure !== undefined && !this.owner.answers("unknown")) this.owner.postpone(filter, failure)
+    const verdict = decision instanceof Failed ? decision.policy : decision
+    return typeof verdict === "object" && consequences.unknown[verdict._tag] === "refuseCommand" ? verdict : undefined
+  }
+}
