@@ -7,6 +7,7 @@ import * as MilterServer from "effect-milter/MilterServer"
 import * as MilterTest from "effect-milter/MilterTest"
 import * as Verdict from "effect-milter/Verdict"
 import { ByteString } from "effect-milter/Wire"
+import { acceptingKey, listenerOf } from "../src/internal/net/listener.ts"
 import * as Ledger from "./support/ledger.ts"
 import * as table from "./support/messageEdits.ts"
 
@@ -485,7 +486,8 @@ describe("large bodies", () => {
       const network = Layer.provideMerge(
         Layer.effect(
           MilterServer.Listener,
-          Effect.map(MilterServer.Listener, (listener) => ({ ...listener, openFile: ledger.openFile }))
+          Effect.map(MilterServer.Listener, (listener) =>
+            listenerOf({ ...listener[acceptingKey], openFile: ledger.openFile }))
         ),
         MilterTest.layer
       )
@@ -494,7 +496,9 @@ describe("large bodies", () => {
       )
       const send = (body: string) =>
         MilterClient.dial(MilterTest.address).pipe(
-          Effect.flatMap((mta) => mta.sendMessage({ ...short, body })),
+          Effect.flatMap((mta) =>
+            mta.sendMessage({ ...short, body })
+          ),
           Effect.scoped
         )
       yield* Effect.gen(function*() {

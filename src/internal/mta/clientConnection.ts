@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import * as Frame from "../../Frame.ts"
 import * as Packet from "../../Packet.ts"
 import type { PacketError } from "../../Wire.ts"
+import { awaitUntil } from "../net/awaitUntil.ts"
 import type { Transport } from "../net/transport.ts"
 import { ClientError, type ClientErrorReason } from "./clientError.ts"
 
@@ -29,7 +30,7 @@ export class ClientConnection {
   private closing = false
   /** Called whenever something above may have changed. */
   private wake: (() => void) | undefined
-  private readonly onEnded: Array<() => void> = []
+  private readonly onEnded = new Set<() => void>()
   /** The command sent last, for errors. */
   command: Packet.MtaPacket["_tag"] | undefined
 
@@ -73,7 +74,7 @@ export class ClientConnection {
     // What it said before it closed still counts.
     this.give({ _tag: "Closed", cause }, false)
     this.wake?.()
-    for (const ended of this.onEnded.splice(0)) ended()
+    for (const ended of this.onEnded) ended()
   }
 
   private give(reason: ClientErrorReason, close = true): void {
@@ -82,9 +83,9 @@ export class ClientConnection {
   }
 
   /** Completes when the filter has closed its side. */
-  readonly awaitEnd: Effect.Effect<void> = Effect.callback((resume) => {
-    if (this.ended) resume(Effect.void)
-    else this.onEnded.push(() => resume(Effect.void))
+  readonly awaitEnd: Effect.Effect<void> = awaitUntil(() => this.ended ? Effect.void : undefined, (changed) => {
+    this.onEnded.add(changed)
+    return () => this.onEnded.delete(changed)
   })
 
   /** Closes in order; what is under way fails. */
@@ -123,19 +124,15 @@ export class ClientConnection {
     const now = ready()
     if (now !== undefined) return Effect.succeed(now)
     if (this.failure !== undefined) return this.error(this.failure)
-    return Effect.callback<A, ClientError>((resume) => {
-      const check = (): void => {
-        const value = ready()
-        if (value === undefined && this.failure === undefined) return
+    return awaitUntil<A, ClientError>(() => {
+      const value = ready()
+      if (value !== undefined) return Effect.succeed(value)
+      return this.failure === undefined ? undefined : this.error(this.failure)
+    }, (changed) => {
+      this.wake = changed
+      return () => {
         this.wake = undefined
-        resume(value === undefined ? this.error(this.failure!) : Effect.succeed(value))
       }
-      this.wake = check
-      // The fiber may have yielded since it was asked above, and the answer may have come meanwhile.
-      check()
-      return Effect.sync(() => {
-        this.wake = undefined
-      })
     }).pipe(
       Effect.timeoutOrElse({
         duration: Duration.millis(milliseconds),
