@@ -47,7 +47,8 @@ export interface DkimResult {
 /**
  * DMARC (RFC 9989): is the author's domain confirmed by SPF or DKIM?
  *
- * - `domain`: the author's; `undefined` if From names none or several, or there are several From fields (`permerror`)
+ * - `domain`: the author's; `undefined` if From names none or several, or there are several From fields (`permerror`).
+ *   `permerror` with a domain: readers may see another author in From, so that the message cannot pass
  * - `policy`: what the domain asks for where the check fails, as it applies to this message
  * - `policyDomain`: where that stands
  *

@@ -81,6 +81,7 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
 /**
  * Options of {@link enforceDmarc}.
  *
+ * - `permerror`: what becomes of a message whose author cannot be checked; refused by default
  * - `unsigned`: what a signature counts that leaves out a part of the body (`l`), to which anybody may have written more.
  *   `pass` by default, which is what DMARC says; with `fail` such a signature is no reason to let a message pass, and the
  *   author's policy decides unless another signature, or SPF for the author's domain itself, passes
@@ -89,14 +90,16 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
  * @since 0.1.0
  */
 export interface EnforceOptions {
+  readonly permerror?: "refuse" | "pass"
   readonly unsigned?: "pass" | "fail"
 }
 
 /**
  * Does what the author's domain asks for where DMARC fails: refuses the message (550 5.7.1) or puts it on hold. Where
  * that is not known for now (`temperror`) mail is put off (451 4.7.5): who sends it may have a part in that.
- * `permerror` passes, so that a sender can have it by two From fields or a header too large to check; refuse it in
- * `onResult` if that is too little. For `onResult`. Mail that came through a mailing list or a forwarder may fail
+ * `permerror` is refused, too (550 5.7.1): anybody can bring it about, by several From fields, a From field that readers
+ * read differently or a header too large to check, so it must not be a way around a policy. The option
+ * `permerror: "pass"` lets it pass. For `onResult`. Mail that came through a mailing list or a forwarder may fail
  * without anybody's fault; consider {@link Results.arc} of those you trust first.
  *
  * **Example** (Spare the mail of a list server)
@@ -118,12 +121,16 @@ export interface EnforceOptions {
  * @category deciding
  * @since 0.1.0
  */
-export const enforceDmarc: {
-  (results: Results): Effect.Effect<Decision>
-  (options: EnforceOptions): (results: Results) => Effect.Effect<Decision>
-} =
-  ((first: Results | EnforceOptions) =>
-    "dmarc" in first ? enforce(first, {}) : (results: Results) => enforce(results, first)) as never // of both forms
+export function enforceDmarc(options: EnforceOptions): (results: Results) => Effect.Effect<Decision>
+// Also the shape of `onResult`, which gets the submission.
+export function enforceDmarc(results: Results, options?: EnforceOptions | Submission): Effect.Effect<Decision>
+export function enforceDmarc(
+  first: EnforceOptions | Results,
+  second: EnforceOptions | Submission = {}
+): Effect.Effect<Decision> | ((results: Results) => Effect.Effect<Decision>) {
+  if ("dmarc" in first) return enforce(first, "session" in second ? {} : second)
+  return (results) => enforce(results, first)
+}
 
 /** Whether a message passes only by signatures that do not cover all of its body. */
 const restsOnUnsigned = ({ dkim, dmarc, spf }: Results): boolean => {
@@ -141,6 +148,10 @@ const enforce = (results: Results, options: EnforceOptions): Effect.Effect<Decis
         enhanced: "4.7.5",
         text: "cannot check the DMARC policy now, please try again later"
       })
+    }
+    if (dmarc.result === "permerror" && options.permerror !== "pass") {
+      const why = dmarc.comment === undefined ? "" : `: ${dmarc.comment}`
+      return Verdict.reject({ code: "550", enhanced: "5.7.1", text: `cannot check the author of this message${why}` })
     }
     if (dmarc.result !== "fail" && !(options.unsigned === "fail" && restsOnUnsigned(results))) return Verdict.continue
     // A domain that has passed as one of mail, in A-labels.

@@ -11,12 +11,12 @@ export interface Author {
   readonly doubt: string | undefined
 }
 
-/** Characters that are not seen, and spaces. */
-const invisible = /[\p{C}\p{Z}]/u
+/** Characters that are not seen, spaces, and the dots of other alphabets, which separate labels like ours. */
+const deceptive = /[\p{C}\p{Z}\u3002\uff0e\uff61]/u
 
 /** Characters that readers show as others, or not at all: full-width letters, an @ or a dot of another alphabet. */
 const hasLookalikes = (text: string): boolean =>
-  /[^\0-\x7f]/.test(text) && (text.normalize("NFKC") !== text.normalize("NFC") || invisible.test(text))
+  /[^\0-\x7f]/.test(text) && (text.normalize("NFKC") !== text.normalize("NFC") || deceptive.test(text))
 
 const doubtOf = ({ address, inside }: addresses.StrictMailbox): string | undefined => {
   if (inside === "comment") return "a comment inside the address"
@@ -43,7 +43,7 @@ export const authorOf = (fields: ReadonlyArray<ByteString>): Result.Result<Autho
 const domainOf = ({ domain }: addresses.StrictMailbox): string | undefined =>
   domain[0] === "[" ? domain.toLowerCase() : asciiDomain(domain)
 
-/** The domain to sign for; undefined if there is none, there are several, or one cannot be read. */
+/** The domain to sign for; `undefined` without one, with several, and for one that cannot be read. */
 export const authorDomain = (value: string): string | undefined => {
   const author = authorOf([ByteString.fromText(value)])
   return Result.isSuccess(author) && author.success.domain[0] !== "[" ? author.success.domain : undefined

@@ -1,6 +1,7 @@
 /** mailauth: its verification, what it found in words of ours, and its seals. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
 import {
   arc,
   type ARCData,
@@ -9,16 +10,16 @@ import {
   type DKIMResult,
   dkimVerify,
   type DKIMVerifyResult,
-  dmarc,
-  type DMARCResult,
   spf,
   type SPFResult
 } from "mailauth"
 import { isIP } from "node:net"
-import type { ArcResult, DkimResult, DmarcResult, Results, SpfResult } from "../Results.ts"
+import type { ArcResult, DkimResult, Results, SpfResult } from "../Results.ts"
+import type { Author } from "./author.ts"
 import { fold } from "./authserv.ts"
 import type { Resolver, Resolvers } from "./bridge.ts"
 import type { Feed } from "./content.ts"
+import { judge, type Judged, normalDomain } from "./dmarc.ts"
 import type { Refused, Selected } from "./headerBlock.ts"
 import { asciiDomain } from "./privateKey.ts"
 
@@ -35,8 +36,10 @@ export interface Checking {
   readonly authservId: string
   readonly client: string | undefined
   readonly helo: string | undefined
-  /** Without angle brackets, empty for the null sender. */
+  /** Without angle brackets, empty for the null sender; it ends with `@` if it has no domain. */
   readonly sender: string
+  /** The author, or why there is not exactly one. */
+  readonly author: Result.Result<Author, string>
   readonly leastRsaBits: number
   readonly strict: boolean
 }
@@ -51,7 +54,8 @@ const spfResult = (found: SPFResult, checking: Checking): SpfResult => ({
     found.status.result,
     "permerror"
   ),
-  domain: found.domain,
+  // mailauth's name for a sender without a domain.
+  domain: found.domain === "-" ? "" : found.domain,
   identity: checking.sender === "" ? "helo" : "mailfrom",
   explanation: found.explanation
 })
@@ -67,9 +71,7 @@ interface Found {
   readonly arc: ARCResult | undefined
   /** Nothing for a client without an address. */
   readonly spf: SPFResult | undefined
-  readonly dmarc: DMARCResult | false
-  /** The domains that are aligned with the author's; nothing where the author's domain asks for nothing. */
-  readonly aligned: ReadonlySet<string> | undefined
+  readonly dmarc: Judged
 }
 
 /** Why a signature was not checked, and whose it is: mailauth may know only what stands in its place. */
@@ -92,7 +94,7 @@ const dkimResult = (each: DKIMResult, found: Found): DkimResult => {
     selector: each.selector,
     algorithm: each.algo,
     aligned: result === "pass" &&
-      (found.aligned === undefined ? typeof aligned === "string" : found.aligned.has(normalDomain(domain ?? ""))),
+      (found.dmarc.aligned?.has(normalDomain(domain ?? "")) ?? typeof aligned === "string"),
     testing: testing === true,
     unsigned: underSized ?? 0,
     comment
@@ -117,31 +119,6 @@ const dkimRow = (each: DKIMResult, found: Found): string => {
   const domain = asciiDomain(refused.domain ?? "")
   return `dkim=permerror (${refused.reason})${domain === undefined ? "" : ` header.d=${domain}`}`
 }
-
-const normalDomain = (domain: string): string => asciiDomain(domain) ?? domain.toLowerCase()
-
-/** Why there is nothing to check. */
-const noAuthor = ({ fromFields, headerFrom }: DKIMVerifyResult): string =>
-  fromFields > 1 ? "multiple from fields" : headerFrom.length > 1 ? "no single author domain" : "no author domain"
-
-const dmarcResult = ({ dkim, dmarc }: Found): DmarcResult =>
-  dmarc === false
-    ? {
-      result: "permerror",
-      domain: undefined,
-      policy: undefined,
-      policyDomain: undefined,
-      comment: noAuthor(dkim)
-    }
-    : {
-      result: oneOf(["pass", "fail", "none", "temperror", "permerror"], dmarc.status.result, "permerror"),
-      domain: dmarc.status.header?.from,
-      policy: ["none", "quarantine", "reject"].includes(dmarc.policy)
-        ? oneOf(["none", "quarantine", "reject"], dmarc.policy, "none")
-        : undefined,
-      policyDomain: dmarc.policyDomain,
-      comment: dmarc.error
-    }
 
 const arcResult = ({ arc, selected }: Found): ArcResult =>
   arc === undefined
@@ -182,85 +159,64 @@ const spfOf = async (checking: Checking, resolver: Resolver): Promise<SPFResult 
     : spf({ sender, ip: client, ...(helo === undefined ? {} : { helo }), mta: authservId, resolver, strict })
 }
 
-/** Asks for each name once. */
-const memoized = (resolver: Resolver): Resolver => {
-  const answers = new Map<string, ReturnType<Resolver>>()
-  return (name, type) => {
-    const key = `${type} ${name}`
-    const answer = answers.get(key) ?? resolver(name, type)
-    answers.set(key, answer)
-    return answer
-  }
-}
-
-type DmarcOptions = Parameters<typeof dmarc>[0]
-
-/**
- * Which domains of signatures are aligned. mailauth's DMARC tells of one of them only; the organizational domain of any
- * other is what it finds for an author there.
- */
-const alignedOf = async (found: DMARCResult, options: DmarcOptions): Promise<ReadonlySet<string> | undefined> => {
-  if (found.alignment === undefined) return undefined
-  const author = normalDomain(found.status.header?.from ?? "")
-  const aligned = new Set<string>()
-  for (const { domain } of options.dkimDomains ?? []) {
-    const name = normalDomain(domain)
-    if (name === author) aligned.add(name)
-    else if (!found.alignment.dkim.strict && (name === found.domain || name.endsWith(`.${found.domain}`))) {
-      const other = await dmarc({ ...options, headerFrom: `x@${name}`, fromFields: 1, spfDomains: [], dkimDomains: [] })
-      if (other !== false && other.domain === found.domain) aligned.add(name)
-    }
-  }
-  return aligned
-}
-
 const find = async (feed: Feed, checking: Checking, resolvers: Resolvers, selected: Selected): Promise<Found> => {
   const { client, leastRsaBits: minBitLength, sender, strict } = checking
   const dkim = await dkimVerify(feed.readable, { resolver: resolvers.keys, sender, minBitLength, strict })
+  refuseForeigners(dkim)
   const chain = selected.brokenChain !== undefined || dkim.arc === undefined ? undefined : await arc(
     // Its type has no place for the error that it gets.
     dkim.arc as ARCData,
     { resolver: resolvers.keys, minBitLength, strict, ...(client === undefined ? {} : { ip: client }) }
   )
   const spf = await spfOf(checking, resolvers.spf)
-  const options = {
-    headerFrom: dkim.headerFrom,
-    fromFields: dkim.fromFields,
+  const evidence = {
+    author: checking.author,
+    dkim,
     spfDomains: spf?.status.result === "pass" ? [spf.domain] : [],
     dkimDomains: dkim.results.flatMap(({ id, signingDomain, status }) =>
       status.result === "pass" && signingDomain !== undefined
         ? [{ ...(id === undefined ? {} : { id }), domain: signingDomain, underSized: status.underSized ?? 0 }]
         : []
     ),
-    arcResult: chain ?? { i: false as const, status: { result: "fail" } },
-    resolver: memoized(resolvers.dmarc),
-    strict
+    arcResult: chain ?? { i: false as const, status: { result: "fail" } }
   }
-  const policy = await dmarc(options)
   return {
     selected,
     unread: feed.tooLarge,
     dkim,
     arc: chain,
     spf,
-    dmarc: policy,
-    aligned: policy === false ? undefined : await alignedOf(policy, options)
+    dmarc: await judge(evidence, resolvers.dmarc, strict)
+  }
+}
+
+/**
+ * Signatures that speak for an identity (tag `i`) outside their domain do not hold (RFC 6376 6.1.1), nor do those for a
+ * subdomain where the key forbids it (`t=s`). mailauth lets both pass unless it is strict; no honest mail has them.
+ */
+const refuseForeigners = ({ results }: DKIMVerifyResult): void => {
+  for (const [index, each] of results.entries()) {
+    if (each.status.result !== "pass" || each.status.warnings?.includes("identity-domain") !== true) continue
+    results[index] = {
+      ...each,
+      status: { ...each.status, result: "neutral", comment: "domain mismatch" },
+      info: each.info.replace(/^dkim=pass/, "dkim=neutral (domain mismatch)")
+    }
   }
 }
 
 const resultsOf = (found: Found, checking: Checking): Results => {
   const { arc, dkim, selected, spf } = found
-  const dmarc = dmarcResult(found)
   return {
     spf: spf === undefined ? undefined : spfResult(spf, checking),
     dkim: dkim.results.map((each) => dkimResult(each, found)),
-    dmarc,
+    dmarc: found.dmarc.result,
     arc: arcResult(found),
     text: textOf(checking.authservId, [
       ...dkim.results.map((each) => dkimRow(each, found)),
       ...spfRow(spf),
       ...(arc === undefined ? [`arc=fail (${selected.brokenChain})`] : arc.info === undefined ? [] : [arc.info]),
-      found.dmarc === false ? `dmarc=permerror (${dmarc.comment})` : found.dmarc.info ?? ""
+      found.dmarc.row
     ])
   }
 }

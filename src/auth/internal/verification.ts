@@ -3,8 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { Envelope, Header, Session } from "../../Stage.ts"
+import type { ByteString } from "../../Wire.ts"
 import { Dns } from "../Dns.ts"
 import type { Results } from "../Results.ts"
+import { authorOf } from "./author.ts"
 import { type Resolvers, resolvers } from "./bridge.ts"
 import { claims } from "./claims.ts"
 import { Feed, fieldOf } from "./content.ts"
@@ -34,6 +36,8 @@ export class Verification {
   readonly forged: Array<number> = []
   private readonly settings: Settings
   private readonly block = new HeaderBlock()
+  /** The values of From, no more than it takes to see that there are several. */
+  private readonly from: Array<ByteString> = []
   private occurrences = 0
   private running: Running | undefined
 
@@ -43,7 +47,9 @@ export class Verification {
 
   header(header: Header, session: Session): void {
     // MTAs count fields with a space in front of the colon among those without.
-    if (header.name.trimEnd().toLowerCase() === "authentication-results") {
+    const name = header.name.trimEnd().toLowerCase()
+    if (name === "from" && this.from.length < 2) this.from.push(header.raw)
+    if (name === "authentication-results") {
       this.occurrences++
       if (claims(header.value, this.settings.ownIds)) this.forged.push(this.occurrences)
     }
@@ -104,7 +110,9 @@ export class Verification {
       strict,
       client: client._tag === "IPv4" || client._tag === "IPv6" ? client.address : undefined,
       helo: heloName,
-      sender: sender.isNull ? "" : sender.address
+      // A sender without a domain is not a domain.
+      sender: sender.isNull ? "" : `${sender.localPart}@${sender.domain}`,
+      author: authorOf(this.from)
     }
   }
 }

@@ -42,7 +42,7 @@ export const tokenize = (
 ): { readonly tokens: ReadonlyArray<Token>; readonly complete: boolean } => {
   const tokens: Array<Token> = []
   let complete = true
-  // A quote without its end is none, and nor are those after it: they are not looked at again.
+  // A quote without its end is invalid, and so are those after it: they are not looked at again.
   let quotes = true
   let literals = true
   let index = 0

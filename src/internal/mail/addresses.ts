@@ -184,7 +184,7 @@ class Reader {
     return this.localAddress(start, next)
   }
 
-  /** A source route: domains with commas between them, up to a colon. Returns the index after that, -1 if it is none. */
+  /** A source route: domains with commas between them, up to a colon. Returns the index after that, -1 if the route is invalid. */
   private route(start: number, end: number): number {
     let index = start
     let domains = 0
@@ -217,7 +217,7 @@ class Reader {
     return { address: `${this.textOf(start, at)}@${domain}`, domain, inside, next }
   }
 
-  /** The index after a domain; -1 if there is none. */
+  /** The index after a domain; -1 if it is missing or invalid. */
   private domain(start: number, end: number): number {
     const literal = this.tokens[start]!
     if (start < end && literal.kind === "literal") {
@@ -322,7 +322,7 @@ export const format = (addresses: ReadonlyArray<Address | Group>): string =>
 
 const quoted = (text: string): string => `"${text.replace(/["\\]/g, "\\$&")}"`
 
-/** An address that is none goes into quotes as a whole, so that it cannot become several. */
+/** An invalid address goes into quotes as a whole, so that it cannot become several. */
 const written = (address: string): string => {
   const at = address.lastIndexOf("@")
   const domain = address.slice(at + 1)

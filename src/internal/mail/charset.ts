@@ -68,6 +68,6 @@ const decodeUtf7 = (bytes: ByteString): string => {
     }
     if (bytes[index] === "-") index++
   }
-  // A half of a character is none.
+  // Halves of characters.
   return text.replace(/\p{Cs}/gu, "\ufffd")
 }
