@@ -101,7 +101,8 @@ export const mailboxes = (addresses: ReadonlyArray<Address | Group>): ReadonlyAr
   addresses.flatMap((one) => "members" in one ? one.members : [one])
 
 /**
- * A list of addresses as the value of a header field: names are put in quotes where they need them.
+ * A list of addresses as the value of a header field: names are put in quotes where they need them, and so are local parts.
+ * The value reads back as it was given; what is not an address never becomes two.
  *
  * **Example** (Reply to both)
  *

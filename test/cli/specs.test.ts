@@ -49,6 +49,10 @@ describe("addressesIn", () => {
     ["bob@example.net (at <home>, or here)", ["bob@example.net"]],
     ["friends: bob@example.net,\n carol@example.net;", ["bob@example.net", "carol@example.net"]],
     ["undisclosed recipients:;", []],
+    ["\"a,b\"@example.net", ["\"a,b\"@example.net"]],
+    ["root", ["root"]],
+    ["alice@[IPv6:2001:db8::1]", ["alice@[IPv6:2001:db8::1]"]],
+    ["Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example", ["mary@example.net", "jdoe@test.example"]],
     ["<\"b b\"@example.net>", ["\"b b\"@example.net"]]
   ])("%j", (to, addresses) => {
     assert.deepStrictEqual(of(to), addresses)

@@ -1,6 +1,6 @@
 /** What a document shows of a header, and that it can be written again. */
 import { assert, describe, it } from "@effect/vitest"
-import { DateTime, Effect, Schema } from "effect"
+import { DateTime, Effect, Exit, Schema } from "effect"
 import * as Message from "effect-milter/Message"
 import * as MilterTest from "effect-milter/MilterTest"
 import * as Verdict from "effect-milter/Verdict"
@@ -129,6 +129,42 @@ describe("encoded words", () => {
         yield* from.set("From", Message.formatAddresses(list))
         assert.deepStrictEqual(from.addresses("From"), list)
       }
+    }))
+
+  it.effect("stay as they are where their bytes are given", () =>
+    Effect.gen(function*() {
+      const headers = headersOf("Subject", "=?utf-8?q?=C3=B6?=")
+      yield* headers.append("X-Copy", headers.field("Subject")!)
+      yield* headers.prepend("X-Mine", { raw: ByteString.make(" =?utf-8?q?=C3=A4?=") })
+      assert.strictEqual(headers.get("X-Copy"), "ö")
+      assert.strictEqual(headers.get("X-Mine"), "ä")
+      const exit = yield* Effect.exit(headers.set("Subject", { raw: ByteString.make("a\nb: c") }))
+      assert.match(String(Exit.isFailure(exit) ? exit.cause : ""), /header value/)
+    }))
+
+  it.effect("in From do not stop the list example, nor does an author outside ASCII", () =>
+    Effect.gen(function*() {
+      const List = Message.make("list", { modify: ["headers"] }).on({
+        document: Effect.fnUntraced(function*({ headers, parameters }) {
+          const authors = Message.mailboxes(headers.addresses("From"))
+          if (!parameters.smtpUtf8 && authors.some(({ address }) => /[^\0-\x7f]/.test(address))) {
+            return Verdict.reject({ code: "550", enhanced: "5.6.7", text: "the address in From needs SMTPUTF8" })
+          }
+          yield* headers.set("Reply-To", Message.formatAddresses(authors))
+          return Verdict.continue
+        })
+      })
+      const sent = (from: string) => ({ from: "a@b.test", to: "c@d.test", headers: [["From", from]] as const })
+      const foreign = sent("Anna <anna@b\u00fccher.example>")
+      MilterTest.assertRejected(yield* MilterTest.message(List, foreign), {
+        reply: "550 5.6.7 the address in From needs SMTPUTF8"
+      })
+      MilterTest.assertAccepted(yield* MilterTest.message(List, { ...foreign, parameters: ["SMTPUTF8"] }), {
+        headers: { "Reply-To": "Anna <anna@b\u00fccher.example>" }
+      })
+      MilterTest.assertAccepted(yield* MilterTest.message(List, sent("=?utf-8?q?a=0D=0Ab,?= <a@b.test>")), {
+        headers: { "Reply-To": "\"a b,\" <a@b.test>" }
+      })
     }))
 
   it.effect("that are hostile do not stop the first example of the page on messages", () =>

@@ -36,9 +36,16 @@ const afterComment = (text: string, start: number): { readonly index: number; re
   return { index: text.length, complete: false }
 }
 
-/** `complete`: every comment has its end. The last token is `end`. */
+/** Up to the next question mark, so that no part of a text is searched twice. */
+const encodedWord = /=\?[^?\s]{1,75}\?[bq]\?[^?]*\?=/iy
+
+/**
+ * `complete`: every comment has its end. The last token is `end`. With `encodedWords` an encoded word is an atom even with
+ * spaces, commas and the like inside, which RFC 2047 forbids and mail has.
+ */
 export const tokenize = (
-  text: string
+  text: string,
+  encodedWords = false
 ): { readonly tokens: ReadonlyArray<Token>; readonly complete: boolean } => {
   const tokens: Array<Token> = []
   let complete = true
@@ -72,7 +79,8 @@ export const tokenize = (
     const character = text[index]!
     if (specials.includes(character)) add("special", index + 1)
     else if (isAtext(character.charCodeAt(0))) {
-      let end = index + 1
+      encodedWord.lastIndex = index
+      let end = encodedWords && character === "=" && encodedWord.test(text) ? encodedWord.lastIndex : index + 1
       while (end < text.length && isAtext(text.charCodeAt(end))) end++
       add("atom", end)
     } else {

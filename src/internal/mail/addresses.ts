@@ -59,7 +59,7 @@ class Reader {
 
   constructor(text: string, isStrict: boolean) {
     this.text = text
-    const { complete, tokens } = tokenize(text)
+    const { complete, tokens } = tokenize(text, !isStrict)
     this.tokens = tokens
     if (!complete) this.error = "a comment without its end"
     const last = tokens.length - 1
@@ -154,7 +154,9 @@ class Reader {
       if ((index > start && gap !== "none") || (kind !== "atom" && !this.isSpecial(index, "."))) return undefined
     }
     const address = this.textOf(start, end)
-    return isDotAtom(address) ? { address, domain: "", inside: "none", next: end } : undefined
+    return isDotAtom(address) && !address.includes("=?")
+      ? { address, domain: "", inside: "none", next: end }
+      : undefined
   }
 
   /** An address in angle brackets; not closed only if `end` is where it stops being looked for. */
@@ -303,10 +305,13 @@ export const parse = (
 }
 
 /** The forgiving reading. */
-export const read = (value: ByteString): ReadonlyArray<Address | Group> =>
-  new Reader(value, false).entries.map((entry) =>
+export const read = (value: ByteString): ReadonlyArray<Address | Group> => {
+  const strict = new Reader(value, true)
+  const { entries } = strict.error === undefined ? strict : new Reader(value, false)
+  return entries.map((entry) =>
     "mailbox" in entry ? mailboxOf(entry.mailbox) : { name: entry.group, members: entry.members.map(mailboxOf) }
   )
+}
 
 const mailboxOf = ({ address, name }: Address): Address => ({ name, address })
 

@@ -6,6 +6,7 @@ import type * as Stream from "effect/Stream"
 import type { Mailbox, Parameters } from "../../Envelope.ts"
 import type { HeaderValue } from "../../Header.ts"
 import type * as Milter from "../../Milter.ts"
+import type { HeaderInput } from "../../Modification.ts"
 import type { Mail, Rcpt, Session } from "../../Stage.ts"
 import type * as Verdict from "../../Verdict.ts"
 import type { Address, Group } from "../mail/addressTypes.ts"
@@ -23,11 +24,17 @@ export interface Headers {
   readonly fields: ReadonlyArray<HeaderValue>
   /** A field with its bytes. */
   field(name: string, occurrence?: number): HeaderValue | undefined
-  /** The value as people see it: on one line, encoded words (RFC 2047) decoded, without white space around. */
+  /**
+   * The value as people see it: on one line, encoded words (RFC 2047) decoded, without white space around. Names beside
+   * addresses lose the encoding that keeps their commas apart: read address fields with {@link addresses}.
+   */
   get(name: string, occurrence?: number): string | undefined
   /** The values of all fields of this name. */
   getAll(name: string): ReadonlyArray<string>
-  /** The addresses in all fields of this name, groups as groups; {@link mailboxes} opens them. */
+  /**
+   * The addresses in all fields of this name, groups as groups; {@link mailboxes} opens them. RFC 5322 with its obsolete
+   * forms; what is not in its grammar is read as far as an address stands free, and left out where it could be two things.
+   */
   addresses(name: string): ReadonlyArray<Address | Group>
   /** The date in a field, `Date` if none is named. `undefined` without one, and if it is no date of RFC 5322. */
   date(name?: string): DateTime.Utc | undefined
@@ -38,16 +45,19 @@ export interface Headers {
  * `InvalidValue`. Text outside ASCII is encoded (RFC 2047) unless the message is SMTPUTF8, long lines are folded, and line
  * breaks may stand where a line is folded.
  *
+ * A value is text, as `get` shows it: what looks like an encoded word in it is encoded once more, so that it reads back as it
+ * was given. Bytes that are to stay as they are, such as those of another field, are given as `{ raw }`.
+ *
  * @category models
  * @since 0.1.0
  */
 export interface EditableHeaders extends Headers {
   /** Gives the nth field of this name another value; without one, adds it at the end of the header. */
-  readonly set: (name: string, value: string, occurrence?: number) => Effect.Effect<void>
+  readonly set: (name: string, value: HeaderInput, occurrence?: number) => Effect.Effect<void>
   /** Adds a field at the end of the header. */
-  readonly append: (name: string, value: string) => Effect.Effect<void>
+  readonly append: (name: string, value: HeaderInput) => Effect.Effect<void>
   /** Adds a field above all others, directly below the MTA's own Received. */
-  readonly prepend: (name: string, value: string) => Effect.Effect<void>
+  readonly prepend: (name: string, value: HeaderInput) => Effect.Effect<void>
   /** Removes the nth field of this name; without `occurrence` all of them. */
   readonly remove: (name: string, occurrence?: number) => Effect.Effect<void>
   /**

@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Header from "../../Header.ts"
 import { InvalidValue } from "../../InvalidValue.ts"
+import type { HeaderInput } from "../../Modification.ts"
 import { ByteString } from "../../Wire.ts"
 import * as addresses from "../mail/addresses.ts"
 import type { Address, Group } from "../mail/addressTypes.ts"
@@ -88,7 +89,7 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
     this.smtpUtf8 = smtpUtf8
   }
 
-  readonly set = (name: string, value: string, occurrence = 1): Effect.Effect<void> =>
+  readonly set = (name: string, value: HeaderInput, occurrence = 1): Effect.Effect<void> =>
     Effect.sync(() => {
       const field = this.encode(name, value)
       const at = this.place(name, occurrence)
@@ -98,12 +99,12 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
       else this.list[at] = new Header.HeaderValue(nameOf(old), field.raw, true)
     })
 
-  readonly append = (name: string, value: string): Effect.Effect<void> =>
+  readonly append = (name: string, value: HeaderInput): Effect.Effect<void> =>
     Effect.sync(() => {
       this.list.push(this.encode(name, value))
     })
 
-  readonly prepend = (name: string, value: string): Effect.Effect<void> =>
+  readonly prepend = (name: string, value: HeaderInput): Effect.Effect<void> =>
     Effect.sync(() => {
       this.list.unshift(this.encode(name, value))
     })
@@ -144,14 +145,12 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
     return (_, at) => at === place
   }
 
-  private encode(name: string, value: string): Header.HeaderValue {
+  private encode(name: string, value: HeaderInput): Header.HeaderValue {
     const checked = Result.getOrThrow(Header.checkName(name))
-    const raw = Result.getOrThrow(Header.encodeValue(value, {
-      name,
-      leadingSpace: true,
-      smtpUtf8: this.smtpUtf8,
-      lookalikes: "encode"
-    }))
+    const options = { name, leadingSpace: true, smtpUtf8: this.smtpUtf8, lookalikes: "encode" } as const
+    const raw = Result.getOrThrow(
+      typeof value === "string" ? Header.encodeValue(value, options) : Header.checkRaw(value.raw)
+    )
     // Without any value a change would delete the field.
     return new Header.HeaderValue(checked, raw === "" ? ByteString.fromText(" ") : raw, true)
   }
