@@ -65,6 +65,17 @@ describe("a name of ours in a field from outside", () => {
       }))
   }
 
+  it.effect("goes after a byte that is a space in Latin-1, and no UTF-8", () =>
+    Effect.gen(function*() {
+      const value = Buffer.from("\xa0mx.xn--exmple-cua.net; dkim=pass", "latin1")
+      const { results, written } = yield* check({
+        ...outside,
+        headers: [...message.headers, ["Authentication-Results", value]],
+        body: ""
+      })
+      assert.deepStrictEqual(written, [results.text])
+    }))
+
   it.effect("goes with a space in front of the colon, and counts", () =>
     Effect.gen(function*() {
       const forged = "mx.xn--exmple-cua.net; dkim=pass"

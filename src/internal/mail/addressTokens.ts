@@ -55,46 +55,52 @@ export const tokenize = (
   let index = 0
   while (true) {
     let gap: Gap = "none"
-    let comments: Array<readonly [number, number]> | undefined
+    // Made for the first comment of a gap.
+    let found: Array<readonly [number, number]> | undefined
+    let comments: Token["comments"] = noComments
     for (; index < text.length; index++) {
       if (text[index] === "(") {
         const after = afterComment(text, index)
         complete &&= after.complete
-        comments ??= []
-        comments.push([index, after.index])
+        comments = found ??= []
+        found.push([index, after.index])
         gap = "comment"
         index = after.index - 1
       } else if (!isSpace(text[index])) break
       else if (gap === "none") gap = "space"
     }
-    const start = index
-    const add = (kind: Token["kind"], end: number): void => {
-      tokens.push({ kind, start, end, gap, comments: comments ?? noComments })
-      index = end
+    const token = tokenAt(text, index, encodedWords, quotes, literals)
+    tokens.push({ kind: token.kind, start: index, end: token.end, gap, comments })
+    if (token.kind === "end") return { tokens, complete }
+    if (token.kind === "invalid") {
+      quotes &&= text[index] !== "\""
+      literals &&= text[index] !== "["
     }
-    if (index >= text.length) {
-      add("end", text.length)
-      return { tokens, complete }
-    }
-    const character = text[index]!
-    if (specials.includes(character)) add("special", index + 1)
-    else if (isAtext(character.charCodeAt(0))) {
-      encodedWord.lastIndex = index
-      let end = encodedWords && character === "=" && encodedWord.test(text) ? encodedWord.lastIndex : index + 1
-      while (end < text.length && isAtext(text.charCodeAt(end))) end++
-      add("atom", end)
-    } else {
-      let end = -1
-      if (character === "\"" && quotes) {
-        end = endOf(text, index, "\"")
-        quotes = end !== -1
-      } else if (character === "[" && literals) {
-        end = endOf(text, index, "]")
-        literals = end !== -1
-      }
-      // A backslash takes the next character along, as some readers still think.
-      if (end === -1) add("invalid", Math.min(index + (character === "\\" ? 2 : 1), text.length))
-      else add(character === "[" ? "literal" : "quoted", end)
-    }
+    index = token.end
   }
+}
+
+const tokenAt = (
+  text: string,
+  start: number,
+  encodedWords: boolean,
+  quotes: boolean,
+  literals: boolean
+): { readonly kind: Token["kind"]; readonly end: number } => {
+  if (start >= text.length) return { kind: "end", end: text.length }
+  const character = text[start]!
+  if (specials.includes(character)) return { kind: "special", end: start + 1 }
+  if (isAtext(character.charCodeAt(0))) {
+    encodedWord.lastIndex = start
+    let end = encodedWords && character === "=" && encodedWord.test(text) ? encodedWord.lastIndex : start + 1
+    while (end < text.length && isAtext(text.charCodeAt(end))) end++
+    return { kind: "atom", end }
+  }
+  const isQuoted = character === "\"" && quotes
+  if (isQuoted || (character === "[" && literals)) {
+    const end = endOf(text, start, isQuoted ? "\"" : "]")
+    if (end !== -1) return { kind: isQuoted ? "quoted" : "literal", end }
+  }
+  // A backslash takes the next character along, as some readers still think.
+  return { kind: "invalid", end: Math.min(start + (character === "\\" ? 2 : 1), text.length) }
 }

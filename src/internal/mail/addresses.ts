@@ -233,25 +233,26 @@ class Reader {
 
   /** Words of an address, put together. */
   private textOf(start: number, end: number): string {
-    let text = ""
-    for (const token of this.tokens.slice(start, end)) {
+    const words: Array<string> = []
+    for (let index = start; index < end; index++) {
+      const token = this.tokens[index]!
       const word = this.text.slice(token.start, token.end)
-      text += token.kind === "literal" ? word.replace(/[ \t]/g, "") : word
+      words.push(token.kind === "literal" ? word.replace(/[ \t]/g, "") : word)
     }
-    return decodeText(text.replace(/\r?\n(?=[ \t])/g, "").replace(breaks, " "))
+    return decodeText(words.join("").replace(/\r?\n(?=[ \t])/g, "").replace(breaks, " "))
   }
 
   /** A name: single spaces between its words, quotes taken off. */
   private phrase(start: number, end: number): string {
-    let text = ""
+    const words: Array<string> = []
     for (let index = start; index < end; index++) {
       const token = this.tokens[index]!
       if (token.kind === "invalid") continue
-      if (text !== "" && token.gap !== "none") text += " "
+      if (words.length > 0 && token.gap !== "none") words.push(" ")
       const word = this.text.slice(token.start, token.end)
-      text += token.kind === "quoted" ? unquote(word) : word
+      words.push(token.kind === "quoted" ? unquote(word) : word)
     }
-    return encodedWord.decode(text as ByteString) // cut out of one and put together with ASCII
+    return encodedWord.decode(words.join("") as ByteString) // cut out of one and put together with ASCII
   }
 
   /** What the comments before a token say. */
