@@ -133,6 +133,27 @@ describe("memory", () => {
       assert.strictEqual(after.openFiles, 0)
     }), 60_000)
 
+  it.live("a text of 50 MB in base64 with text put before and after it", () =>
+    Effect.gen(function*() {
+      const { before, peer, server, temporary } = yield* started("mime")
+      peer.write(Mta.encode(
+        Mta.header("Content-Type", " text/plain; charset=utf-8"),
+        Mta.header("Content-Transfer-Encoding", " base64")
+      ))
+      yield* peer.flood(bodyOf(60_000), Math.ceil(total / 60_000))
+      peer.write(Mta.encode(Mta.endOfMessage()))
+      // Signs of life come in between.
+      yield* peer.until("the verdict", () => peer.replies.replaceAll("p", "") === "Occ")
+      const after = yield* server.ask("settle")
+      const { external, heap } = figures("a text of 50 MB in base64", before, after)
+      assert.isBelow(heap + external, 2 * peak)
+      const left = Memory.growth(before.now, after.now)
+      assert.isBelow(left.heap + left.external, inUse)
+      assert.isAbove(peer.body, total)
+      assert.strictEqual(after.openFiles, 0)
+      assert.deepStrictEqual(yield* Memory.names(temporary), [])
+    }), 240_000)
+
   it.live("a replaced body that finds no room for its file is put off", () =>
     Effect.gen(function*() {
       const server = yield* Memory.start("replace", Path.join(yield* directory, "missing"))

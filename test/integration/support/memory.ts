@@ -17,6 +17,8 @@ export type Name =
   | "wordy"
   /** Replaces the body by a stream of 50 MB. */
   | "replace"
+  /** Puts text before and after that of the body. */
+  | "mime"
 
 /** Bytes. */
 export interface Memory {

@@ -3,6 +3,7 @@
  * argument names the filter.
  */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Message from "effect-milter/Message"
 import * as Milter from "effect-milter/Milter"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
@@ -104,6 +105,14 @@ const filters: { readonly [K in Name]: Milter.Filter<never, never> } = {
   replace: Milter.make("replace", { modify: ["replaceBody"] }).on({
     endOfMessage: (_, { edit }) =>
       edit.replaceBody(Stream.range(1, 500).pipe(Stream.map(() => piece))).pipe(Effect.andThen(goOn))
+  }),
+  mime: Message.make("mime", { modify: ["mime"] }).on({
+    document: ({ mime }) =>
+      mime.prepend({ text: "before" }).pipe(
+        Effect.andThen(mime.append({ text: "after" })),
+        Effect.orDie,
+        Effect.andThen(goOn)
+      )
   })
 }
 
