@@ -109,8 +109,6 @@ describe("awaitUntil", () => {
         file.endsWith(".ts") && Fs.readFileSync(Path.join(folder, file), "utf8").includes("Effect.callback")
       )
     const others = [
-      // Still to move to awaitUntil.
-      "mta/clientConnection.ts",
       // Callbacks of a parser that the same effect calls: there is nothing before them to miss.
       "message/mime/structure.ts",
       "message/mime/htmlPositions.ts"
