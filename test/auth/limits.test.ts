@@ -160,6 +160,28 @@ describe("a field over the limits", () => {
   })
 })
 
+describe("results in our name", () => {
+  const forged = (count: number) =>
+    Array.from({ length: count }, () => ["Authentication-Results", "mx.example.net; dkim=pass"] as const)
+
+  it.effect("are removed up to a hundred, and a message with more is refused for good", () =>
+    Effect.gen(function*() {
+      const onItsWay = yield* signed
+      const { results, written } = yield* check(under(onItsWay, ...forged(100)))
+      assert.deepStrictEqual(written, [results.text])
+      const refuse = (options: Partial<Auth.VerifyOptions> = {}) =>
+        MilterTest.message(
+          Auth.verify({ authservId: "mx.example.net", ...options }),
+          under(onItsWay, ...forged(101))
+        ).pipe(Effect.provide(services))
+      for (const outcome of [yield* refuse(), yield* refuse({ skip: () => true })]) {
+        MilterTest.assertRejected(outcome, { reply: "550 5.7.1 too many forged Authentication-Results" })
+      }
+      const trusted = yield* refuse({ trustedNetworks: ["192.0.2.25"] })
+      assert.lengthOf(valuesOf(trusted, "Authentication-Results"), 101)
+    }))
+})
+
 describe("kinds of body hash", () => {
   it.effect("are three at most, of all signatures", () =>
     Effect.gen(function*() {

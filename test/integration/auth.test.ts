@@ -94,6 +94,15 @@ const checkEdited = Effect.fnUntraced(function*(mail: Postfix.Delivered) {
   assert.deepStrictEqual(yield* verdicts(mail.raw, records), ["pass", "pass"])
 })
 
+/** Removes what a sender has written, as often as he wrote it. */
+const removing = FilterServer.serve(
+  Message.make("remove", { modify: ["headers"] }).on({
+    document: ({ headers }) => Effect.as(headers.remove("X-Forged"), Verdict.continue)
+  })
+)
+
+const repeated = (field: string, count: number): string => crlf(`${`${field}\n`.repeat(count)}From: alice@example.org\n\nHello.\n`)
+
 class Hops extends Context.Service<Hops, {
   readonly first: Postfix.Instance
   readonly second: Postfix.Instance
@@ -121,7 +130,10 @@ class Hops extends Context.Service<Hops, {
       })
       const first = yield* Postfix.make<string>({
         milters: sign,
-        listeners: { edited: { milters: FilterServer.forPostfix(yield* editAndSign) } },
+        listeners: {
+          edited: { milters: FilterServer.forPostfix(yield* editAndSign) },
+          removing: { milters: FilterServer.forPostfix(yield* removing) }
+        },
         nonSmtpdMilters: sign,
         mainCf: {
           transport_maps: `inline:{ {relay.example = smtp:[127.0.0.1]:${second.port}}, ` +
@@ -238,6 +250,49 @@ Postfix.describePostfix("authentication with Postfix", () => {
         })
         assert.strictEqual(result.message?.text, "550 5.7.1 refused by the DMARC policy of example.org")
       }))
+
+    it.effect("leaves out signatures that are dear to check, and judges the rest", () =>
+      Effect.gen(function*() {
+        const { second } = yield* Hops
+        yield* send(second.port, "bob@test.example", repeated(`DKIM-Signature: a${" ".repeat(59_000)}b`, 4))
+        const mail = yield* second.takeOne()
+        assert.match(
+          Postfix.headerValues(mail, "Authentication-Results")[0]!,
+          /^mx2\.test\.example;(\s+dkim=permerror \(field too large\);){4}\s+spf=pass .*dmarc=pass/s
+        )
+      }))
+
+    it.effect("refuses very many forged results, and Postfix takes the next message", () =>
+      Effect.gen(function*() {
+        const { second } = yield* Hops
+        for (const count of [12_000, 100]) {
+          const client = yield* SmtpClient.connect(second.port)
+          const { message } = yield* client.sendMail({
+            from: "alice@example.org",
+            to: "bob@test.example",
+            message: repeated(`Authentication-Results: ${authservId}; dmarc=pass`, count)
+          })
+          if (count > 100) assert.strictEqual(message?.text, "550 5.7.1 too many forged Authentication-Results")
+          else assert.strictEqual(message?.code, 250)
+        }
+        assert.lengthOf(Postfix.headerValues(yield* second.takeOne(), "Authentication-Results"), 1)
+      }).pipe(Effect.scoped))
+
+    it.effect("passes no message that needs more modifications than Postfix takes", () =>
+      Effect.gen(function*() {
+        const { first } = yield* Hops
+        for (const count of [12_000, 501, 500]) {
+          const client = yield* SmtpClient.connect(first.portOf("removing"))
+          const { message } = yield* client.sendMail({
+            from: "alice@example.org",
+            to: "bob@test.example",
+            message: repeated("X-Forged: 1", count)
+          })
+          if (count > 500) assert.match(message?.text ?? "", /^550 5\.7\.1 The message needs too many changes/)
+          else assert.strictEqual(message?.code, 250)
+        }
+        assert.deepStrictEqual(Postfix.headerValues(yield* first.takeOne(), "X-Forged"), [])
+      }).pipe(Effect.scoped))
 
     it.effect("does not survive a conversion of 8-bit bodies, which can be switched off", () =>
       Effect.gen(function*() {

@@ -85,6 +85,17 @@ describe("signals", () => {
       assert.strictEqual(yield* child.exit, 1)
     }))
 
+  it.live("a rejection that nobody handles ends the process with exit code 1, and its connections", () =>
+    Effect.gen(function*() {
+      const child = yield* listening({ ...one, floats: true })
+      const socket = yield* connected(Number(/:(\d+)/.exec(/listens on (\S+)/.exec(child.output)![1]!)![1]))
+      const closed = new Promise((resolve) => socket.once("close", resolve))
+      yield* child.signal("SIGUSR2")
+      assert.strictEqual(yield* child.exit, 1)
+      assert.match(child.output, /nobody waits for this/)
+      yield* Effect.promise(() => closed)
+    }))
+
   it.live("SIGHUP runs onReload, whose failure changes nothing", () =>
     Effect.gen(function*() {
       for (const [reload, line] of [["works", /reloaded/], ["fails", /the reload failed.*no such file/]] as const) {

@@ -51,15 +51,62 @@ export const idOf = (value: string): string => {
   return normalId(quoted?.replace(/\\([^])/g, "$1") ?? token ?? "")
 }
 
+/** Where a quoted string ends that begins here: after its last quote, or nowhere. */
+const endOfQuotes = (text: string, from: number): number | undefined => {
+  for (let index = from + 1; index < text.length; index++) {
+    if (text[index] === "\\") index++
+    else if (text[index] === "\"") return index + 1
+  }
+  return undefined
+}
+
+/** Words, parted by spaces outside quotes. A quote without end is like any other character. */
+const wordsOf = (text: string): ReadonlyArray<string> => {
+  const words: Array<string> = []
+  let begin = 0
+  let isOpen = false
+  for (let index = 0; index < text.length;) {
+    const end: number | undefined = !isOpen && text[index] === "\"" ? endOfQuotes(text, index) : undefined
+    // None of those that follow has an end, either.
+    if (!isOpen && text[index] === "\"") isOpen = end === undefined
+    if (end !== undefined) index = end
+    else if (/\s/.test(text[index]!)) {
+      if (index > begin) words.push(text.slice(begin, index))
+      begin = ++index
+    } else index++
+  }
+  if (begin < text.length) words.push(text.slice(begin))
+  return words
+}
+
 /** Breaks lines at spaces outside quotes, where they get longer than mail prefers. */
 export const fold = (text: string, column: number): string => {
   let result = ""
   let at = column
-  for (const [word] of text.matchAll(/(?:"(?:[^"\\]|\\[^])*"|[^\s"])+|\s+|"/g)) {
-    if (/^\s/.test(word)) continue
+  for (const word of wordsOf(text)) {
     const breaks = result !== "" && at + 1 + word.length > 78
     result += breaks ? `\n  ${word}` : result === "" ? word : ` ${word}`
     at = breaks ? word.length + 2 : at + word.length + 1
+  }
+  return result
+}
+
+/** The text with `'` for each quote inside a comment: not all readers know that it is none there. */
+export const withPlainComments = (text: string): string => {
+  let result = ""
+  let depth = 0
+  for (let index = 0; index < text.length;) {
+    const character = text[index]!
+    const end = depth === 0 && character === "\"" ? endOfQuotes(text, index) ?? text.length : index + 1
+    if (character === "\\") {
+      result += text.slice(index, index + 2)
+      index += 2
+      continue
+    }
+    if (character === "(") depth++
+    else if (character === ")" && depth > 0) depth--
+    result += depth > 0 && character === "\"" ? "'" : text.slice(index, end)
+    index = end
   }
   return result
 }

@@ -16,7 +16,7 @@ import {
 import { isIP } from "node:net"
 import type { ArcResult, DkimResult, Results, SpfResult } from "../Results.ts"
 import type { Author } from "./author.ts"
-import { fold } from "./authserv.ts"
+import { fold, withPlainComments } from "./authserv.ts"
 import type { Resolver, Resolvers } from "./bridge.ts"
 import type { Feed } from "./content.ts"
 import { judge, type Judged, normalDomain } from "./dmarc.ts"
@@ -134,11 +134,7 @@ const arcResult = ({ arc, selected }: Found): ArcResult =>
  * message, quotes and all, and then a quoted string (tag `i` of a signature) would end elsewhere; and not all readers know
  * that a quote in a comment is none.
  */
-const harmless = (row: string): string =>
-  row.replace(/[^\0-\x7f]/g, "_").replace(
-    /"(?:[^"\\]|\\[^])*"|\((?:[^()\\]|\\[^])*\)/g,
-    (part) => part.startsWith("(") ? part.replace(/"/g, "'") : part
-  )
+const harmless = (row: string): string => withPlainComments(row.replace(/[^\0-\x7f]/g, "_"))
 
 const textOf = (authservId: string, rows: ReadonlyArray<string>): string =>
   `${authservId};\n ${rows.length === 0 ? "none" : rows.map((row) => fold(harmless(row), 1)).join(";\n ")}`

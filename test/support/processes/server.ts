@@ -34,5 +34,7 @@ const main = Layer.mergeAll(Layer.empty, ...servers).pipe(
   Effect.tapCause((cause) => Effect.logError("ends", cause))
 )
 
+if (program.floats === true) process.once("SIGUSR2", () => void Promise.reject(new Error("nobody waits for this")))
+
 if (program.runMain === false) Effect.runFork(main)
 else NodeRuntime.runMain(main, { teardown: NodeMilterServer.teardown, disableErrorReporting: true })
