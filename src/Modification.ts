@@ -75,7 +75,8 @@ export interface Editor {
   readonly changeHeader: (name: string, occurrence: number, value: HeaderInput) => Effect.Effect<void>
   /**
    * Deletes the nth field of this name (from 1). Delete from the highest down: Postfix counts what is left, Sendmail what
-   * was there first.
+   * was there first. The sender chooses how many there are: decide how many are too many, and refuse the message then. Above
+   * the server's `maxModifications` it is refused in any case.
    */
   readonly deleteHeader: (name: string, occurrence: number) => Effect.Effect<void>
   /**

@@ -101,7 +101,8 @@ const removing = FilterServer.serve(
   })
 )
 
-const repeated = (field: string, count: number): string => crlf(`${`${field}\n`.repeat(count)}From: alice@example.org\n\nHello.\n`)
+const repeated = (field: string, count: number): string =>
+  crlf(`${`${field}\n`.repeat(count)}From: alice@example.org\n\nHello.\n`)
 
 class Hops extends Context.Service<Hops, {
   readonly first: Postfix.Instance
