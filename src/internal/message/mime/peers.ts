@@ -16,13 +16,18 @@ class MissingPackage extends Error {
   }
 }
 
-/** The modules of CommonJS packages stand under `default`, those that Node finds names in also beside it. */
-const load = <A extends object, B>(name: string, load: () => Promise<A>, take: (module: A) => B): Effect.Effect<B> =>
+/** Loads a package, and says how to install one that is missing. */
+export const load = <A extends object, B>(
+  name: string,
+  load: () => Promise<A>,
+  take: (module: A) => B
+): Effect.Effect<B> =>
   Effect.orDie(Effect.map(
     Effect.tryPromise({ try: load, catch: (cause) => new MissingPackage(name, cause) }),
     take
   ))
 
+/** A CommonJS package stands under `default`; names that Node finds in it also beside that. */
 const named = <A extends object>(module: A): A => {
   const { default: inner } = module as { readonly default?: A }
   return inner ?? module
