@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import { ofParts } from "./internal/bytes/byteString.ts"
 import { concat } from "./internal/bytes/concat.ts"
 import type { DeliveryError } from "./internal/delivery/deliveryError.ts"
 import type { Delivered, Difference, DiffOptions, Draft, Message } from "./internal/delivery/deliveryTypes.ts"
@@ -130,9 +131,10 @@ export const diff: (before: Draft, after: Draft, options: DiffOptions) => Differ
 export const toBytes = (message: Message): Uint8Array =>
   concat([
     ByteString.toBytes(
-      // Bytes and line ends are bytes.
-      [...message.headers.map(({ name, value }) => `${name}:${value}`.replace(/\n/g, "\r\n")), ""]
-        .map((line) => `${line}\r\n`).join("") as ByteString
+      ofParts(
+        [...message.headers.map(({ name, value }) => `${name}:${value}`.replace(/\n/g, "\r\n")), ""]
+          .map((line) => `${line}\r\n`).join("")
+      )
     ),
     message.body
   ])

@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import { cut, ofParts } from "./internal/bytes/byteString.ts"
 import * as encodedWord from "./internal/mail/encodedWord.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
@@ -135,7 +136,7 @@ export const encodeValue = (value: string, options: EncodeOptions): Result.Resul
     return invalid("header value", value, `expected at most ${longestValue} bytes, found ${bytes.length}`)
   }
   // A space in front of bytes are bytes.
-  return Result.succeed(leadingSpace && bytes !== "" ? ` ${bytes}` as ByteString : bytes)
+  return Result.succeed(leadingSpace && bytes !== "" ? ofParts(` ${bytes}`) : bytes)
 }
 
 const outsideAscii = /[^\0-\x7f]/
@@ -188,7 +189,7 @@ const foldLong = (value: ByteString, column: number): ByteString =>
   value.length + column <= longestLine
     ? value
     // Line feeds between bytes are bytes.
-    : value.split("\n").map((line, index) => foldLine(line, index === 0 ? column : 0)).join("\n") as ByteString
+    : ofParts(value.split("\n").map((line, index) => foldLine(line, index === 0 ? column : 0)).join("\n"))
 
 const foldLine = (line: string, start: number): string => {
   if (line.length + start <= longestLine) return line
@@ -288,7 +289,7 @@ export class HeaderValue {
 
   /** The bytes without the one leading space: the same whether the MTA kept it or not. */
   get bytes(): ByteString {
-    return this.leadingSpace && this.raw.charCodeAt(0) === 0x20 ? this.raw.slice(1) as ByteString : this.raw
+    return this.leadingSpace && this.raw.charCodeAt(0) === 0x20 ? cut(this.raw, 1) : this.raw
   }
 
   /** False where `value` had to replace bytes that are not UTF-8. */

@@ -13,9 +13,8 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Scope from "effect/Scope"
-import * as Tracer from "effect/Tracer"
-import { define, type Definitions, type FailureHandler, resolve } from "./internal/filter/definition.ts"
+import type * as Scope from "effect/Scope"
+import { define, type FailureHandler, resolve, resolveWith, servicesOf } from "./internal/filter/definition.ts"
 import { type FailurePolicy, type Filter, type Made, TypeId } from "./internal/filter/filterTypes.ts"
 import { fromDefinitions, mapped, variance } from "./internal/filter/filterValue.ts"
 import { mapInner } from "./internal/filter/wrapping.ts"
@@ -429,9 +428,8 @@ export const layer = <I, R>(
     key,
     Effect.gen(function*() {
       const context = yield* Effect.context<R>()
-      const definitions = yield* resolve(filter) as Effect.Effect<Definitions, never, R>
-      // Scope and span of the layer are not those of a message: what a hook acquires must not live as long as the server.
-      const services = Context.omit(Scope.Scope, Tracer.ParentSpan)(context as Context.Context<Scope.Scope>)
+      const definitions = yield* resolveWith(filter)
+      const services = servicesOf(context)
       return fromDefinitions(definitions.map((definition) => ({
         ...definition,
         services: definition.services === undefined ? services : Context.merge(services, definition.services)
@@ -466,5 +464,6 @@ export const layer = <I, R>(
  */
 export const outcome = (exit: Exit.Exit<unknown, unknown>): Option.Option<Outcome> =>
   Exit.isSuccess(exit) && Predicate.hasProperty(exit.value, "_tag")
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only scopes of messages succeed with something that has a tag
     ? Option.some(exit.value as Outcome)
     : Option.none()

@@ -104,7 +104,7 @@ const replies = [
 ] as const
 
 const schemas = <const D extends ReadonlyArray<{ readonly schema: Schema.Constraint }>>(definitions: D) =>
-  // `map` forgets that it makes a tuple of a tuple.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- map forgets that it makes a tuple of a tuple
   definitions.map(({ schema }) => schema) as unknown as { readonly [K in keyof D]: D[K]["schema"] }
 
 /**

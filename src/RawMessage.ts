@@ -4,6 +4,7 @@
  *
  * @since 0.1.0
  */
+import { ofParts } from "./internal/bytes/byteString.ts"
 import { ByteString } from "./Wire.ts"
 
 /**
@@ -23,9 +24,6 @@ export interface RawMessage {
 }
 
 const field = /^([!-9;-~]+)[ \t]*:([^]*)$/
-
-// Cut out of a string of bytes, bytes remain.
-const bytes = (text: string): ByteString => text as ByteString
 
 /**
  * Takes a message apart as MTAs do. Lines may end with LF or CR LF; the header ends at an empty line, or at the first line
@@ -52,12 +50,12 @@ export const parse = (message: Uint8Array): RawMessage => {
     while (isFold(text[end + 1])) end = lineEnd(text, end + 1)
     const [, name, value] = field.exec(text.slice(at, end)) ?? []
     if (name === undefined || value === undefined) break
-    headers.push(value.startsWith(" ") ? [name, textOf(bytes(value.slice(1)))] : [name, textOf(bytes(value)), ""])
+    headers.push(value.startsWith(" ") ? [name, textOf(ofParts(value.slice(1)))] : [name, textOf(ofParts(value)), ""])
     at = end + 1
   }
   const rest = text.slice(text[at] === "\n" ? at + 1 : at)
   const lines = rest.replace(/\n/g, "\r\n")
-  return { headers, body: ByteString.toBytes(bytes(lines === "" || rest.endsWith("\n") ? lines : `${lines}\r\n`)) }
+  return { headers, body: ByteString.toBytes(ofParts(lines === "" || rest.endsWith("\n") ? lines : `${lines}\r\n`)) }
 }
 
 /** Text where that makes the same bytes again. */

@@ -9,6 +9,7 @@
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
+import { ofParts } from "./internal/bytes/byteString.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 
@@ -205,8 +206,7 @@ export const parse = (wire: ByteString): Result.Result<Reply, ReplyError> => {
     const text = wire.slice(from, end)
     const bad = /[\r\n\0%]/.exec(text.replaceAll("%%", "--"))
     if (bad !== null) return expected(from + bad.index, bad[0] === "%" ? "two percent signs" : "no CR, LF or NUL")
-    // Taking characters out of a byte string leaves a byte string.
-    lines.push(text.replaceAll("%%", "%") as ByteString)
+    lines.push(ofParts(text.replaceAll("%%", "%")))
     if (last) return Result.succeed({ code, enhanced, lines })
     start = found + 2
   }

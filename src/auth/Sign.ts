@@ -205,6 +205,7 @@ export const sign = <E = never, R = never, R2 = never>(
   // Not inferred: in a list of filters their type would be taken for this one's.
 ): Milter.Made<NoInfer<E>, NoInfer<R | R2> | Keys> => {
   const { domain = (author: string) => author, onUnsigned = passUnsigned, when = submitted() } = options
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what its functions need is in the type of the filter
   const signing = signingOf(options as SignOptions)
   const wantedFields = new Set(signing.fields)
   const expires = options.expires === undefined ? undefined : Math.round(Duration.toSeconds(options.expires))

@@ -34,7 +34,9 @@ export const loadFilter = Effect.fnUntraced(function*(file: string): Effect.fn.R
   })
   const { default: value } = module
   // Types are gone: whether it still needs services or can fail shows when it runs, and is logged then.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see above
   if (isFilter(value)) return { _tag: "Filter", filter: value as Filter<never, never> }
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see above
   if (Layer.isLayer(value)) return { _tag: "Server", layer: value as unknown as Layer.Layer<never, unknown, Listener> }
   const name = Object.keys(module).find((name) => isFilter(module[name]))
   return yield* exit.trouble(

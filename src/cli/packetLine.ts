@@ -1,4 +1,5 @@
 /** One packet on one line, decoded, for `trace` and `send --verbose`. Pure. */
+import { ofParts } from "../internal/bytes/byteString.ts"
 import * as Macros from "../Macros.ts"
 import { Action, Step } from "../Negotiation.ts"
 import * as Packet from "../Packet.ts"
@@ -28,7 +29,7 @@ const bodyStart = 60
 /** Lines in one: `\n` for their ends, `\t` for tabs. */
 const flat = (bytes: ByteString): string =>
   // A byte string without some of its bytes.
-  printable(bytes.replaceAll("\r\n", "\n") as ByteString).replaceAll("\n", "\\n").replaceAll("\t", "\\t")
+  printable(ofParts(bytes.replaceAll("\r\n", "\n"))).replaceAll("\n", "\\n").replaceAll("\t", "\\t")
 
 /** What a packet says. */
 export const describe = (packet: AnyPacket): string => {

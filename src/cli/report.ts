@@ -1,5 +1,6 @@
 /** What came of a message, as `send` shows it: the verdict, and the changes like a diff. Pure. */
 import type * as Delivery from "../Delivery.ts"
+import { ofParts } from "../internal/bytes/byteString.ts"
 import { escapeInvisible } from "../internal/bytes/invisible.ts"
 import type * as MilterClient from "../MilterClient.ts"
 import type { Reply } from "../Reply.ts"
@@ -94,7 +95,7 @@ const headerLines = ({ headers }: Delivery.Message): ReadonlyArray<string> =>
 const bodyLines = ({ body }: Delivery.Message): ReadonlyArray<string> => {
   const lines = ByteString.fromBytes(body).split("\r\n")
   // Parts of a string of bytes.
-  return (lines.at(-1) === "" ? lines.slice(0, -1) : lines).map((line) => printable(line as ByteString))
+  return (lines.at(-1) === "" ? lines.slice(0, -1) : lines).map((line) => printable(ofParts(line)))
 }
 
 const changes = (before: Delivery.Message, after: Delivery.Message, style: Style): ReadonlyArray<string> => [
@@ -150,8 +151,7 @@ const jsonOf = (packet: MilterClient.ModificationPacket): object =>
       ...Object.fromEntries(
         Object.entries(packet).filter(([key]) => key !== "_tag").map(([key, value]) => [
           key,
-          // What is no number is a string of bytes.
-          typeof value === "number" ? value : ByteString.toText(value as ByteString)
+          typeof value === "string" ? ByteString.toText(ofParts(value)) : value
         ])
       )
     }

@@ -294,7 +294,8 @@ export const hooks = <E, R>(
       onData: (stream, session, callback) =>
         step(session, callback, (filters) =>
           Effect.gen(function*() {
-            const raw = yield* Effect.promise(() => buffer(stream as AsyncIterable<Uint8Array>)) // chunks of bytes
+            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- smtp-server gives chunks of bytes
+            const raw = yield* Effect.promise(() => buffer(stream as AsyncIterable<Uint8Array>))
             if (isTooLarge(stream)) return refusal(tooLarge)
             const decision = yield* filters.data()
             if (decision._tag === "Refused") return decision

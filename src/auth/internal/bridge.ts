@@ -70,7 +70,7 @@ export const resolvers = (resolve: Resolve, timeout: number, signal: AbortSignal
         throw Object.assign(new Error(result.failure.message), { code: codes[result.failure.reason] })
       }
       const records = type === "TXT" ? result.success.map((text) => [text]) : result.success
-      // Records of MX are objects, which mailauth's type for resolvers leaves out.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- records of MX are objects, which mailauth's type for resolvers leaves out
       return records as Array<string>
     }
     const keys = within(shares.keys)

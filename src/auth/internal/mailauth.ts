@@ -160,7 +160,7 @@ const find = async (feed: Feed, checking: Checking, resolvers: Resolvers, select
   const dkim = await dkimVerify(feed.readable, { resolver: resolvers.keys, sender, minBitLength, strict })
   refuseForeigners(dkim)
   const chain = selected.brokenChain !== undefined || dkim.arc === undefined ? undefined : await arc(
-    // Its type has no place for the error that it gets.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its type has no place for the error that it gets
     dkim.arc as ARCData,
     { resolver: resolvers.keys, minBitLength, strict, ...(client === undefined ? {} : { ip: client }) }
   )

@@ -28,9 +28,26 @@ export const single = Schema.String.check(
   Schema.isPattern(/^[^\u0100-\u{10ffff}]$/u, { expected: "one byte (a character up to U+00FF)" })
 ).pipe(brand)
 
-/** One character per byte is what the brand says, and {@link latin1.slice} makes nothing else. */
+/**
+ * Text whose characters are bytes already, because it was made of parts of byte strings and of ASCII, such as by a
+ * replacement. Where {@link cut}, {@link joined} or {@link bytes} will do, use those.
+ */
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one place where a string becomes a byte string unchecked
+export const ofParts = (text: string): ByteString => text as ByteString
+
+/** A part of a byte string. */
+export const cut = (self: ByteString, start: number, end?: number): ByteString => ofParts(self.slice(start, end))
+
+/** Several as one, with ASCII in between. */
+export const joined = (parts: ReadonlyArray<ByteString>, by: string): ByteString => ofParts(parts.join(by))
+
+/** Byte strings in a template of ASCII. */
+export const bytes = (texts: TemplateStringsArray, ...values: ReadonlyArray<ByteString>): ByteString =>
+  ofParts(texts.map((text, index) => index === 0 ? text : `${values[index - 1]!}${text}`).join(""))
+
+/** {@link latin1.slice} makes one character of each byte. */
 export const slice = (bytes: Uint8Array, start: number, end: number): ByteString =>
-  latin1.slice(bytes, start, end) as ByteString
+  ofParts(latin1.slice(bytes, start, end))
 
 const ascii = /^[^\u0080-\uffff]*$/
 const encoder = new TextEncoder()
@@ -47,7 +64,7 @@ export const toBytes = (self: ByteString): Uint8Array => {
 
 export const fromText = (text: string): ByteString =>
   // ASCII is the same in both, and a test costs less than a copy.
-  ascii.test(text) ? text as ByteString : fromBytes(encoder.encode(text))
+  ascii.test(text) ? ofParts(text) : fromBytes(encoder.encode(text))
 
 export const toText = (self: ByteString): string => ascii.test(self) ? self : decoder.decode(toBytes(self))
 

@@ -29,7 +29,7 @@ export const sliceLong = (bytes: Uint8Array, start: number, end: number): string
   for (let at = start; at < end; at += sliceSize) {
     text += fromCharCode.apply(
       undefined,
-      // `apply` takes any array-like; its type asks for an Array.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- apply takes any array-like; its type asks for an Array
       bytes.subarray(at, Math.min(end, at + sliceSize)) as unknown as Array<number>
     )
   }

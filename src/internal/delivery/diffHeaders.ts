@@ -1,6 +1,7 @@
 /** The fewest packets that make one list of header fields of another. */
 import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
+import { bytes, ofParts } from "../bytes/byteString.ts"
 import type { HeaderField, Inexact } from "./deliveryTypes.ts"
 import { align, none } from "./editScript.ts"
 import { ownFields } from "./sendmailQueue.ts"
@@ -36,7 +37,7 @@ export const diffHeaders = (
 ): HeaderDifference => {
   const wire = (field: HeaderField): ByteString =>
     // The MTA puts a space there itself.
-    leadingSpace ? field.value : field.value.replace(/^ /, "") as ByteString
+    leadingSpace ? field.value : ofParts(field.value.replace(/^ /, ""))
   const names = { before: before.map(lowerName), after: after.map(lowerName) }
   const origins = align({
     left: before.length,
@@ -156,7 +157,7 @@ const changes = (
   return packets
 }
 
-const nothing = "" as ByteString
+const nothing = bytes``
 
 /** Names in lower case. */
 interface Names {

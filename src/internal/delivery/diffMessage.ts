@@ -1,5 +1,6 @@
 /** The fewest modifications that make one message of another. */
 import type { ByteString } from "../../Wire.ts"
+import { bytes } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"
 import type { Difference, DiffOptions, Draft, Inexact, Recipient } from "./deliveryTypes.ts"
@@ -23,7 +24,7 @@ export const diff = (before: Draft, after: Draft, options: DiffOptions): Differe
   }
 }
 
-const bracketed = (address: ByteString): ByteString => `<${address}>` as ByteString
+const bracketed = (address: ByteString): ByteString => bytes`<${address}>`
 
 const diffBody = (before: Uint8Array | undefined, after: Uint8Array | undefined): ReadonlyArray<ModificationPacket> => {
   if (after === undefined || (before !== undefined && isSame(before, after))) return []

@@ -1,5 +1,6 @@
 /** What Postfix makes of modifications. Compared with messages that 3.7 delivered. */
 import { ByteString } from "../../Wire.ts"
+import { cut, ofParts } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { DeliveryError } from "./deliveryError.ts"
 import type { Delivered, HeaderField, Message, Recipient } from "./deliveryTypes.ts"
@@ -38,11 +39,11 @@ const longestField = 60_000
  */
 const asTakenIn = ({ name, value }: HeaderField): HeaderField => {
   // Parts of a byte string.
-  const text = value.replace(/\0[^\n]*/g, "") as ByteString
+  const text = ofParts(value.replace(/\0[^\n]*/g, ""))
   const limit = Math.max(0, longestField - name.length - 1)
   if (text.length <= limit) return { name, value: text }
   const lineEnd = text.lastIndexOf("\n", limit)
-  return { name, value: text.slice(0, lineEnd > 0 ? lineEnd : limit) as ByteString }
+  return { name, value: cut(text, 0, lineEnd > 0 ? lineEnd : limit) }
 }
 
 class PostfixQueueFile implements queueFile.QueueFile {
@@ -123,7 +124,7 @@ class PostfixQueueFile implements queueFile.QueueFile {
         draft.sender = queueFile.addressesIn(modification.sender)[0] ?? draft.sender
         break
       case "Quarantine":
-        draft.quarantined = modification.reason.slice(0, longestReason) as ByteString
+        draft.quarantined = cut(modification.reason, 0, longestReason)
         break
     }
   }

@@ -1,6 +1,7 @@
 /** A message in an MTA's queue while filters change it, one after the other. */
 import { Mailbox } from "../../Envelope.ts"
 import type { ByteString } from "../../Wire.ts"
+import { bytes, cut, ofParts } from "../bytes/byteString.ts"
 import { concat } from "../bytes/concat.ts"
 import { LineEnds } from "../bytes/lineEnds.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
@@ -41,15 +42,13 @@ export const carryOut = (
 }
 
 export const bare = (address: ByteString): ByteString =>
-  // Cut off a byte string, a byte string remains.
-  (address.startsWith("<") && address.endsWith(">") ? address.slice(1, -1) : address) as ByteString
+  address.startsWith("<") && address.endsWith(">") ? cut(address, 1, -1) : address
 
 /** The addresses of a list; one address may hold a comma in quotes. */
 export const addressesIn = (addresses: ByteString): ReadonlyArray<ByteString> => {
   const text = bare(addresses)
   if (!text.includes(",") || new Mailbox(text).wellFormed) return [text]
-  // Parts of a byte string.
-  return addresses.split(",").map((part) => bare(part.trim() as ByteString)).filter((part) => part !== "")
+  return addresses.split(",").map((part) => bare(ofParts(part.trim()))).filter((part) => part !== "")
 }
 
 /** Both CR LF and LF end a line; a CR alone is a character. `complete`: the last line gets its end. */
@@ -62,11 +61,10 @@ export const normalizeLines = (bytes: Uint8Array, complete: boolean): Uint8Array
 
 /** Lines behind the first that do not begin with white space get it, so that none can pose as another field. */
 export const fold = (value: ByteString, indent: "\t" | " "): ByteString =>
-  value.replace(/\n(?![ \t])/g, `\n${indent}`) as ByteString
+  ofParts(value.replace(/\n(?![ \t])/g, `\n${indent}`))
 
 /** A value with the space behind the colon, which the filter leaves to the MTA unless it asked for it. */
-export const spaced = (value: ByteString, leadingSpace: boolean): ByteString =>
-  (leadingSpace ? value : ` ${value}`) as ByteString
+export const spaced = (value: ByteString, leadingSpace: boolean): ByteString => leadingSpace ? value : bytes` ${value}`
 
 export const sameText = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
 

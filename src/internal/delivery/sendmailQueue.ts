@@ -3,6 +3,7 @@
  * appends an added To, Cc or Bcc to the field that is there.
  */
 import { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { DeliveryError } from "./deliveryError.ts"
 import type { Delivered, HeaderField, Message, Recipient } from "./deliveryTypes.ts"
@@ -59,7 +60,7 @@ const give = (named: Named, place: Place<Entry>, value: ByteString | undefined):
 }
 
 /** What is left of a value that a client sent: NULs are taken out. */
-const asTakenIn = (value: ByteString): ByteString => value.replaceAll("\0", "") as ByteString
+const asTakenIn = (value: ByteString): ByteString => ofParts(value.replaceAll("\0", ""))
 
 /** Sendmail writes header lines from a buffer of this size, and names of at most 200 bytes. */
 const lineBuffer = 2304
@@ -82,7 +83,7 @@ const asWritten = ({ name, value }: HeaderField): HeaderField => {
     used = start.length
   }
   lines.push(start + value.slice(at, at + lineBuffer - 1 - used))
-  return { name, value: lines.join("\n") as ByteString } // parts of a byte string, and spaces
+  return { name, value: ofParts(lines.join("\n")) }
 }
 
 class SendmailQueueFile implements queueFile.QueueFile {
@@ -197,7 +198,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
         if (modification.sender !== "") draft.sender = queueFile.bare(modification.sender)
         break
       case "Quarantine":
-        draft.quarantined = modification.reason.replace(/\n/g, " ") as ByteString
+        draft.quarantined = ofParts(modification.reason.replace(/\n/g, " "))
         break
     }
   }

@@ -6,6 +6,7 @@ import type { HeaderField } from "../../Delivery.ts"
 import { HeaderValue } from "../../Header.ts"
 import type * as Packet from "../../Packet.ts"
 import { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 import { LineEnds } from "../bytes/lineEnds.ts"
 import { type OpenFile, Spool } from "../bytes/spool.ts"
 import { diffHeaders, type HeaderPacket } from "../delivery/diffHeaders.ts"
@@ -76,7 +77,7 @@ export class Content {
     return this.fields.map(({ name, value }) =>
       this.leadingSpace
         ? new HeaderValue(name, value, true)
-        : new HeaderValue(name, value.replace(/^ /, "") as ByteString, false) // without a character, bytes remain
+        : new HeaderValue(name, ofParts(value.replace(/^ /, "")), false)
     )
   }
 
@@ -122,7 +123,7 @@ export class Content {
         _tag: "InsertHeader",
         index: 0,
         name,
-        value: leadingSpace ? value : value.replace(/^ /, "") as ByteString // without a character, bytes remain
+        value: leadingSpace ? value : ofParts(value.replace(/^ /, ""))
       }))
     ]
   }

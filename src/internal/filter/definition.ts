@@ -1,14 +1,16 @@
 /** What a filter is at run time: the record that `Milter.make(…).on(…)` builds and the session engine runs. */
 import type * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import { InvalidValue } from "../../InvalidValue.ts"
 import { checkName, type MacroStage } from "../../Macros.ts"
 import type { Capability } from "../../Modification.ts"
-import type { Envelope, Mail, Session, Stage } from "../../Stage.ts"
+import type { Envelope, Events, Mail, Session, Stage } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
-import type { FailurePolicy } from "./filterTypes.ts"
+import type { FailurePolicy, Filter } from "./filterTypes.ts"
 
 /** A hook that failed: the policy that takes the place of its verdict, and why. */
 export class Failed {
@@ -34,6 +36,10 @@ export interface At {
 
 /** What it gives may also be a {@link Failed}: a policy that something around the author's hook has chosen. */
 export type Hook = (event: unknown, at: At) => Effect.Effect<Verdict | Failed | void, unknown>
+
+/** Whether an event is that of a stage: a hook is called with no other. */
+export const isEventOf = <K extends Stage>(wanted: K, stage: Stage, _event: unknown): _event is Events[K] =>
+  stage === wanted
 
 export type FailureHandler = (
   error: unknown,
@@ -113,7 +119,19 @@ export interface Resolvable {
   readonly resolve: Effect.Effect<Definitions, never, unknown>
 }
 
-export const resolve = (filter: object): Effect.Effect<Definitions, never, unknown> => (filter as Resolvable).resolve
+export const resolve = (filter: object): Effect.Effect<Definitions, never, unknown> =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every filter is made by fromResolve or Milter.Service
+  (filter as Resolvable).resolve
+
+/** The same with what the filter needs in the type. */
+export const resolveWith = <R>(filter: Filter<never, R>): Effect.Effect<Definitions, never, R> =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- R is all that a filter needs
+  resolve(filter) as Effect.Effect<Definitions, never, R>
+
+/** Services for hooks. Scope and span of a layer are not those of a message: what a hook acquires must not live as long as it. */
+export const servicesOf = <R>(context: Context.Context<R>): Context.Context<never> =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- omit asks for keys that are there; here they may be
+  Context.omit(Scope.Scope, Tracer.ParentSpan)(context as Context.Context<Scope.Scope>)
 
 /** Modifications of the header. */
 export const editsHeaders: ReadonlySet<Capability> = new Set([

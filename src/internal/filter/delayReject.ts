@@ -4,15 +4,25 @@ import { dual } from "effect/Function"
 import type { Envelope } from "../../Stage.ts"
 import type { Rcpt, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
-import { type At, type Definition, Failed, type Hook } from "./definition.ts"
+import { allStages } from "../protocol/stageTable.ts"
+import { type At, type Definition, Failed } from "./definition.ts"
 import type { Filter, Made } from "./filterTypes.ts"
 import { mapped } from "./filterValue.ts"
-import { decide, goesOn, inside, madeFrom, outside } from "./wrapping.ts"
+import {
+  decide,
+  goesOn,
+  inside,
+  madeFrom,
+  type StateAt,
+  type StateHook,
+  type StateHooks,
+  wrapWithState
+} from "./wrapping.ts"
 
 type Refusal = Verdict.Reject | Verdict.TempFail
 
 /** The inner filter in one SMTP session. */
-interface SessionPart {
+interface DelayedSession {
   readonly state: unknown
   /** Held, of connect and of the latest HELO. */
   atConnect: Refusal | undefined
@@ -22,7 +32,7 @@ interface SessionPart {
 }
 
 /** And in one message. */
-interface MessagePart {
+interface DelayedMessage {
   readonly state: unknown
   refusal: Refusal | undefined
   /** What it has decided after that: for the message, once the recipients are known. */
@@ -31,26 +41,30 @@ interface MessagePart {
   hasRecipient: boolean
 }
 
-const sessionOf = ({ connection }: { readonly connection: unknown }): SessionPart => connection as SessionPart // made below
-const messageOf = ({ message }: At): MessagePart => message as MessagePart // made below
-
 const isRefusal = (verdict: Verdict.Verdict | Failed): verdict is Refusal =>
   !(verdict instanceof Failed) && (verdict._tag === "Reject" || verdict._tag === "TempFail")
+
+type DelayedHook<K extends Stage = Stage> = StateHook<DelayedSession, DelayedMessage, K>
+type DelayedHooks = StateHooks<DelayedSession, DelayedMessage>
 
 /** What `delayReject` makes of each definition. Nobody is exempt by default, and then a filter that has refused is not asked any more. */
 const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => Definition => {
   const make = (inner: Definition): Definition => {
-    const own = (at: At): At => ({ ...at, connection: sessionOf(at).state, message: messageOf(at).state })
+    const own = (at: StateAt<DelayedSession, DelayedMessage>): At => ({
+      ...at,
+      connection: at.connection.state,
+      message: at.message.state
+    })
 
     /** Nothing it could still say would count. */
-    const isOver = ({ atConnect, isDone }: SessionPart): boolean =>
+    const isOver = ({ atConnect, isDone }: DelayedSession): boolean =>
       isDone || (atConnect !== undefined && except === undefined)
 
-    const isSettled = ({ last, refusal }: MessagePart): boolean =>
+    const isSettled = ({ last, refusal }: DelayedMessage): boolean =>
       last !== undefined || (refusal !== undefined && except === undefined)
 
-    const outsideMessage = (stage: "connect" | "helo"): Hook => (event, at) => {
-      const session = sessionOf(at)
+    const outsideMessage = (stage: "connect" | "helo"): DelayedHook => (event, at) => {
+      const session = at.connection
       if (stage === "helo") session.atHelo = undefined
       if (isOver(session)) return goesOn
       return Effect.map(
@@ -71,15 +85,15 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
     }
 
     /** A verdict for the whole message waits until all recipients have had theirs. */
-    const wait = (message: MessagePart) => (decision: Verdict.Verdict | Failed): Verdict.Verdict | Failed => {
+    const wait = (message: DelayedMessage) => (decision: Verdict.Verdict | Failed): Verdict.Verdict | Failed => {
       if (message.refusal === undefined || decision instanceof Failed || decision._tag === "Continue") return decision
       if (isRefusal(decision)) return decision
       message.last = decision
       return Verdict.continue
     }
 
-    const mail: Hook = (event, at) => {
-      const message = messageOf(at)
+    const mail: DelayedHook = (event, at) => {
+      const message = at.message
       if (isSettled(message)) return goesOn
       return Effect.map(decide(inner, "mail", event, own(at)), (decision) => {
         if (!isRefusal(decision)) return wait(message)(decision)
@@ -88,13 +102,13 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
       })
     }
 
-    const rcpt: Hook = (event, at) => {
-      const message = messageOf(at)
+    const rcpt: DelayedHook<"rcpt"> = (event, at) => {
+      const message = at.message
       const { refusal } = message
       if (refusal === undefined) return decide(inner, "rcpt", event, own(at))
       const { envelope, session } = at
       // There is an envelope at rcpt.
-      const exempt = except?.(event as Rcpt, { session, envelope: envelope! }) ?? false
+      const exempt = except?.(event, { session, envelope: envelope! }) ?? false
       return Effect.flatMap(Effect.isEffect(exempt) ? exempt : Effect.succeed(exempt), (isExempt) => {
         if (!isExempt) return Effect.succeed(refusal)
         message.hasRecipient = true
@@ -102,24 +116,24 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
       })
     }
 
-    const later = (stage: Stage): Hook => (event, at) => {
-      const message = messageOf(at)
+    const later = (stage: Stage): DelayedHook => (event, at) => {
+      const message = at.message
       if (message.last !== undefined) return Effect.succeed(message.last)
       // An MTA that goes on without recipients.
       if (message.refusal !== undefined && !message.hasRecipient) return Effect.succeed(message.refusal)
       return decide(inner, stage, event, own(at))
     }
 
-    const rejectedRecipient: Hook = (event, at) =>
-      isSettled(messageOf(at)) ? goesOn : decide(inner, "rejectedRecipient", event, own(at))
+    const rejectedRecipient: DelayedHook = (event, at) =>
+      isSettled(at.message) ? goesOn : decide(inner, "rejectedRecipient", event, own(at))
 
-    const unknown: Hook = (event, at) => {
-      const session = sessionOf(at)
+    const unknown: DelayedHook = (event, at) => {
+      const session = at.connection
       if (isOver(session)) return goesOn
       return decide(inner, "unknown", event, { session: at.session, connection: session.state })
     }
 
-    const special: { readonly [K in Stage]?: Hook } = {
+    const special: { readonly [K in Stage]?: DelayedHook } = {
       connect: outsideMessage("connect"),
       helo: outsideMessage("helo"),
       rejectedRecipient,
@@ -129,41 +143,36 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
     /** These it answers whether or not the inner filter has a hook there. */
     const always = { mail, rcpt, endOfMessage: later("endOfMessage") }
 
-    const hooks = (record: Definition["answers"]): Definition["answers"] => {
-      const result: { [K in Stage]?: Hook } = {}
-      for (const stage of Object.keys(record) as Array<Stage>) {
-        if (Object.hasOwn(always, stage)) continue
-        result[stage] = special[stage] ?? later(stage)
-      }
-      return result
-    }
+    const hooks = (record: Definition["answers"]): DelayedHooks =>
+      Object.fromEntries(
+        allStages.filter((stage) => Object.hasOwn(record, stage) && !Object.hasOwn(always, stage))
+          .map((stage) => [stage, special[stage] ?? later(stage)])
+      )
 
     const build = inner.connection
-    return {
-      ...outside(inner),
+    return wrapWithState<DelayedSession, DelayedMessage>(inner, {
       connection: (session) =>
         Effect.map(
           build === undefined ? Effect.undefined : inside(inner, () => build(session)),
-          (state): SessionPart | Failed =>
+          (state): DelayedSession | Failed =>
             state instanceof Failed ? state : { state, atConnect: undefined, atHelo: undefined, isDone: false }
         ),
       message: (mail, { connection, session }) => {
-        const part = connection as SessionPart // made above
-        const refusal = part.atConnect ?? part.atHelo
+        const refusal = connection.atConnect ?? connection.atHelo
         const { message } = inner
         return Effect.map(
-          message === undefined || part.isDone || (refusal !== undefined && except === undefined)
+          message === undefined || connection.isDone || (refusal !== undefined && except === undefined)
             ? Effect.undefined
-            : inside(inner, () => message(mail, { session, connection: part.state })),
-          (state): MessagePart | Failed =>
+            : inside(inner, () => message(mail, { session, connection: connection.state })),
+          (state): DelayedMessage | Failed =>
             state instanceof Failed
               ? state
-              : { state, refusal, last: part.isDone ? Verdict.acceptMessage : undefined, hasRecipient: false }
+              : { state, refusal, last: connection.isDone ? Verdict.acceptMessage : undefined, hasRecipient: false }
         )
       },
       answers: { ...hooks(inner.answers), ...always },
       observes: hooks(inner.observes)
-    }
+    })
   }
   return (inner) => madeFrom(inner, make)
 }

@@ -61,9 +61,9 @@ const methods: { readonly [K in Capability]: Method<K> } = {
   replaceBody: (edits) => replaceBody(edits)
 }
 
-// The spool belongs to the scope of the message, with which every hook runs, so it is not in the type of the method.
 const replaceBody =
   (edits: Edits): Editor["replaceBody"] => <E, R>(body: Uint8Array | Stream.Stream<Uint8Array, E, R>) =>
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the spool lives in the scope of the message, with which every hook runs
     Effect.gen(function*() {
       const spool = yield* Effect.acquireRelease(
         Effect.sync(() => new Spool(edits.openFile)),

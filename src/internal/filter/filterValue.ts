@@ -13,7 +13,12 @@ export const fromResolve = (resolve: Resolvable["resolve"]): Made<never, never> 
   }
 })
 
-export const variance = { _E: () => undefined as never, _R: () => undefined as never }
+// Only the types of these functions matter.
+const noValue = (): never => {
+  throw new Error("the types of a filter have no values")
+}
+
+export const variance = { _E: noValue, _R: noValue }
 
 export const fromDefinitions = (definitions: Definitions) => fromResolve(Effect.succeed(definitions))
 

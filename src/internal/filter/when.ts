@@ -3,27 +3,35 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
 import * as Scope from "effect/Scope"
-import type { Events, OutsideMessage } from "../../Stage.ts"
-import type { Mail, Session } from "../../Stage.ts"
+import type { Events, Helo, Mail, OutsideMessage, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { ByteString } from "../../Wire.ts"
-import { type At, type Definition, Failed, type Hook } from "./definition.ts"
+import { allStages } from "../protocol/stageTable.ts"
+import { type Definition, Failed } from "./definition.ts"
 import type { Filter, Made } from "./filterTypes.ts"
 import { mapped } from "./filterValue.ts"
 import { wholeOf } from "./sessionView.ts"
-import { decide, type Decision, goesOn, inside, madeFrom, outside } from "./wrapping.ts"
+import {
+  decide,
+  type Decision,
+  goesOn,
+  inside,
+  madeFrom,
+  type StateHook,
+  type StateHooks,
+  wrapWithState
+} from "./wrapping.ts"
 
-/** The event is that of its stage. */
-type Test = (event: never, at: { readonly session: Session }) => Effect.Effect<boolean> | boolean
+type ConditionStage = "connect" | "helo" | "mail"
 
 /** `about` is what the answer belongs to: all filters of a sequence get one answer. */
-type Ask = (about: object, event: unknown, session: Session) => Effect.Effect<boolean>
+type Ask<K extends ConditionStage> = (about: object, event: Events[K], session: Session) => Effect.Effect<boolean>
 
-const askOnce = (test: Test): Ask => {
+const askOnce = <K extends ConditionStage>(test: ConditionAt<K, never>): Ask<K> => {
   const known = new WeakMap<object, boolean>()
   return (about, event, session) =>
     Effect.suspend(() => {
-      const answer = known.get(about) ?? test(event as never, { session })
+      const answer = known.get(about) ?? test(event, { session })
       return Effect.map(Effect.isEffect(answer) ? answer : Effect.succeed(answer), (takesPart) => {
         known.set(about, takesPart)
         return takesPart
@@ -32,7 +40,7 @@ const askOnce = (test: Test): Ask => {
 }
 
 /** The inner filter in one SMTP session. */
-class Part {
+class ConditionalSession {
   private readonly inner: Definition
   /** Of the connection: at MAIL hooks run with that of the message. */
   private readonly scope: Scope.Scope
@@ -74,7 +82,7 @@ class Part {
       ))
   }
 
-  private readonly build = Effect.fnUntraced(function*(this: Part, session: Session) {
+  private readonly build = Effect.fnUntraced(function*(this: ConditionalSession, session: Session) {
     const { connection } = this.inner
     const state = connection === undefined ? undefined : yield* inside(this.inner, () => connection(session))
     if (state instanceof Failed) return state
@@ -86,7 +94,7 @@ class Part {
     return undefined
   })
 
-  private readonly greet = Effect.fnUntraced(function*(this: Part, session: Session) {
+  private readonly greet = Effect.fnUntraced(function*(this: ConditionalSession, session: Session) {
     if (this.verdict !== undefined) return this.verdict
     if (this.helo === undefined) return this.heloVerdict ?? Verdict.continue
     const decision = yield* Effect.provideService(this.hook("helo", this.helo, session), Scope.Scope, this.scope)
@@ -107,56 +115,66 @@ class Part {
   }
 }
 
-const partOf = ({ connection }: { readonly connection: unknown }): Part => connection as Part // its builder makes one
-
-/** The scope is there when a builder runs; types of definitions do not tell what effects need. */
-const newPart = (inner: Definition): Effect.Effect<Part> =>
-  Effect.map(Effect.scope, (scope) => new Part(inner, scope)) as Effect.Effect<Part>
+const newSession = (inner: Definition): Effect.Effect<ConditionalSession, never, Scope.Scope> =>
+  Effect.map(Effect.scope, (scope) => new ConditionalSession(inner, scope))
 
 /** The inner filter in one message: its state, or the verdict that it has from the start. */
-interface MessagePart {
+interface ConditionalMessage {
   readonly verdict: Verdict.Verdict | undefined
   readonly state: unknown
 }
 
-const messageOf = ({ message }: At): MessagePart => message as MessagePart // its builder makes one
-
-const messagePart = (verdict: Verdict.Verdict | undefined, state: unknown): MessagePart => ({ verdict, state })
+const conditionalMessage = (verdict: Verdict.Verdict | undefined, state: unknown): ConditionalMessage => ({
+  verdict,
+  state
+})
 
 /** Takes no part. */
-const out = messagePart(Verdict.acceptMessage, undefined)
+const out = conditionalMessage(Verdict.acceptMessage, undefined)
 
-const join = Effect.fnUntraced(function*(inner: Definition, part: Part, mail: Mail, session: Session) {
+const join = Effect.fnUntraced(function*(inner: Definition, part: ConditionalSession, mail: Mail, session: Session) {
   const decision = yield* part.enter(session)
   if (decision instanceof Failed) return decision
   if (decision._tag !== "Continue") {
-    return messagePart(decision._tag === "AcceptConnection" ? Verdict.acceptMessage : decision, undefined)
+    return conditionalMessage(decision._tag === "AcceptConnection" ? Verdict.acceptMessage : decision, undefined)
   }
   const { message } = inner
-  if (message === undefined) return messagePart(undefined, undefined)
+  if (message === undefined) return conditionalMessage(undefined, undefined)
   const state = yield* inside(inner, () => message(mail, { session, connection: part.state }))
-  return state instanceof Failed ? state : messagePart(undefined, state)
+  return state instanceof Failed ? state : conditionalMessage(undefined, state)
 })
+
+type ConditionalHook<K extends Stage = Stage> = StateHook<ConditionalSession, ConditionalMessage, K>
+type ConditionalHooks = StateHooks<ConditionalSession, ConditionalMessage>
+
+interface Messages {
+  readonly message: (
+    mail: Mail,
+    at: { readonly session: Session; readonly connection: ConditionalSession }
+  ) => Effect.Effect<ConditionalMessage | Failed, unknown, Scope.Scope>
+  readonly answers: ConditionalHooks
+  readonly observes: ConditionalHooks
+}
 
 /** What is the same for all conditions: the messages. */
 const messages = (
   inner: Definition,
-  takesPart: (part: Part, mail: Mail, session: Session) => Effect.Effect<boolean>
-): Pick<Definition, "message" | "answers" | "observes"> => {
-  const inMessage = (stage: keyof Definition["answers"]): Hook => (event, at) => {
-    const { state, verdict } = messageOf(at)
+  takesPart: (part: ConditionalSession, mail: Mail, session: Session) => Effect.Effect<boolean, never, Scope.Scope>
+): Messages => {
+  const inMessage = (stage: keyof Definition["answers"]): ConditionalHook => (event, at) => {
+    const { state, verdict } = at.message
     // At mail; later for an MTA that goes on after it.
     if (verdict !== undefined) return Effect.succeed(verdict)
-    return decide(inner, stage, event, { ...at, connection: partOf(at).state, message: state })
+    return decide(inner, stage, event, { ...at, connection: at.connection.state, message: state })
   }
-  const unknown: Hook = (event, at) => {
-    const part = partOf(at)
+  const unknown: ConditionalHook = (event, at) => {
+    const part = at.connection
     return part.isIn ? part.hook("unknown", event, at.session) : goesOn
   }
-  const hooks = (record: Definition["answers"]): Definition["answers"] => {
+  const hooks = (record: Definition["answers"]): ConditionalHooks => {
     const { connect: _, helo: _helo, mail: _mail, ...rest } = record
     return Object.fromEntries(
-      (Object.keys(rest) as Array<keyof typeof rest>).map((stage) => [
+      allStages.filter((stage) => Object.hasOwn(rest, stage)).map((stage) => [
         stage,
         stage === "unknown" ? unknown : inMessage(stage)
       ])
@@ -164,10 +182,9 @@ const messages = (
   }
   return {
     message: (mail, { connection, session }) => {
-      const part = connection as Part // its builder makes one
       return Effect.flatMap(
-        takesPart(part, mail, session),
-        (takesPart) => takesPart ? join(inner, part, mail, session) : Effect.succeed(out)
+        takesPart(connection, mail, session),
+        (takesPart) => takesPart ? join(inner, connection, mail, session) : Effect.succeed(out)
       )
     },
     answers: { ...hooks(inner.answers), mail: inMessage("mail") },
@@ -178,21 +195,20 @@ const messages = (
 const has = ({ answers, observes }: Definition, stage: OutsideMessage): boolean =>
   answers[stage] !== undefined || observes[stage] !== undefined
 
-const atConnect = (ask: Ask) => (inner: Definition): Definition => {
+const atConnect = (ask: Ask<"connect">) => (inner: Definition): Definition => {
   const later = messages(inner, ({ takesPart }) => Effect.succeed(takesPart === true))
-  const live = (stage: "connect" | "helo"): Hook => (event, at) => {
-    const part = partOf(at)
+  const live = (stage: "connect" | "helo"): ConditionalHook => (event, at) => {
+    const part = at.connection
     return part.takesPart === true ? part.hook(stage, event, at.session) : goesOn
   }
-  const hooks = (record: Definition["answers"]): Definition["answers"] => ({
+  const hooks = (record: Definition["answers"]): ConditionalHooks => ({
     ...(record.connect === undefined ? {} : { connect: live("connect") }),
     ...(record.helo === undefined ? {} : { helo: live("helo") })
   })
-  return {
-    ...outside(inner),
+  return wrapWithState<ConditionalSession, ConditionalMessage>(inner, {
     ...later,
     connection: (session) =>
-      Effect.flatMap(newPart(inner), (part) =>
+      Effect.flatMap(newSession(inner), (part) =>
         Effect.flatMap(
           ask(wholeOf(session), { hostname: session.hostname, client: session.client }, session),
           (takesPart) => {
@@ -203,75 +219,70 @@ const atConnect = (ask: Ask) => (inner: Definition): Definition => {
         )),
     answers: { ...later.answers, ...hooks(inner.answers) },
     observes: { ...later.observes, ...hooks(inner.observes) }
-  }
+  })
 }
 
-const holdConnect: Hook = (event, at) => {
-  partOf(at).connect = event
+const holdConnect: ConditionalHook = (event, at) => {
+  at.connection.connect = event
   return goesOn
 }
 
-const atHelo = (ask: Ask) => (inner: Definition): Definition => {
-  const decided = (part: Part, about: object, event: unknown, session: Session): Effect.Effect<boolean> =>
+const atHelo = (ask: Ask<"helo">) => (inner: Definition): Definition => {
+  const decided = (part: ConditionalSession, about: object, event: Helo, session: Session): Effect.Effect<boolean> =>
     Effect.map(ask(about, event, session), (takesPart) => part.takesPart = takesPart)
   const later = messages(inner, (part, _, session) =>
     part.takesPart === undefined
       // Nobody has to say HELO before MAIL.
       ? decided(part, wholeOf(session), { name: "", raw: ByteString.fromText("") }, session)
       : Effect.succeed(part.takesPart))
-  const helo: Hook = (event, at) => {
-    const part = partOf(at)
+  const helo: ConditionalHook<"helo"> = (event, at) => {
+    const part = at.connection
     part.helo = event
     return Effect.flatMap(
-      // The event is an object.
-      decided(part, event as object, event, at.session),
+      decided(part, event, event, at.session),
       (takesPart) => takesPart ? part.enter(at.session) : goesOn
     )
   }
   const isAnswered = inner.answers.connect !== undefined || inner.answers.helo !== undefined
-  return {
-    ...outside(inner),
+  return wrapWithState<ConditionalSession, ConditionalMessage>(inner, {
     ...later,
-    connection: () => newPart(inner),
+    connection: () => newSession(inner),
     answers: { ...later.answers, ...(isAnswered ? { helo } : {}) },
     observes: {
       ...later.observes,
       ...(has(inner, "connect") ? { connect: holdConnect } : {}),
       ...(isAnswered ? {} : { helo })
     }
-  }
+  })
 }
 
-const holdHelo: Hook = (event, at) => {
-  partOf(at).helo = event
+const holdHelo: ConditionalHook = (event, at) => {
+  at.connection.helo = event
   return goesOn
 }
 
-const atMail = (ask: Ask) => (inner: Definition): Definition => {
+const atMail = (ask: Ask<"mail">) => (inner: Definition): Definition => {
   const later = messages(inner, (part, mail, session) => {
     const leave = Effect.addFinalizer(() => Effect.sync(() => part.takesPart = false))
     return Effect.tap(
       Effect.map(ask(mail, mail, session), (takesPart) => part.takesPart = takesPart),
       // Runs with the scope of the message. The time between messages matters to no other hook.
-      (takesPart) => takesPart && has(inner, "unknown") ? leave as Effect.Effect<void> : Effect.void
+      (takesPart) => takesPart && has(inner, "unknown") ? leave : Effect.void
     )
   })
-  return {
-    ...outside(inner),
+  // Nothing of it runs at connect or helo.
+  return wrapWithState<ConditionalSession, ConditionalMessage>({ ...inner, refuseConnection: false }, {
     ...later,
-    // Nothing of it runs there.
-    refuseConnection: false,
-    connection: () => newPart(inner),
+    connection: () => newSession(inner),
     observes: {
       ...later.observes,
       ...(has(inner, "connect") ? { connect: holdConnect } : {}),
       ...(has(inner, "helo") ? { helo: holdHelo } : {})
     }
-  }
+  })
 }
 
-/** For the filters of a sequence this is called once, so that they get the same answers. */
-/** What `when` makes of each definition. */
+/** What `when` makes of each definition. For the filters of a sequence this is called once, so that they get the same answers. */
 const conditioned = ({ connect, helo, mail }: Condition): (inner: Definition) => Definition => {
   const make = connect !== undefined
     ? atConnect(askOnce(connect))

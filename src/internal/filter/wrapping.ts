@@ -7,9 +7,10 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Stage } from "../../Stage.ts"
+import type * as Scope from "effect/Scope"
+import type { Events, Mail, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
-import { type Around, type At, type Definition, Failed, type FailureHandler } from "./definition.ts"
+import { type Around, type At, type Definition, Failed, type FailureHandler, type Hook } from "./definition.ts"
 
 /** Changes the innermost definition. */
 export const mapInner = (definition: Definition, f: (inner: Definition) => Definition): Definition => {
@@ -39,6 +40,35 @@ export const outside = (inner: Definition): Definition => {
 const withServices = <A, E>(services: Context.Context<never>, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.updateContext(effect, (context: Context.Context<never>) => Context.merge(context, services))
 
+/** What hooks with a state of their own get beside their event. */
+export type StateAt<S, M> = Omit<At, "connection" | "message"> & { readonly connection: S; readonly message: M }
+
+/** A {@link Hook} of {@link wrapWithState}. Outside messages there is no `message`. */
+export type StateHook<S, M, K extends Stage = Stage> = (event: Events[K], at: StateAt<S, M>) => ReturnType<Hook>
+
+/** Hooks by stage. */
+export type StateHooks<S, M> = { readonly [K in Stage]?: StateHook<S, M, K> }
+
+/** What is different where a definition is wrapped: its builders, run with their scopes, and its hooks. */
+interface Wrap<S, M> {
+  readonly connection: (session: Session) => Effect.Effect<S | Failed, unknown, Scope.Scope>
+  readonly message: (
+    mail: Mail,
+    at: { readonly session: Session; readonly connection: S }
+  ) => Effect.Effect<M | Failed, unknown, Scope.Scope>
+  readonly answers: StateHooks<S, M>
+  readonly observes: StateHooks<S, M>
+}
+
+/**
+ * The definition around another that has a state of its own: `S` in each SMTP session, `M` in each message. Hooks of
+ * definitions get their states as `unknown`; here they get what the builders have built.
+ */
+export const wrapWithState = <S, M>(inner: Definition, wrap: Wrap<S, M>): Definition =>
+  // The engine hands to hooks what the builders gave, and runs these with a Scope.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- definitions hold states as unknown and effects without needs
+  ({ ...outside(inner), ...wrap }) as Definition
+
 /** An effect of the inner filter, with its guard and the services of its layer; what it gives may be a `Failed`. */
 export const inside = (
   inner: Definition,
@@ -65,7 +95,7 @@ export type Decision = Verdict.Verdict | Failed
 /** What the inner filter says to a stage; continue where it only watches or has no hook. */
 export const decide = (inner: Definition, stage: Stage, event: unknown, at: At): Effect.Effect<Decision, unknown> => {
   const answer = inner.answers[stage]
-  // That it is a verdict is checked where it arrives.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that it is a verdict is checked where it arrives
   if (answer !== undefined) return inside(inner, () => answer(event, at)) as Effect.Effect<Decision, unknown>
   const observe = inner.observes[stage]
   return observe === undefined ? goesOn : Effect.map(inside(inner, () => observe(event, at)), orContinue)

@@ -8,6 +8,7 @@
  */
 import * as Result from "effect/Result"
 import { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 import { isDotAtom, isHostName, isLiteral, isQuotedString } from "./addressRules.ts"
 import { type Gap, type Token, tokenize } from "./addressTokens.ts"
 import type { Address, Group } from "./addressTypes.ts"
@@ -252,7 +253,7 @@ class Reader {
       const word = this.text.slice(token.start, token.end)
       words.push(token.kind === "quoted" ? unquote(word) : word)
     }
-    return encodedWord.decode(words.join("") as ByteString) // cut out of one and put together with ASCII
+    return encodedWord.decode(ofParts(words.join("")))
   }
 
   /** What the comments before a token say. */
@@ -261,7 +262,7 @@ class Reader {
       const last = this.text[end - 1] === ")" ? end - 1 : end
       return unescape(this.text.slice(start + 1, last)).trim()
     })
-    return encodedWord.decode(texts.join(" ") as ByteString)
+    return encodedWord.decode(ofParts(texts.join(" ")))
   }
 
   private isWord(index: number): boolean {
@@ -283,7 +284,7 @@ class Reader {
   }
 }
 
-const decodeText = (text: string): string => ByteString.toText(text as ByteString)
+const decodeText = (text: string): string => ByteString.toText(ofParts(text))
 
 const unescape = (text: string): string =>
   text.replace(/\r?\n(?=[ \t])/g, "").replace(/\\([^])/g, "$1").replace(breaks, " ")

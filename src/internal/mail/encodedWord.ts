@@ -1,5 +1,6 @@
 /** RFC 2047: text outside ASCII in the value of a header field. */
 import { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 import { tokenize } from "./addressTokens.ts"
 import * as charset from "./charset.ts"
 
@@ -284,7 +285,7 @@ export const decode = (value: ByteString): string => {
   let pending: Word | undefined
   const flush = (): void => {
     if (pending === undefined) return
-    result += charset.decode(pending.bytes as ByteString, pending.charset) // each character is a byte
+    result += charset.decode(ofParts(pending.bytes), pending.charset)
     pending = undefined
   }
   for (let at = nextStart(0); at !== -1; at = nextStart(at)) {
@@ -299,13 +300,13 @@ export const decode = (value: ByteString): string => {
       pending = { ...word, bytes: pending.bytes + word.bytes }
     } else {
       flush()
-      if (!isNeighbour) result += ByteString.toText(between as ByteString)
+      if (!isNeighbour) result += ByteString.toText(ofParts(between))
       pending = word
     }
     at = rest = word.end
   }
   flush()
-  return (result + ByteString.toText(value.slice(rest) as ByteString)).replace(controls, " ")
+  return (result + ByteString.toText(ofParts(value.slice(rest)))).replace(controls, " ")
 }
 
 /** The encoded word that begins here, if one does. */
@@ -324,7 +325,7 @@ const wordAt = (
   // Not one that has no end of its own.
   if (other !== -1 && other < end - 1) return undefined
   const [label = ""] = name.toLowerCase().split("*", 1)
-  if (charset.decode("" as ByteString, label) === undefined) return undefined
+  if (charset.decode(ofParts(""), label) === undefined) return undefined
   const text = value.slice(start, end)
   const bytes = encoding === "b" || encoding === "B" ? base64Bytes(text) : quotedBytes(text)
   return { charset: label, bytes, end: end + 2 }

@@ -2,6 +2,7 @@
 import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
 import { ByteString } from "../../Wire.ts"
+import { cut, ofParts } from "../bytes/byteString.ts"
 import { control, Mailbox } from "./mailbox.ts"
 import * as xtext from "./xtext.ts"
 
@@ -118,8 +119,7 @@ export class Parameters {
     const match = value === undefined ? null : /^([A-Za-z0-9][A-Za-z0-9-]*);([^]+)$/.exec(value)
     if (match === null) return undefined
     const type = match[1]!.toLowerCase()
-    // A part of a byte string is one.
-    const encoded = match[2] as ByteString
+    const encoded = ofParts(match[2]!)
     // The two kinds of addresses have escapes of their own.
     const decoded = type === "utf-8" ? decodeEmbedded(ByteString.toText(encoded)) : decodeXtext(encoded)
     return decoded === undefined || control.test(decoded) ? undefined : { type, address: decoded }
@@ -140,7 +140,7 @@ export class Parameters {
       const { length } = keyword
       if (parameter.length !== length && parameter[length] !== "=") continue
       if (parameter.slice(0, length).toUpperCase() !== keyword.toUpperCase()) continue
-      return parameter.slice(length + 1) as ByteString
+      return cut(parameter, length + 1)
     }
     return undefined
   }

@@ -1,4 +1,5 @@
 /** xtext (RFC 3461): bytes as printable ASCII, `+2B` for those that may not stand for themselves. */
+import { ofParts } from "../bytes/byteString.ts"
 import { type ByteString, fromText } from "../bytes/byteString.ts"
 
 const escape = /\+(?:([0-9A-Fa-f]{2})|)/g
@@ -15,7 +16,7 @@ export const decode = (value: ByteString): ByteString | undefined => {
     return String.fromCharCode(Number.parseInt(hex, 16))
   })
   // One byte in place of three.
-  return wellFormed ? decoded as ByteString : undefined
+  return wellFormed ? ofParts(decoded) : undefined
 }
 
 /**

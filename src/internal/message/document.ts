@@ -11,6 +11,7 @@ import type { Editor } from "../../Modification.ts"
 import { Step } from "../../Negotiation.ts"
 import type { Envelope, Header, Rcpt, Session } from "../../Stage.ts"
 import { ByteString } from "../../Wire.ts"
+import { bytes, ofParts } from "../bytes/byteString.ts"
 import { Files, Spool } from "../bytes/spool.ts"
 import { diffHeaders } from "../delivery/diffHeaders.ts"
 import { diffRecipients } from "../delivery/diffMessage.ts"
@@ -57,7 +58,7 @@ export class Draft {
     this.bytes += name.length + raw.length + 3
     if (this.isTooLarge) return
     // The MTA has taken the space off if nobody asked it not to. With it a byte string remains one.
-    const value = hasStep(session, Step.leadingSpace) ? raw : ` ${raw}` as ByteString
+    const value = hasStep(session, Step.leadingSpace) ? raw : bytes` ${raw}`
     this.headers.push(new HeaderValue(nameOf(field), value, true))
   }
 
@@ -102,7 +103,7 @@ const isSame = (left: Pieces, right: Pieces | undefined): Effect.Effect<boolean>
 const isSameAddress = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()
 
 const textOf = (address: Mailbox | string): string =>
-  typeof address === "string" ? bare(address as ByteString) : address.address
+  typeof address === "string" ? bare(ofParts(address)) : address.address
 
 /** It has all methods; which of them a hook may use is settled by its type and by the capabilities of the filter. */
 export class Document implements Message.Head, Message.Content, Message.Editing {
@@ -181,7 +182,7 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
       else yield* Stream.runForEach(body, (chunk) => spool.append(chunk))
       this.replaced = Pieces.of(spool)
     })
-    // It lives in the scope of the message, with which every hook runs.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the spool lives in the scope of the message, with which every hook runs
     return filled as Effect.Effect<void, E, R>
   }
 

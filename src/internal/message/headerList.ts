@@ -6,6 +6,7 @@ import * as Header from "../../Header.ts"
 import { InvalidValue } from "../../InvalidValue.ts"
 import type { HeaderInput } from "../../Modification.ts"
 import { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 import * as addresses from "../mail/addresses.ts"
 import type { Address, Group } from "../mail/addressTypes.ts"
 import * as dates from "../mail/date.ts"
@@ -68,10 +69,10 @@ export class HeaderList implements Headers {
 /** As people see it. */
 const textOf = ({ bytes }: Header.HeaderValue): string =>
   // Without its line ends a byte string remains one.
-  encodedWord.decode(Header.unfold(bytes) as ByteString).trim()
+  encodedWord.decode(ofParts(Header.unfold(bytes))).trim()
 
 /** As it stands in the message. */
-export const nameOf = ({ name }: { readonly name: string }): ByteString => name as ByteString // of the MTA, or checked
+export const nameOf = ({ name }: { readonly name: string }): ByteString => ofParts(name) // of the MTA, or checked
 
 const isNamed = (name: string): (field: Header.HeaderValue) => boolean => {
   const lower = name.toLowerCase()

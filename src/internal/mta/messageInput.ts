@@ -1,6 +1,7 @@
 /** Messages as people give them, and as an MTA has them. */
 import type * as Delivery from "../../Delivery.ts"
 import type { ByteString } from "../../Wire.ts"
+import { joined, ofParts } from "../bytes/byteString.ts"
 import { bytesOf, byteStringOf } from "../bytes/concat.ts"
 import type { Message, Recipient } from "./clientTypes.ts"
 import type { Text } from "./clientValues.ts"
@@ -8,9 +9,7 @@ import type { Text } from "./clientValues.ts"
 export const bracketed = (address: Text): Text =>
   typeof address === "string" && !address.startsWith("<") ? `<${address}>` : address
 
-const unbracketed = (address: Text): ByteString =>
-  // A part of a byte string.
-  byteStringOf(address).replace(/^<(.*)>$/s, "$1") as ByteString
+const unbracketed = (address: Text): ByteString => ofParts(byteStringOf(address).replace(/^<(.*)>$/s, "$1"))
 
 /** Text as SMTP has it: lines end with CR LF, the last one too. Bytes stay as they are. */
 export const contentOf = (body: Text): Uint8Array => {
@@ -33,12 +32,11 @@ export const asReceived = (
   sender: unbracketed(from),
   recipients: recipients.map(({ address, parameters }) => ({
     address: unbracketed(address),
-    // Spaces between bytes are bytes.
-    parameters: parameters?.map(byteStringOf).join(" ") as ByteString | undefined
+    parameters: parameters && joined(parameters.map(byteStringOf), " ")
   })),
   headers: (headers ?? []).map(([name, value, space = " "]) => ({
     name: byteStringOf(name),
-    value: `${space}${byteStringOf(value).replace(/\r\n/g, "\n")}` as ByteString
+    value: ofParts(`${space}${byteStringOf(value).replace(/\r\n/g, "\n")}`)
   })),
   body: contentOf(body ?? "")
 })

@@ -2,6 +2,7 @@
 import { InvalidValue } from "../../InvalidValue.ts"
 import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
+import { bytes, cut, ofParts } from "../bytes/byteString.ts"
 import { byteStringOf } from "../bytes/concat.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"
 import type { Connect, Text } from "./clientValues.ts"
@@ -30,8 +31,7 @@ export const clientAddress = ({ address, port = 0 }: Connect): Packet.Connect["a
  * it. `verbatim`: the value has its space already. Throws `InvalidValue`.
  */
 export const headerValue = (value: Text, verbatim: boolean, leadingSpace: boolean): ByteString => {
-  // Taking characters from bytes, or putting a space in front of them, leaves bytes.
-  const folded = packetText("header value", value).replace(/\r\n/g, "\n") as ByteString
-  if (!verbatim) return leadingSpace ? ` ${folded}` as ByteString : folded
-  return leadingSpace || folded[0] !== " " ? folded : folded.slice(1) as ByteString
+  const folded = ofParts(packetText("header value", value).replace(/\r\n/g, "\n"))
+  if (!verbatim) return leadingSpace ? bytes` ${folded}` : folded
+  return leadingSpace || folded[0] !== " " ? folded : cut(folded, 1)
 }

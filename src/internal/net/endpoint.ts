@@ -32,7 +32,7 @@ export const parse = (spec: string): Result.Result<Endpoint, InvalidValue> => {
   const postfix = sendmail === null ? /^(.+):(\d+)$/.exec(rest) : null
   if (sendmail === null && postfix === null) return invalid(expected)
   const port = Number(sendmail?.[1] ?? postfix?.[2])
-  const host = sendmail?.[2] ?? postfix?.[1] ?? loopback[family as keyof typeof loopback]
+  const host = sendmail?.[2] ?? postfix?.[1] ?? loopback[family === "inet6" ? "inet6" : "inet"]
   if (port > 65535) return invalid("expected a port from 0 to 65535")
   return Result.succeed({ _tag: "Tcp", host: host.replace(/^\[(.*)\]$/, "$1"), port })
 }

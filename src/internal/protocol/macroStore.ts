@@ -1,4 +1,5 @@
 /** The macros of one connection, as they came: the engine's side of {@link Macros}. */
+import { cut, ofParts } from "../bytes/byteString.ts"
 import { type ByteString, toText } from "../bytes/byteString.ts"
 import { Macros, normalize } from "./macros.ts"
 import { answeredStages, macroStages, stageTable } from "./stageTable.ts"
@@ -106,8 +107,7 @@ export class MacroStore extends Macros {
       }
     }
     if (count > 0) {
-      // The part of a byte string is a byte string.
-      this.lists[slot] = pairs === payload.length ? payload : payload.slice(0, pairs) as ByteString
+      this.lists[slot] = pairs === payload.length ? payload : cut(payload, 0, pairs)
       this.counts[slot] = count
     }
     return result
@@ -155,13 +155,13 @@ export class MacroStore extends Macros {
       for (let start = 0; start < list.length;) {
         const middle = list.indexOf("\0", start)
         const end = list.indexOf("\0", middle + 1)
-        const written = list.slice(start, middle)
+        const written = cut(list, start, middle)
         const bare = normalize(written)
         // With braces twice it is found under no other name than that.
-        const name = toText((normalize(bare) === bare ? bare : written) as ByteString)
+        const name = toText(normalize(bare) === bare ? ofParts(bare) : written)
         // In one list the first definition counts, as for `get`.
         if (!here.has(name) && visible?.[slot]?.has(bare) !== false) {
-          here.set(name, toText(list.slice(middle + 1, end) as ByteString))
+          here.set(name, toText(cut(list, middle + 1, end)))
         }
         start = end + 1
       }
@@ -206,7 +206,7 @@ const find = (list: ByteString, bare: string): ByteString | undefined => {
         : length === bare.length + 2 && list.charCodeAt(start) === brace && list.charCodeAt(middle - 1) === brace + 2 &&
           list.startsWith(bare, start + 1)
     ) {
-      return list.slice(middle + 1, end) as ByteString
+      return cut(list, middle + 1, end)
     }
     start = end + 1
   }

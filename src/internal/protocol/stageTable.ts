@@ -199,7 +199,7 @@ export type MacroStageName = { [K in StageName]: Table[K]["macroList"] extends n
 /** The tags of the packets that are stages. */
 export type StageCommand = NonNullable<Table[StageName]["command"]>["name"]
 
-// The keys of an object literal are those of its type.
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of an object literal are those of its type
 const names = Object.keys(stageTable) as ReadonlyArray<StageName>
 
 /** All stages; a stage's place is its number. */
@@ -231,7 +231,7 @@ export const byNumber = <A>(f: (stage: StageName) => A): ReadonlyArray<A> => all
 
 /** A value for each stage with a macro list, by its name. */
 export const byMacroStage = <A>(f: (stage: MacroStageName) => A): { readonly [K in MacroStageName]: A } =>
-  // The keys are all that there are.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys are all that there are
   Object.fromEntries(macroStages.map((stage) => [stage, f(stage)])) as { readonly [K in MacroStageName]: A }
 
 const byCode: ReadonlyArray<AnsweredStage | undefined> = Array.from(

@@ -7,13 +7,12 @@ import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
-import * as Tracer from "effect/Tracer"
 import * as ClientAddress from "../../ClientAddress.ts"
 import type { Filter } from "../../Milter.ts"
 import { Files } from "../bytes/spool.ts"
 import * as connection from "../engine/connection.ts"
 import type { Program } from "../engine/serverRuntime.ts"
-import { type Definitions, resolve } from "../filter/definition.ts"
+import { resolveWith, servicesOf } from "../filter/definition.ts"
 import { checkOrder } from "../filter/signing.ts"
 import { type Accepting, acceptingKey } from "../net/listener.ts"
 import type { Transport } from "../net/transport.ts"
@@ -30,16 +29,11 @@ let sessions = 0
 const sweepInterval = 250
 
 export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: Options) {
-  // A filter resolves to its definition with the services in its type, which are all in this effect's type.
-  const definitions = checkOrder(yield* resolve(filter) as Effect.Effect<Definitions, never, R>)
+  const definitions = checkOrder(yield* resolveWith(filter))
   const name = definitions.map(({ name }) => name).join(" + ")
   const { [acceptingKey]: listener } = yield* Listener
   const { drain, limits, peers, timeouts } = settingsOf(options)
-  const surroundings = yield* Effect.context<R>()
-  // Scope and span of the layer are not those of a session.
-  const own: Context.Context<never> = Context.omit(Scope.Scope, Tracer.ParentSpan)(
-    surroundings as Context.Context<Scope.Scope>
-  ).pipe(Context.add(Files, listener.openFile))
+  const own: Context.Context<never> = Context.add(servicesOf(yield* Effect.context<R>()), Files, listener.openFile)
   const clock = yield* Clock.Clock
   const started = clock.currentTimeMillisUnsafe().toString(36)
   const contextOf = (services: Context.Context<never> | undefined): Context.Context<never> =>

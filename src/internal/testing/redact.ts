@@ -2,9 +2,10 @@
 import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 import { type Event, isComplete, type Line, packet, type RecordedFrame } from "./recordingLines.ts"
 import * as known from "./redactKnown.ts"
-import { asBytes, mask } from "./redactKnown.ts"
+import { mask } from "./redactKnown.ts"
 
 type AnyPacket = Packet.MtaPacket | Packet.FilterPacket
 
@@ -186,7 +187,7 @@ class Redactor {
 
   private words(text: ByteString, one: (word: ByteString) => ByteString): ByteString {
     // Parts of a byte string.
-    return asBytes(text.split(" ").map((word) => one(asBytes(word))).join(" "))
+    return ofParts(text.split(" ").map((word) => one(ofParts(word))).join(" "))
   }
 
   private client(address: Packet.Connect["address"]): Packet.Connect["address"] {
@@ -195,7 +196,7 @@ class Redactor {
       case "IPv6":
         return { ...address, address: this.ip(address.address) }
       case "Unix":
-        return { ...address, path: asBytes("/redacted") }
+        return { ...address, path: ofParts("/redacted") }
       default:
         return address
     }
@@ -205,18 +206,18 @@ class Redactor {
     if (known.parameter.test(parameter)) return parameter
     const equals = parameter.indexOf("=")
     const keyword = parameter.slice(0, equals)
-    const value = asBytes(parameter.slice(equals + 1))
+    const value = ofParts(parameter.slice(equals + 1))
     switch (equals === -1 ? "" : keyword.toUpperCase()) {
       case "AUTH":
-        return asBytes(`${keyword}=${this.mailbox(value)}`)
+        return ofParts(`${keyword}=${this.mailbox(value)}`)
       case "ENVID":
-        return asBytes(`${keyword}=${mask(value)}`)
+        return ofParts(`${keyword}=${mask(value)}`)
       case "ORCPT": {
         const type = value.indexOf(";")
         const isMail = value.slice(0, type).toLowerCase() === "rfc822"
-        return asBytes(
+        return ofParts(
           isMail
-            ? `${keyword}=${value.slice(0, type)};${this.mailbox(asBytes(value.slice(type + 1)))}`
+            ? `${keyword}=${value.slice(0, type)};${this.mailbox(ofParts(value.slice(type + 1)))}`
             : `${keyword}=${mask(value)}`
         )
       }
@@ -235,12 +236,12 @@ class Redactor {
       case "mailbox":
         return this.mailbox(value)
       case "login":
-        return value.includes("@") ? this.mailbox(value) : asBytes(this.users.of(value))
+        return value.includes("@") ? this.mailbox(value) : ofParts(this.users.of(value))
       case "client": {
         const [, client, ip, rest] = /^([^ []*) ?\[([^\]]*)\]( \(may be forged\))?$/.exec(value) ?? []
         if (ip === undefined) return this.host(value)
-        const host = client === "" ? "" : `${this.host(asBytes(client!))} `
-        return asBytes(`${host}[${this.ip(asBytes(ip))}]${rest ?? ""}`)
+        const host = client === "" ? "" : `${this.host(ofParts(client!))} `
+        return ofParts(`${host}[${this.ip(ofParts(ip))}]${rest ?? ""}`)
       }
       default:
         return kind instanceof RegExp && kind.test(value) ? value : mask(value)
@@ -255,31 +256,31 @@ class Redactor {
     const inner = address.slice(opens ? 1 : 0, closes ? -1 : undefined)
     const at = inner.lastIndexOf("@")
     const hidden = at === -1 ? this.users.of(inner) : this.address(inner)
-    return asBytes(`${opens ? "<" : ""}${hidden}${closes ? ">" : ""}`)
+    return ofParts(`${opens ? "<" : ""}${hidden}${closes ? ">" : ""}`)
   }
 
   /** The name of a host, an address in brackets, and all that stands in the place of one. */
   private host(text: ByteString): ByteString {
     if (text === "" || text === "unknown" || text === "localhost") return text
     return text.startsWith("[") && text.endsWith("]")
-      ? asBytes(`[${this.ip(asBytes(text.slice(1, -1)))}]`)
-      : asBytes(this.domains.of(text))
+      ? ofParts(`[${this.ip(ofParts(text.slice(1, -1)))}]`)
+      : ofParts(this.domains.of(text))
   }
 
   private ip(text: ByteString): ByteString {
     if (text === "" || text === "unknown") return text
-    if (!text.includes(":")) return asBytes(this.ipv4.of(text))
+    if (!text.includes(":")) return ofParts(this.ipv4.of(text))
     const prefix = /^IPv6:/i.exec(text)?.[0] ?? ""
-    return asBytes(`${prefix}${this.ipv6.of(text.slice(prefix.length))}`)
+    return ofParts(`${prefix}${this.ipv6.of(text.slice(prefix.length))}`)
   }
 
   private field(name: ByteString): ByteString {
-    return known.fields.has(name.toLowerCase()) ? name : asBytes(this.fields.of(name))
+    return known.fields.has(name.toLowerCase()) ? name : ofParts(this.fields.of(name))
   }
 
   private readonly text = (text: ByteString): ByteString =>
     this.hides.addresses
-      ? asBytes(text.replace(anything, (
+      ? ofParts(text.replace(anything, (
         _,
         mail: string | undefined,
         ipv4: string | undefined,

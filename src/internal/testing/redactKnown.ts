@@ -1,10 +1,8 @@
 /** What a redacted recording may show: words of the protocol and of the MTA, never one that a person or a filter chose. */
 import type { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 
-// What is replaced in a string of bytes, and what by, is bytes.
-export const asBytes = (text: string): ByteString => text as ByteString
-
-export const mask = (text: ByteString): ByteString => asBytes(text.replace(/[^ \t\r\n]/g, "x"))
+export const mask = (text: ByteString): ByteString => ofParts(text.replace(/[^ \t\r\n]/g, "x"))
 
 /** Letters and numbers of stages. */
 export const stage = /^[CHMRTNELBUDAQSKVOFJ]$/
@@ -80,7 +78,7 @@ export const macroName = (name: ByteString): ByteString => {
   const isBraced = name.startsWith("{") && name.endsWith("}")
   const bare = isBraced ? name.slice(1, -1) : name
   if (macros.has(bare)) return name
-  return isBraced ? asBytes(`{${mask(asBytes(bare))}}`) : mask(name)
+  return isBraced ? ofParts(`{${mask(ofParts(bare))}}`) : mask(name)
 }
 
 /** The command of an unknown line, if it is one of SMTP's; its arguments are hidden. */
@@ -88,22 +86,22 @@ export const command = (line: ByteString): ByteString => {
   const verb =
     /^(?:AUTH|BDAT|BURL|DATA|EHLO|ETRN|EXPN|HELO|HELP|LHLO|MAIL|NOOP|QUIT|RCPT|RSET|STARTTLS|TURN|VRFY|XCLIENT|XFORWARD)(?![^ \r\n])/i
       .exec(line)?.[0] ?? ""
-  return asBytes(verb + mask(asBytes(line.slice(verb.length))))
+  return ofParts(verb + mask(ofParts(line.slice(verb.length))))
 }
 
 /** The codes of a reply's lines. */
 export const reply = (text: ByteString): ByteString =>
-  asBytes(
+  ofParts(
     text.split("\n").map((line) => {
       const codes = /^[245]\d\d(?:[ -]|(?=\r?$))(?:[245]\.\d{1,3}\.\d{1,3}(?= |\r?$))?/.exec(line)?.[0] ?? ""
-      return codes + mask(asBytes(line.slice(codes.length)))
+      return codes + mask(ofParts(line.slice(codes.length)))
     }).join("\n")
   )
 
 const trace = "effect-milter trace"
 
 export const description = (text: string): string =>
-  text.startsWith(trace) ? trace + mask(asBytes(text.slice(trace.length))) : mask(asBytes(text))
+  text.startsWith(trace) ? trace + mask(ofParts(text.slice(trace.length))) : mask(ofParts(text))
 
 /** The system's name of an error, of which there may be several. */
 export const error = (text: string): string =>
@@ -112,7 +110,7 @@ export const error = (text: string): string =>
         word
       )
       ? word
-      : mask(asBytes(word))
+      : mask(ofParts(word))
   ).join(" ")
 
 /** Header fields that are so common that their names tell nothing. */

@@ -29,8 +29,9 @@ const turnsOf = (connection: Connection): ReadonlyArray<Turn> => {
     const decoded = Recording.packet(line)
     // What a recorded side got wrong has no counterpart.
     if (Result.isFailure(decoded)) continue
-    // The side that sent a frame says which of the two unions its packet is in.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the side that sent a frame says which union its packet is in
     if (line.from === "mta") turns.push({ command: decoded.success as Packet.MtaPacket, recorded: [] })
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the same
     else turns[turns.length - 1]?.recorded.push(decoded.success as Packet.FilterPacket)
   }
   return turns

@@ -76,12 +76,13 @@ export const packet = <const Name extends string, const Fields extends Wire.Fiel
     answered: options.answered ?? false,
     documentation: options.documentation,
     fields,
-    // `fromEntries` forgets which key has which schema.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- fromEntries forgets which key has which schema
     schema: Schema.TaggedStruct(
       name,
       Object.fromEntries(keys.map((key, index) => [key, list[index]!.schema]))
     ) as unknown as SchemaOf<Name, Fields>,
     read(reader) {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- without fields a packet is its tag
       if (count === 0) return constant as Self
       const values: Values = { _tag: name }
       for (let index = 0; index < count; index++) {
@@ -89,7 +90,7 @@ export const packet = <const Name extends string, const Fields extends Wire.Fiel
         // An optional field that is absent is an absent key.
         if (value !== undefined) values[keys[index]!] = value
       }
-      // Each key has what the reader of its field returned.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each key has what the reader of its field returned
       return values as Self
     },
     write(writer, packet) {

@@ -129,7 +129,7 @@ export class Reader {
     for (let at = 0; at < all.length;) {
       const nul = all.indexOf("\0", at)
       // A part of a string of bytes is one.
-      texts.push(all.slice(at, nul) as byteString.ByteString)
+      texts.push(byteString.cut(all, at, nul))
       at = nul + 1
     }
     return texts

@@ -14,5 +14,5 @@ export const scarce = (): number => {
 
 /** The descriptor of a socket that has just been accepted: all below were in use, for the system gives the lowest. */
 export const of = (socket: Net.Socket): number =>
-  // Node has it and does not say; without it nothing is noticed.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- Node has it and does not say; without it nothing is noticed
   (socket as unknown as { readonly _handle?: { readonly fd?: number } | null })._handle?.fd ?? -1

@@ -15,7 +15,7 @@ import { ByteString } from "../../../Wire.ts"
 import { annotated, type Facts, printable } from "../../observe/messageLog.ts"
 import { type Ending, nameOf } from "../../observe/metrics.ts"
 import { sessionFacts } from "../../observe/serverMonitor.ts"
-import type { At, Definition } from "../definition.ts"
+import { type At, type Definition, isEventOf } from "../definition.ts"
 import * as editor from "../editor.ts"
 import { closing, Decided, type Rehearsal } from "./dryRun.ts"
 
@@ -79,7 +79,7 @@ export class RehearsedMessage {
     if (this.isClosed || this.at === undefined || (stage === "body" && this.isSkipped)) return
     this.session = session
     this.queueId = session.macros.get("i") ?? this.queueId
-    if (stage === "rcpt") this.recipients = [...this.recipients, event as Rcpt]
+    if (isEventOf("rcpt", stage, event)) this.recipients = [...this.recipients, event]
     if (recipients !== undefined) {
       this.recipients = recipients.filter((rcpt) => this.refused.every((refused) => refused.rcpt !== rcpt))
       const refused = this.refused.at(-1)
@@ -88,7 +88,9 @@ export class RehearsedMessage {
         return yield* this.finish(new Decided(refused.verdict, "rcpt"))
       }
     }
-    const isOfRecipient = stage === "rcpt" && this.rehearsal.inner.answers.rcpt !== undefined
+    const refusable = isEventOf("rcpt", stage, event) && this.rehearsal.inner.answers.rcpt !== undefined
+      ? event
+      : undefined
     const { mail } = this
     const envelope: Envelope = { sender: mail.sender, parameters: mail.parameters, recipients: this.recipients }
     const edits = new Edits(this.rehearsal.inner, session, mail)
@@ -100,9 +102,9 @@ export class RehearsedMessage {
         this.modifications = edits.made
       }
       yield* this.finish(decided)
-    } else if (isOfRecipient && decided?.verdict !== undefined && (tag === "Reject" || tag === "TempFail")) {
+    } else if (refusable !== undefined && decided?.verdict !== undefined && (tag === "Reject" || tag === "TempFail")) {
       this.recipients = this.recipients.slice(0, -1)
-      this.refused.push({ rcpt: event as Rcpt, verdict: decided.verdict })
+      this.refused.push({ rcpt: refusable, verdict: decided.verdict })
       // In local submissions the engine gives it for the message.
       if (session.origin === "local") yield* this.finish(decided)
     } else if (tag === "SkipBody") {
@@ -112,12 +114,10 @@ export class RehearsedMessage {
     }
   })
 
-  /** The engine is done with the message, and the filter has had no end of message: somebody else has decided. */
-  get leave(): Effect.Effect<void> {
-    return this.finish("aborted")
-  }
-
-  /** The message was given up. */
+  /**
+   * The message was given up, or the engine is done with it and the filter has had no end of message, since another filter has
+   * decided.
+   */
   get abort(): Effect.Effect<void> {
     return this.finish("aborted")
   }

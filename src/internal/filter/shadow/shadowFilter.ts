@@ -9,13 +9,13 @@ import * as Fiber from "effect/Fiber"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { Macros } from "../../../Macros.ts"
-import type { Body, Envelope, Header, Mail, OutsideMessage, Rcpt, Session, Stage } from "../../../Stage.ts"
+import type { Envelope, Mail, OutsideMessage, Rcpt, Session, Stage } from "../../../Stage.ts"
 import { allStages, isOfMessage } from "../../protocol/stageTable.ts"
-import { type At, type Definition, type Hook, resolve } from "../definition.ts"
+import { type At, type Definition, isEventOf, resolve } from "../definition.ts"
 import type { Filter, Made } from "../filterTypes.ts"
 import { fromResolve } from "../filterValue.ts"
 import { viewOf } from "../sessionView.ts"
-import { madeFrom, outside } from "../wrapping.ts"
+import { madeFrom, type StateHook, wrapWithState } from "../wrapping.ts"
 import { Rehearsal } from "./dryRun.ts"
 import { RehearsedMessage } from "./dryRunMessage.ts"
 
@@ -91,15 +91,14 @@ class Shadow {
     return message
   }
 
-  inside(stage: Stage, message: RehearsedMessage, event: unknown, { envelope, session }: At): void {
+  inside(
+    stage: Stage,
+    message: RehearsedMessage,
+    event: unknown,
+    { envelope, session }: Pick<At, "envelope" | "session">
+  ): void {
     if (message.isOver) return
-    const bytes = stage === "body"
-      ? (event as Body).bytes.length
-      : stage === "header"
-      ? (event as Header).name.length + (event as Header).raw.length
-      : 0
-    // A view of the socket's buffer; the slice of a Buffer would be another.
-    const kept = stage === "body" ? { bytes: new Uint8Array((event as Body).bytes) } : event
+    const { bytes, kept } = keptOf(stage, event)
     const recipients = stage === "rcpt" || stage === "rejectedRecipient" ? undefined : this.recipientsOf(envelope!)
     this.push(message, overhead + bytes, message.stage(stage, kept, snapshot(session), recipients))
   }
@@ -113,7 +112,7 @@ class Shadow {
 
   /** The message is over for the engine, in order or not. */
   end(message: RehearsedMessage, exit: Exit.Exit<unknown, unknown>): void {
-    if (Exit.isSuccess(exit)) this.push(message, 0, message.leave)
+    if (Exit.isSuccess(exit)) this.push(message, 0, message.abort)
     else this.drop(message, message.abort)
   }
 
@@ -242,6 +241,14 @@ class Shadow {
   }
 }
 
+/** An event for later, and the bytes of its text. */
+const keptOf = (stage: Stage, event: unknown): { readonly kept: unknown; readonly bytes: number } => {
+  if (isEventOf("header", stage, event)) return { kept: event, bytes: event.name.length + event.raw.length }
+  if (!isEventOf("body", stage, event)) return { kept: event, bytes: 0 }
+  // A view of the socket's buffer; the slice of a Buffer would be another.
+  return { kept: { bytes: new Uint8Array(event.bytes) }, bytes: event.bytes.length }
+}
+
 /** The session as a hook would have found it now. */
 const snapshot = (session: Session): Session => {
   const { heloName, macros } = session
@@ -252,25 +259,24 @@ const snapshot = (session: Session): Session => {
 const frozen = (macros: Macros): Macros =>
   Predicate.hasProperty(macros, "snapshot") && typeof macros.snapshot === "function" ? macros.snapshot() : macros
 
-const shadowOf = ({ connection }: { readonly connection: unknown }): Shadow => connection as Shadow // its builder makes one
-
 // The builder of its state shows it MAIL; the end of the message is always watched.
 const watched = allStages.filter((stage) => isOfMessage(stage) && stage !== "mail" && stage !== "endOfMessage")
 
 const shadowedIn = (shadows: Shadows) => (inner: Definition): Definition =>
   madeFrom(inner, (inner) => shadowed(shadows, inner))
 
+type ShadowHook = StateHook<Shadow, RehearsedMessage>
+
 const shadowed = (shadows: Shadows, inner: Definition): Definition => {
-  const outsideMessage = (stage: OutsideMessage): Hook => (event, at) => {
-    shadowOf(at).outside(stage, event, at.session)
+  const outsideMessage = (stage: OutsideMessage): ShadowHook => (event, at) => {
+    at.connection.outside(stage, event, at.session)
     return Exit.void
   }
-  const inMessage = (stage: Stage): Hook => (event, at) => {
-    // Its builder makes one.
-    shadowOf(at).inside(stage, at.message as RehearsedMessage, event, at)
+  const inMessage = (stage: Stage): ShadowHook => (event, at) => {
+    at.connection.inside(stage, at.message, event, at)
     return Exit.void
   }
-  const observes: { [K in Stage]?: Hook } = {
+  const observes: { [K in Stage]?: ShadowHook } = {
     // Also where the state of the connection is built.
     connect: outsideMessage("connect"),
     // The end is never hidden from a filter, and tells what its silence means.
@@ -279,14 +285,16 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
   const has = (stage: Stage): boolean => inner.answers[stage] !== undefined || inner.observes[stage] !== undefined
   for (const stage of ["helo", "unknown"] as const) if (has(stage)) observes[stage] = outsideMessage(stage)
   for (const stage of watched) if (has(stage)) observes[stage] = inMessage(stage)
-  return {
-    ...outside(inner),
+  const harmless: Definition = {
+    ...inner,
     modify: [],
     modifyIfOffered: [],
     signer: undefined,
     verifier: false,
     refuseConnection: false,
-    onFailure: undefined,
+    onFailure: undefined
+  }
+  return wrapWithState<Shadow, RehearsedMessage>(harmless, {
     connection: () =>
       Effect.contextWith((context: Context.Context<never>) => {
         const shadow = new Shadow(shadows, inner, context)
@@ -294,18 +302,16 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
       }),
     message: (mail, { connection, session }) =>
       Effect.contextWith((context: Context.Context<never>) => {
-        const shadow = connection as Shadow // made above
-        const message = shadow.begin(mail, session, context)
-        return Effect.as(atEnd((exit) => shadow.end(message, exit)), message)
+        const message = connection.begin(mail, session, context)
+        return Effect.as(atEnd((exit) => connection.end(message, exit)), message)
       }),
     answers: {},
     observes
-  }
+  })
 }
 
-/** State builders run with a Scope, of which the types of definitions know nothing. */
-const atEnd = (f: (exit: Exit.Exit<unknown, unknown>) => void): Effect.Effect<void> =>
-  Effect.addFinalizer((exit) => Effect.sync(() => f(exit))) as Effect.Effect<void>
+const atEnd = (f: (exit: Exit.Exit<unknown, unknown>) => void): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.addFinalizer((exit) => Effect.sync(() => f(exit)))
 
 /**
  * A filter on trial: it sees real mail, and nothing that it decides or edits has an effect.

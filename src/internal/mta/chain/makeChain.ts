@@ -42,7 +42,7 @@ const dialLink = (dialing: Dialing, filter: FilterOptions, options: ChainOptions
 
 /** `exactOptionalPropertyTypes` does not take undefined for "not given". */
 const given = <K extends keyof Options>(key: K, value: Options[K]): Pick<Options, K> | undefined =>
-  // One property of that name.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one property, of that name
   value === undefined ? undefined : { [key]: value } as Pick<Options, K>
 
 let messages = 0

@@ -1,5 +1,6 @@
 /** How Postfix speaks to a filter, from release to release. */
 import { ByteString } from "../../../Wire.ts"
+import { ofParts } from "../../bytes/byteString.ts"
 import { byteStringOf } from "../../bytes/concat.ts"
 import * as postfixQueue from "../../delivery/postfixQueue.ts"
 import { type AnsweredStage, isContent } from "../../protocol/stageTable.ts"
@@ -141,8 +142,8 @@ const make = (release: Release): Manners => ({
   macros: macrosOf(release),
   forgets,
   unknownLine: (line) =>
-    // The verb alone; a part of a byte string is one.
-    release.number < 308 ? ByteString.toBytes(byteStringOf(line).replace(/[ \t][^]*$/, "") as ByteString) : line,
+    // The verb alone.
+    release.number < 308 ? ByteString.toBytes(ofParts(byteStringOf(line).replace(/[ \t][^]*$/, ""))) : line,
   aborts: "always",
   afterVerdictOnSession: "closes",
   skips: "command",

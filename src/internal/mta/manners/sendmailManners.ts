@@ -1,5 +1,6 @@
 /** How Sendmail 8.17 speaks to a filter. */
 import type { ByteString } from "../../../Wire.ts"
+import { bytes } from "../../bytes/byteString.ts"
 import * as sendmailQueue from "../../delivery/sendmailQueue.ts"
 import * as Ip from "../../mail/ipAddress.ts"
 import { type AnsweredStage, isContent } from "../../protocol/stageTable.ts"
@@ -113,7 +114,7 @@ const replyTo = (refusal: Refusal, stage: AnsweredStage, address: ByteString | u
   const [line, ...further] = lines
   return address === undefined || line === undefined || !addressedCodes.has(code)
     ? { code, enhanced, lines }
-    : { code, enhanced, lines: [`${address}... ${line}` as ByteString, ...further] } // bytes, and more of them
+    : { code, enhanced, lines: [bytes`${address}... ${line}`, ...further] }
 }
 
 // 550 5.7.1 <bob@example.net>... no
