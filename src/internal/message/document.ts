@@ -155,7 +155,7 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
       setBody: (body) => {
         this.replaced = body
       },
-      // A cast: it lives in the scope of the message, with which every hook runs.
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the spool lives in the scope of the message, with which every hook runs
       makeSpool: openSpool(this.inMemory) as Effect.Effect<Spool>
     }
   }

@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
 import * as Reply from "../../Reply.ts"
 import type * as Verdict from "../../Verdict.ts"
-import type { ByteString } from "../../Wire.ts"
+import { ofParts } from "../bytes/byteString.ts"
 
 const plain = {
   Continue: Packet.encode({ _tag: "Continue" }),
@@ -27,7 +27,7 @@ export const tempFail = plain.TempFail
  */
 const isReply = (wire: unknown, replyClass: "4" | "5"): boolean =>
   typeof wire === "string" && wire.startsWith(replyClass) && !/[^\t\r\n -~]/.test(wire) &&
-  Result.isSuccess(Reply.parse(wire as ByteString)) // checked to be ASCII
+  Result.isSuccess(Reply.parse(ofParts(wire)))
 
 /** Whether a hook really gave a verdict, which plain JavaScript does not guarantee. */
 export const isVerdict = (u: unknown): u is Verdict.Verdict => {

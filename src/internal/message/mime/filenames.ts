@@ -24,7 +24,9 @@ const namesOf = (field: Structured | undefined, name: string): ReadonlyArray<str
   return [
     ...(sections.length === 0 ? [] : [continued(sections)]),
     // Encoded words do not belong here (RFC 2047 5) but many senders write them, and readers decode them.
-    ...plain.map(({ value }) => value.includes("=?") ? decode(value as ByteString) : textOf(value as ByteString))
+    ...plain.map(({ value }) =>
+      value.includes("=?") ? decode(byteString.ofParts(value)) : textOf(byteString.ofParts(value))
+    )
   ]
 }
 
@@ -50,7 +52,9 @@ const continued = (sections: ReadonlyArray<Parameter>): string => {
     bytes += encoded ? percentDecoded(rest) : rest
   }
   const decoder = charset === "" ? undefined : decoderOf(charset)
-  return decoder === undefined ? textOf(bytes as ByteString) : decoder.decode(byteString.toBytes(bytes as ByteString))
+  return decoder === undefined
+    ? textOf(byteString.ofParts(bytes))
+    : decoder.decode(byteString.toBytes(byteString.ofParts(bytes)))
 }
 
 const percentDecoded = (text: string): string =>

@@ -115,7 +115,7 @@ export const editLeaf = Effect.fnUntraced(function*(
   }
 })
 
-const ascii = (text: string): Uint8Array => byteString.toBytes(text as byteString.ByteString)
+const ascii = (text: string): Uint8Array => byteString.toBytes(byteString.ofParts(text))
 
 const splicesOf = (
   places: ReadonlyArray<{ readonly at: number; readonly end: number; readonly bytes: Uint8Array }>,

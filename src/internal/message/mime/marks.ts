@@ -40,7 +40,7 @@ export const markHtml = (html: string, id: string): string => `<!-- ${id} begin 
 /** The content of a comment, without white space around. */
 export const parseMark = (comment: string): { readonly id: string; readonly kind: Mark["kind"] } | undefined => {
   const [, id, kind] = /^(\S{1,64}) (begin|end)$/.exec(comment) ?? []
-  // A cast: it is one of the two.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is one of the two
   return id === undefined || !identifier.test(id) ? undefined : { id, kind: kind as Mark["kind"] }
 }
 

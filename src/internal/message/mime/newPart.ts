@@ -20,7 +20,7 @@ export interface NewPart {
   readonly body: ReadonlyArray<Piece>
 }
 
-export const ascii = (text: string): Uint8Array => byteString.toBytes(text as byteString.ByteString)
+export const ascii = (text: string): Uint8Array => byteString.toBytes(byteString.ofParts(text))
 
 /** The bytes of a part's header and the empty line after it. */
 export const headerBytes = (fields: Fields): Uint8Array =>

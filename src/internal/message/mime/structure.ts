@@ -261,7 +261,7 @@ export const readStructure = Effect.fnUntraced(function*(
   const header = rootHeader(fields)
   const reading = new Reading(header)
   // Messages in messages are read on their own, from their decoded content.
-  // A cast: its types have no event but `data`.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types have no event but data
   const splitter = new Splitter({
     ignoreEmbedded: true,
     maxHeadSize: mostHeader,
@@ -283,7 +283,7 @@ export const readStructure = Effect.fnUntraced(function*(
     splitter.once("close", () => resume(Effect.void))
     splitter.end()
   })
-  yield* write(byteString.toBytes(header as byteString.ByteString))
+  yield* write(byteString.toBytes(byteString.ofParts(header)))
   yield* body.forEachEffect(0, body.length, (bytes) => write(bytes))
   yield* end
   splitter.destroy()
