@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as Dns from "node:dns/promises"
@@ -124,8 +125,8 @@ const ownMacros = ({ localAddress }: Session): MilterClient.MacroValues => {
 }
 
 const stringAt = (value: unknown, key: string): string | undefined => {
-  if (typeof value !== "object" || value === null) return undefined
-  const found = (value as { readonly [key: string]: unknown })[key] // read as unknown
+  if (!Predicate.hasProperty(value, key)) return undefined
+  const found: unknown = value[key]
   return typeof found === "string" && found !== "" ? found : undefined
 }
 
