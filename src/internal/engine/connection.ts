@@ -236,7 +236,8 @@ class Connection implements Output, Swept {
     try {
       packet = Packet.decodeMtaUnsafe(frame, this.onWarning)
     } catch (error) {
-      return conversation.malformedArrived(definition.name, error as PacketError) // the decoder throws nothing else
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoder throws nothing else
+      return conversation.malformedArrived(definition.name, error as PacketError)
     }
     this.phase = next.phase
     conversation.commandArrived(frame.code)

@@ -61,7 +61,8 @@ export class HookCall implements Call {
     fork: Fork
   ): void {
     this.prepare(kind, unit, kind === "connectionState" ? "connect" : "mail", fork)
-    this.body = build as Hook // called with what it takes
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- called with what it takes
+    this.body = build as Hook
     this.first = first
     this.second = second
   }
@@ -78,6 +79,7 @@ export class HookCall implements Call {
     const { definition } = this.unit
     let effect: Effect.Effect<unknown, unknown>
     try {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- given together with the body that takes it
       effect = this.body(this.first, this.second as At)
     } catch (defect) {
       effect = Exit.die(defect)

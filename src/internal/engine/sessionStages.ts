@@ -82,10 +82,12 @@ export class SessionStages {
       if (!isExpired) return this.askFilters()
     }
     const refusal = stage !== "connect" && stage !== "helo"
-      ? this.unknownRefusal(filter, isState ? undefined : result as Decision) // that of a hook
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook
+      ? this.unknownRefusal(filter, isState ? undefined : result as Decision)
       : isState
       ? filter.refusalAfterState
-      : filter.decide(stage, result as Decision) // that of a hook
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook
+      : filter.decide(stage, result as Decision)
     // No time is left for the others, who may have something against this client.
     if (isExpired && (stage === "connect" || stage === "helo")) {
       for (const other of filters.slice(this.index + 1)) {

@@ -286,7 +286,8 @@ export class Transaction {
         }
     }
     const part = this.parts[this.index]!
-    const action = this.decide(part, result as Decision) // that of a hook, or the failure of a builder
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook, or the failure of a builder
+    const action = this.decide(part, result as Decision)
     if (action !== undefined) return action
     this.index++
     return this.advance()
@@ -307,7 +308,8 @@ export class Transaction {
     let verdict: Verdict.Verdict
     if (failure === undefined) {
       if (decision === undefined || decision === Verdict.continue) return undefined
-      verdict = decision as Verdict.Verdict // no failure
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no failure
+      verdict = decision as Verdict.Verdict
     } else {
       const noTime = this.leavesNoTime(failure)
       const consequence = failureConsequence(owner.answers(owner.stage), noTime)
@@ -320,7 +322,9 @@ export class Transaction {
   /** In a later pass it is the end of message that is answered. */
   private apply(part: FilterMessage, verdict: Verdict.Verdict, failure: Failed | undefined): Action | undefined {
     const { owner } = this
-    const answered = owner.stage as MessageStage // only its stages come here
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only its stages come here
+    const answered = owner.stage as MessageStage
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rejected recipients are decided on elsewhere
     switch (consequences[this.asked as MessageStage][verdict._tag]) {
       case "skipBody":
         part.skipBody()
@@ -331,14 +335,17 @@ export class Transaction {
         if (owner.filters.length > 1) part.filter.unit.monitor.verdict(this.asked, verdict._tag)
         return undefined
       case "refuseRecipient":
-        return this.refuseRecipient(verdict as Refusal, part, failure) // by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        return this.refuseRecipient(verdict as Refusal, part, failure)
       case "refuseData":
         part.blame(failure)
-        this.verdict.refuseData(verdict as Refusal, part) // by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        this.verdict.refuseData(verdict as Refusal, part)
         return owner.reply(answered, verdict, part.filter.unit)
       case "endMessage":
         if (verdict._tag !== "DiscardMessage") part.blame(failure)
-        return this.conclude(answered, verdict as Verdict.OfMessage, part) // by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        return this.conclude(answered, verdict as Verdict.OfMessage, part)
       default:
         return undefined
     }
@@ -413,7 +420,8 @@ export class Transaction {
     }
     if (this.content.pass === 0) return this.bodyArrived()
     if (Exit.isFailure(exit)) return this.fail("endOfMessage", this.verdict.pending!)
-    const bytes = exit.value as Uint8Array // what the effect gives
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the effect gives
+    const bytes = exit.value as Uint8Array
     if (bytes.length > 0) return this.ask("body", { bytes })
     return this.moveOn() ?? this.advance()
   }
