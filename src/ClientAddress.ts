@@ -58,7 +58,7 @@ export interface Unix extends Common {
 }
 
 /**
- * The MTA does not know or does not tell: mail from its standard input, for example.
+ * The MTA does not know the client's address, or does not tell it: for mail from standard input, for example.
  *
  * @category models
  * @since 0.1.0
@@ -85,7 +85,7 @@ export interface Unknown extends Common {
 export type ClientAddress = IPv4 | IPv6 | Unix | Unknown
 
 /**
- * The address of a connect packet: IPv4 and IPv6 as text that nobody has checked yet.
+ * The address of a connect packet. The text of an IPv4 or IPv6 address is not checked.
  *
  * @category models
  * @since 0.1.0
@@ -106,8 +106,8 @@ export interface Network {
   readonly contains: (address: ClientAddress) => boolean
 }
 
-// One class stands behind the union, so that all clients have the same shape in memory; what each member of the union
-// shows is a matter of its type.
+// One class implements all members of the union, so that all clients have the same shape in memory. The type of a member hides
+// the fields that it does not have.
 class Client {
   readonly _tag: ClientAddress["_tag"]
   readonly address: string
@@ -166,7 +166,7 @@ class Networks implements Network {
 }
 
 /**
- * The client of an SMTP session whose address the MTA does not tell.
+ * A client whose address the MTA does not tell.
  *
  * @category constructors
  * @since 0.1.0
@@ -174,7 +174,7 @@ class Networks implements Network {
 export const unknown: ClientAddress = new Client("Unknown", "", 0, "", undefined)
 
 /**
- * A client that came through a UNIX socket.
+ * Makes the address of a client that came through a UNIX socket.
  *
  * @category constructors
  * @since 0.1.0
@@ -182,11 +182,13 @@ export const unknown: ClientAddress = new Client("Unknown", "", 0, "", undefined
 export const unix = (path: string): ClientAddress => new Client("Unix", "", 0, path, undefined)
 
 /**
- * Parses an IPv4 or IPv6 address from text. Takes what MTAs and sockets write: `IPv6:` in front (in any case), square
- * brackets, a zone behind (`%eth0`, dropped). IPv4 is four decimal numbers without leading zeros; older notations that
- * some C libraries take (`127.1`, octal) are refused, since programs disagree on what they mean.
+ * Parses an IPv4 or IPv6 address from text. Fails with `InvalidValue` if the text is not an address.
  *
- * `InvalidValue` if it is no address.
+ * **Details**
+ *
+ * Accepts what MTAs and sockets write: a prefix `IPv6:` (in any case), square brackets, and a zone at the end (`%eth0`, which
+ * is dropped). IPv4 is four decimal numbers without leading zeros. Older notations that some C libraries accept (`127.1`,
+ * octal) are refused, since programs disagree on their meaning.
  *
  * **Example** (Sendmail's spelling)
  *
@@ -210,9 +212,13 @@ export const fromText = (text: string, port = 0): Result.Result<ClientAddress, I
 }
 
 /**
- * The client address of a connect packet. `InvalidValue` if the text is not an address of the family that the packet
- * names (v4-mapped addresses are fine as IPv6); real MTAs never send that. The text `unknown` is an unknown address: Postfix
- * sends it, as IPv4, for a client whose address a proxy in front of it does not know (XCLIENT with `ADDR=[UNAVAILABLE]`).
+ * Reads the client address of a connect packet.
+ *
+ * **Details**
+ *
+ * Fails with `InvalidValue` if the text is not an address of the family that the packet names (a v4-mapped address may come as
+ * IPv6). Real MTAs never send such a packet. The text `unknown` is an unknown address: Postfix sends it, as IPv4, for a client
+ * whose address the proxy before it does not know (XCLIENT with `ADDR=[UNAVAILABLE]`).
  *
  * @category decoding
  * @since 0.1.0
@@ -263,10 +269,12 @@ const networks = (cidrs: ReadonlyArray<string>): Result.Result<Networks, Invalid
 
 /**
  * Parses one network or several in CIDR notation: `10.0.0.0/8`, `2001:db8::/32` or Postfix's `[2001:db8::]/32`; without
- * a prefix a single address. `InvalidValue` if one cannot be read or has bits behind its prefix (`10.1.2.3/8`), which
- * is more often a mistake than not.
+ * a prefix a single address. Fails with `InvalidValue` if one of them cannot be read, or has bits after its prefix
+ * (`10.1.2.3/8`), which is usually a mistake.
  *
- * An IPv4 client is never within an IPv6 network, not even `::/0`.
+ * **Gotchas**
+ *
+ * An IPv4 client is never within an IPv6 network, not even `::/0`: name the IPv4 networks, too.
  *
  * **Example** (An allow-list)
  *
@@ -284,7 +292,8 @@ const networks = (cidrs: ReadonlyArray<string>): Result.Result<Networks, Invalid
 export const network = (cidr: string | ReadonlyArray<string>): Result.Result<Network, InvalidValue> =>
   networks(typeof cidr === "string" ? [cidr] : cidr)
 
-// Hooks name their networks as literals again and again; a filter that builds them from data must not fill the memory.
+// Hooks use the same literals at each call. The number is limited, so that a filter that builds networks from data does not
+// fill the memory.
 const known = new Map<string, Networks>()
 
 const networkOf = (cidr: string): Networks => {
@@ -297,9 +306,13 @@ const networkOf = (cidr: string): Networks => {
 }
 
 /**
- * Whether a client belongs to a network in CIDR notation, as {@link network} reads it; false for UNIX sockets and
- * unknown addresses. Throws `InvalidValue` for a network that cannot be read. The notation is parsed once, not at each
- * call.
+ * Returns whether a client belongs to a network in CIDR notation, as {@link network} reads it; false for UNIX sockets and
+ * unknown addresses. The notation is parsed once, not at each call.
+ *
+ * **Gotchas**
+ *
+ * Throws `InvalidValue` for a network that cannot be read, so a wrong literal fails at the first call, inside a hook. Use
+ * {@link network} for networks from a configuration.
  *
  * @category networks
  * @since 0.1.0

@@ -1,8 +1,8 @@
 /**
- * What becomes of a message: the modifications of a filter, carried out as an MTA would; and the way back, from two messages
- * to the modifications that make one of the other. Pure.
+ * Models of delivery: what an MTA makes of a message and the modifications of a filter, and, the other way round, the
+ * modifications that turn one message into another. Pure.
  *
- * The models are those of Postfix 3.7 and Sendmail 8.17: they were compared with messages that real ones delivered.
+ * The models are those of Postfix 3.7 and Sendmail 8.17. Tests compare them with messages that these MTAs delivered.
  *
  * @since 0.1.0
  */
@@ -31,10 +31,20 @@ export type {
 } from "./internal/delivery/deliveryTypes.ts"
 
 /**
- * Carries out modifications, in the order in which they came, as Postfix does. `leadingSpace`: that step was agreed on, so
- * that header values bring their own space.
+ * Carries out modifications, in the order in which they came, as Postfix does. `leadingSpace` says that this step was agreed
+ * on, so that header values include the space after the colon.
  *
- * `DeliveryError` where something stands between two pieces of a new body, which Postfix takes for a broken configuration.
+ * Fails with `DeliveryError` if another modification is between two pieces of a new body: Postfix reports a broken
+ * configuration and answers 451.
+ *
+ * **Gotchas**
+ *
+ * - The message is the one that filters see: without the MTA's own Received field, which positions of inserted fields count.
+ * - The model carries out modifications and nothing else: it does not add missing fields, complete addresses or expand aliases.
+ * - `leadingSpace` must be what was agreed on with the filter that made the modifications: otherwise the values have a space
+ *   too many or too few.
+ *
+ * @see {@link sendmail} for the other MTA
  *
  * **Example** (A header more)
  *
@@ -65,19 +75,30 @@ export const postfix = (
 ): Result.Result<Delivered, DeliveryError> => through(postfixQueue.make(message), modifications, options.leadingSpace)
 
 /**
- * Carries out modifications as Sendmail does. It never fails: Sendmail passes over what it does not understand. What is
- * different from {@link postfix}:
+ * Carries out modifications as Sendmail does. The result is never a failure: Sendmail ignores what it does not understand.
  *
- * - an added field stands above the first of its name; Date, From, Message-Id and their like take the place that Sendmail
- *   keeps for its own, at the top
- * - positions of inserted fields count entries of Sendmail's own that nobody sees: only 0 (above its Received field), 1
- *   (below it) and beyond the end can be relied on
- * - the fields that a filter deletes go on counting for that filter
- * - recipients are compared without regard to case, as for the local mailer; the SMTP mailers (flag `u`) take upper and
- *   lower case apart. Nobody is added who is there, and not with parameters that Sendmail does not know (other than NOTIFY
- *   and ORCPT)
- * - a new body may come in several runs
- * - header lines are cut at 2,303 bytes when they are delivered
+ * **Details**
+ *
+ * The differences from {@link postfix}:
+ *
+ * - An added field goes above the first field of its name. Date, From, Message-Id and the like go to the place that Sendmail
+ *   keeps for its own, at the top.
+ * - Positions of inserted fields also count entries of Sendmail's own that no filter sees. Dependable are only 0 (above its
+ *   Received field), 1 (below it) and a position beyond the end.
+ * - The fields that a filter deletes continue to count for that filter.
+ * - Recipients are compared without regard to case, as the local mailer does. A recipient that the message has is not added
+ *   again, nor is one with parameters that Sendmail does not know (other than NOTIFY and ORCPT).
+ * - A new body may come in several runs.
+ * - Header lines are cut at 2,303 bytes when they are delivered.
+ *
+ * **Gotchas**
+ *
+ * - The model has the local mailer. The SMTP mailers (flag `u`) distinguish upper and lower case in recipients.
+ * - The model is 8.17: from 8.18.2 an added To, Cc or Bcc is merged into the existing field.
+ * - Sendmail rewrites address lists (To, Cc, From and the like) after the filters; the model does not. A signature over such a
+ *   field can be valid here and broken in the delivered message.
+ *
+ * @see {@link postfix} for the other MTA
  *
  * @category models of MTAs
  * @since 0.1.0
@@ -98,15 +119,23 @@ const through = (
 }
 
 /**
- * The fewest modifications, in the order in which to send them, that make the second message of the first.
+ * Finds the fewest modifications that turn the first message into the second, in the order in which to send them.
  *
- * - Header fields that stay are not touched. Others are changed and deleted by occurrence from the highest down, which is the
- *   same on both MTAs; new ones are inserted directly below the MTA's own Received, beyond the end, or in between
- * - Recipients are deleted by the bytes of RCPT; one that is there is not added. Neither their order nor how often one comes
- *   counts. Sendmail takes spellings that differ in upper and lower case for one recipient
- * - A new sender comes without parameters, so that both MTAs keep those of MAIL
- * - The body comes last and in one run, in pieces of at most 65535 bytes. Its lines end with CR LF, the last one too: MTAs
- *   would add it
+ * **Details**
+ *
+ * - Header fields that stay are not touched. Others are changed and deleted by occurrence from the highest down, which has
+ *   the same effect on both MTAs. New fields are inserted directly below the MTA's own Received, beyond the end, or in between.
+ * - Recipients are deleted by the bytes of RCPT. A recipient that the message has is not added. Neither their order nor how
+ *   often one is named counts. Sendmail takes spellings that differ in upper and lower case for one recipient.
+ * - A new sender has no parameters, so that both MTAs keep those of MAIL.
+ * - The body comes last and in one run, in pieces of at most 65535 bytes. Its lines end with CR LF, the last line too, since
+ *   the MTAs would add it.
+ *
+ * **Gotchas**
+ *
+ * Not every message can be reached: `inexact` lists what the MTA will have otherwise. Check it before sending the modifications.
+ *
+ * @see {@link postfix} and {@link sendmail} for the way back
  *
  * **Example** (A header less)
  *
@@ -123,7 +152,9 @@ const through = (
 export const diff: (before: Draft, after: Draft, options: DiffOptions) => Difference = internal.diff
 
 /**
- * The message as text, as in a file: header, empty line, body, with CR LF.
+ * Encodes a message as in a file: header, empty line and body, with CR LF.
+ *
+ * @see `RawMessage.parse` for the way back
  *
  * @category encoding
  * @since 0.1.0

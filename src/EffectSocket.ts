@@ -1,9 +1,9 @@
 /**
- * Filters and clients on the sockets of Effect: a `SocketServer` that the application has already, Bun's, one in memory.
+ * Filters and clients on the sockets of Effect: a `SocketServer` that the application already has, Bun's, or one in memory.
  *
- * Unlike the rest of this package this module has modules in its types that Effect marks as unstable (`effect/socket`):
- * it follows them, and may change in any release. On Node prefer `effect-milter/node`, which is faster and knows about
- * modes and stale files of UNIX sockets.
+ * Unlike the rest of this package, this module has types of modules that Effect marks as unstable (`effect/socket`). It may
+ * change in any release, as they do. On Node prefer `effect-milter/node`, which is faster, sets the modes of UNIX sockets and
+ * removes their stale files.
  *
  * @since 0.1.0
  */
@@ -68,13 +68,13 @@ export const layer: Layer.Layer<Listener, never, SocketServer.SocketServer> = La
         Effect.scoped,
         Effect.catch((error) => Effect.logDebug("a connection could not be opened", error))
       )
-    // Sessions outlive accepting, so it is this layer's scope that the server runs in.
+    // Sessions go on after the server has stopped accepting, so the server runs in the scope of this layer.
     const start = server.run(handle).pipe(
       Effect.catch((error) => Effect.logError("the socket server failed", error)),
       Effect.forkIn(scope)
     )
     let running = false
-    // The server cannot be told to listen no more without ending its sessions: whoever still comes is sent away.
+    // The server cannot stop listening without ending its sessions: new connections are closed at once.
     const stop = Effect.sync(() => {
       deliver = undefined
     })
@@ -98,7 +98,11 @@ export const layer: Layer.Layer<Listener, never, SocketServer.SocketServer> = La
 )
 
 /**
- * Lets `MilterClient.dial` use a `Socket`, whatever address it is given: the socket knows its own.
+ * Lets `MilterClient.dial` use a `Socket`.
+ *
+ * **Gotchas**
+ *
+ * The address given to `dial` is ignored: the socket has its own.
  *
  * @category layers
  * @since 0.1.0

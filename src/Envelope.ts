@@ -18,13 +18,20 @@ const invalid = (what: string, value: string, reason: string): Result.Result<nev
 const longestAddress = 1000
 
 /**
- * An address that a filter adds, deletes or makes the sender: the bytes for the packet, in angle brackets. The brackets
- * may be given or left out.
+ * Checks an address that a filter adds, deletes or makes the sender, and returns the bytes for the packet, in angle
+ * brackets. The brackets may be given or left out.
  *
- * `InvalidValue` for what an MTA would read as something else than one address: control characters; outside quotes also
- * space, comma (Sendmail adds both), semicolon, colon, parentheses, backslash, angle brackets; a quote without its end;
- * no local part, or an `@` with nothing behind. Also for more than 1000 bytes, and for text outside ASCII unless the
- * message is `smtpUtf8`. The null sender, `""` or `<>`, is refused unless `allowNull`.
+ * **Details**
+ *
+ * Fails with `InvalidValue` for text that an MTA would not read as one address:
+ *
+ * - control characters
+ * - outside quotes: space, comma (Sendmail adds both addresses), semicolon, colon, parentheses, backslash, angle brackets
+ * - a quote without its end
+ * - a missing local part, or nothing after the `@`
+ * - more than 1000 bytes
+ * - text outside ASCII, unless the message is `smtpUtf8`
+ * - the null sender, `""` or `<>`, unless `allowNull`
  *
  * @category encoding
  * @since 0.1.0
@@ -50,12 +57,18 @@ export const checkAddress = (
     : invalid("address", address, "expected ASCII, this message is not SMTPUTF8")
 }
 
-// What Postfix keeps of a reason.
+// Bytes of a reason that Postfix keeps.
 const longestReason = 100
 
 /**
- * The reason for a quarantine, as bytes. `InvalidValue` if it is empty (Sendmail would not quarantine), has a control
- * character (it ends up in queue and log files) or more than 1000 bytes. Postfix keeps the first 100 bytes.
+ * Checks the reason for a quarantine and returns its bytes. Fails with `InvalidValue` if the reason is empty (Sendmail would
+ * not quarantine), has a control character (queue and log files have the reason) or more than 1000 bytes.
+ *
+ * **Gotchas**
+ *
+ * Postfix keeps the first 100 bytes, and in its log only.
+ *
+ * @see {@link sanitizeReason} for text from outside
  *
  * @category encoding
  * @since 0.1.0

@@ -11,8 +11,10 @@ import * as Data from "effect/Data"
 /**
  * One frame: a code byte and the place of its payload.
  *
- * The payload is a view: `bytes` is the chunk the frame came in whenever it came in one, so what is kept beyond the
- * handling of the frame should be copied, or it keeps the whole chunk (64 KiB, typically) in memory.
+ * **Gotchas**
+ *
+ * The payload is a view: `bytes` is the chunk in which the frame came, if one chunk had all of it. Copy what is kept after the
+ * frame is handled: a view keeps the whole chunk (64 KiB, typically) in memory.
  *
  * @category models
  * @since 0.1.0
@@ -153,8 +155,8 @@ class DecoderImpl implements Decoder {
   }
 
   /**
-   * Appends a part of the chunk to what is held. Memory is at most twice what has arrived, whatever a length field
-   * promises; and since it doubles, a frame that comes byte by byte is copied only a few times.
+   * Appends a part of the chunk to the bytes that are held. Memory is at most twice the bytes that have arrived, whatever a
+   * length field says. It doubles, so that a frame that comes byte by byte is copied only a few times.
    */
   private hold(chunk: Uint8Array, from: number, to: number): void {
     if (from === to) return
@@ -180,10 +182,11 @@ class DecoderImpl implements Decoder {
  * Makes a decoder for one direction of one connection.
  *
  * `maxLength` is the cap on the length field, which counts the code byte and the payload; {@link defaultMaxLength} if not
- * given, 65536 to be as strict as libmilter. No memory is allocated because of a length field: what is held of an
+ * given, 65536 to be as strict as libmilter. A length field allocates no memory: what is held of an
  * incomplete frame grows as its bytes arrive.
  *
- * @example
+ * **Example** (Frames of a chunk)
+ *
  * ```ts
  * import * as Frame from "effect-milter/Frame"
  *
@@ -200,7 +203,9 @@ export const makeDecoder = (options?: { readonly maxLength?: number | undefined 
   new DecoderImpl(options?.maxLength ?? defaultMaxLength)
 
 /**
- * The bytes of a frame: the length, the code byte, the payload. `Packet.encode` does this for packets.
+ * Encodes a frame: the length, the code byte, the payload.
+ *
+ * @see `Packet.encode` for packets
  *
  * @category encoding
  * @since 0.1.0

@@ -1,8 +1,8 @@
 /**
  * Names and values of header fields: checking and encoding what goes into a message, reading what comes out of one.
  *
- * On the wire a value is everything behind the colon, folded lines joined by a bare LF and the white space that follows
- * it.
+ * On the wire a value is everything after the colon. Folded lines are joined by a bare LF, and each continuation line begins
+ * with white space.
  *
  * @since 0.1.0
  */
@@ -23,8 +23,11 @@ const invalid = (what: string, value: string, reason: string): Result.Result<nev
   Result.fail(new InvalidValue({ what, value, reason }))
 
 /**
- * A header name that can go on the wire: printable ASCII without space and colon, at most 997 characters (a line, with
- * the colon). Neither MTA checks names, so a line break or a colon in one would write another header.
+ * Checks a header name: printable ASCII without space and colon, at most 997 characters (a line, with the colon).
+ *
+ * **Gotchas**
+ *
+ * Neither MTA checks names: a line break or a colon in a name would write another header field.
  *
  * @category encoding
  * @since 0.1.0
@@ -39,11 +42,16 @@ export const checkName = (name: string): Result.Result<ByteString, InvalidValue>
  *
  * - `smtpUtf8`: the message may carry UTF-8 in its header (the client said SMTPUTF8)
  * - `leadingSpace`: the MTA leaves the space after the colon to the filter, as negotiated
- * - `name`: the field it is for. Lengths of lines count it, and fields that hold addresses (From, To, Cc, Reply-To ...)
- *   are encoded by the rules for addresses
- * - `lookalikes`: what becomes of ASCII text that looks like an encoded word (`=?utf-8?q?...?=`). `keep`, the default,
- *   is for values that the author has encoded already, or that still are as they came; `encode` for text that has been
- *   decoded, in which it means itself. `Message` writes its values so
+ * - `name`: the field that the value is for. Lengths of lines include it, and fields that hold addresses (From, To, Cc,
+ *   Reply-To ...) are encoded by the rules for addresses
+ * - `lookalikes`: what to do with ASCII text that looks like an encoded word (`=?utf-8?q?...?=`). `keep`, the default, is for
+ *   values that are encoded already, or unchanged from a message. `encode` is for decoded text, in which such characters mean
+ *   themselves. `Message` uses `encode`
+ *
+ * **Gotchas**
+ *
+ * With `keep`, text of a stranger that looks like an encoded word is shown decoded by mail programs. Use `encode` for such
+ * text.
  *
  * @category models
  * @since 0.1.0
@@ -75,25 +83,31 @@ const addressFields = new Set([
   "errors-to"
 ])
 
-// Fields whose words mean something to programs: encoded words would make them unreadable.
+// Fields that programs read: encoded words would make them unreadable.
 const structuredFields =
   /^(?:received|date|resent-date|(?:resent-)?message-id|in-reply-to|references|mime-version|content-(?!description)[a-z-]+|dkim-signature|arc-[a-z-]+|(?:x-)?authentication-results|received-spf|list-[a-z-]+|auto-submitted|autocrypt)$/i
 
 /**
- * The bytes of a value as the MTA wants them: without the space after the colon, or with it where the MTA leaves it to
- * the filter. An empty value stays empty (and deletes the field in a change-header packet).
+ * Encodes a value into the bytes for a packet: without the space after the colon, or with it if the MTA leaves it to the
+ * filter.
+ *
+ * **Details**
  *
  * - Line breaks are allowed where a line is folded, that is before a space or a tab; CR LF becomes LF, since both MTAs
  *   would write CR CR LF. A continuation line of nothing but white space is dropped.
- * - Text outside ASCII becomes RFC 2047 encoded words, or UTF-8 if `smtpUtf8`. ASCII goes out as it is, so values that
- *   are encoded already stay so; see `lookalikes`.
- * - Lines longer than the 998 characters that mail may have are folded where they have white space. A word that is
- *   longer by itself becomes encoded words.
+ * - Text outside ASCII becomes RFC 2047 encoded words, or UTF-8 if `smtpUtf8`. ASCII is sent unchanged, so values that are
+ *   encoded already stay so; see `lookalikes`.
+ * - Lines longer than the 998 characters that mail may have are folded at white space. A single word that is longer becomes
+ *   encoded words.
  *
- * `InvalidValue` for CR, NUL, a line break that is no fold (each would forge lines or cut the value), more than 64000
- * bytes, an address outside ASCII in an address field of a message that is not SMTPUTF8, and a word of more than 998
- * characters in a field that holds addresses or is read by programs (Message-ID, DKIM-Signature, Content-Type ...).
- * {@link sanitizeValue} makes text from outside fit.
+ * **Gotchas**
+ *
+ * - Text from outside can fail with `InvalidValue`: for CR, NUL, or a line break that is not a fold (each would forge lines or
+ *   cut the value), and for more than 64000 bytes. Pass it through {@link sanitizeValue} first.
+ * - In a message that is not SMTPUTF8 an address outside ASCII fails: addresses cannot be encoded.
+ * - A word of more than 998 characters fails in a field that holds addresses or that programs read (Message-ID,
+ *   DKIM-Signature, Content-Type ...).
+ * - An empty value stays empty, and an empty value in a change-header packet deletes the field.
  *
  * **Example** (A subject in German)
  *
@@ -127,7 +141,7 @@ export const encodeValue = (value: string, options: EncodeOptions): Result.Resul
     text = text.replace(/\n[ \t]+(?=\n|$)/g, "")
   }
   const { leadingSpace, name } = options
-  // Without a name assume a usual one.
+  // Without a name: the length of a usual one.
   const column = (name?.length ?? 20) + 2
   const encoded = encodeText(text, column, options)
   if (Result.isFailure(encoded)) return invalid("header value", value, encoded.failure)
@@ -135,7 +149,7 @@ export const encodeValue = (value: string, options: EncodeOptions): Result.Resul
   if (bytes.length > longestValue) {
     return invalid("header value", value, `expected at most ${longestValue} bytes, found ${bytes.length}`)
   }
-  // A space in front of bytes are bytes.
+  // A space before a byte string makes a byte string.
   return Result.succeed(leadingSpace && bytes !== "" ? ofParts(` ${bytes}`) : bytes)
 }
 
@@ -171,8 +185,8 @@ const tooLong =
   `expected words of at most ${longestLine} characters, with the name of the field, since lines are not longer`
 
 /**
- * The bytes of a value that came from an MTA, folds as LF and white space. `InvalidValue` for CR, NUL, a line break that is no
- * fold and more than 64000 bytes.
+ * Checks the bytes of a value that came from an MTA, folds as LF and white space. Fails with `InvalidValue` for CR, NUL, a
+ * line break that is not a fold, and more than 64000 bytes.
  *
  * @category encoding
  * @since 0.1.0
@@ -188,7 +202,7 @@ export const checkRaw = (raw: ByteString): Result.Result<ByteString, InvalidValu
 const foldLong = (value: ByteString, column: number): ByteString =>
   value.length + column <= longestLine
     ? value
-    // Line feeds between bytes are bytes.
+    // Byte strings joined by line feeds are a byte string.
     : ofParts(value.split("\n").map((line, index) => foldLine(line, index === 0 ? column : 0)).join("\n"))
 
 const foldLine = (line: string, start: number): string => {
@@ -206,7 +220,7 @@ const foldLine = (line: string, start: number): string => {
 }
 
 /**
- * One line of text from a folded value: the line breaks are taken out, the white space behind them stays.
+ * Unfolds a value into one line of text: removes the line breaks and keeps the white space after them.
  *
  * @category decoding
  * @since 0.1.0
@@ -215,8 +229,10 @@ export const unfold = (value: string): string => value.replace(/\r?\n(?=[ \t])/g
 
 /**
  * Makes text from outside fit for a header value: runs of control characters and white space become one space, and the
- * end is cut off after `maximum` characters (900 by default). {@link encodeValue} accepts the result in every field
- * that is not one of addresses.
+ * text is cut after `maximum` characters (900 by default). {@link encodeValue} accepts the result in every field that does not
+ * hold addresses.
+ *
+ * @see {@link sanitizeDisplayName} for a name in From, To and the like
  *
  * @category encoding
  * @since 0.1.0
@@ -234,11 +250,14 @@ export const sanitizeValue = (text: string, maximum = 900): string => {
 }
 
 /**
- * Makes text from outside fit for the name in front of an address in From, To and the like: sanitized as by
- * {@link sanitizeValue}, at most `maximum` characters (100 by default), in quotes. In quotes it can neither end the name
- * nor bring another address along. `""` where nothing is left, so that the address stands alone.
+ * Makes text from outside fit for the name before an address in From, To and the like: sanitizes it as {@link sanitizeValue}
+ * does, to at most `maximum` characters (100 by default), and puts it in quotes. A text in quotes can neither end the name nor
+ * add another address. Returns `""` if nothing is left of the text.
  *
- * An address itself has no such function: made to fit it would be another address. `Envelope.checkAddress` refuses it.
+ * **Gotchas**
+ *
+ * No function makes an address fit: a changed address would be another address. Check addresses with
+ * `Envelope.checkAddress`.
  *
  * **Example** (A name that nobody has checked)
  *
@@ -259,7 +278,13 @@ export const sanitizeDisplayName = (text: string, maximum = 100): string => {
 }
 
 /**
- * A header field as received; what the header hook gets. Nothing is decoded before it is asked for.
+ * A header field as received; the event of the header hook. A property is decoded when it is read.
+ *
+ * **Gotchas**
+ *
+ * - `raw` begins with the space after the colon on MTAs that keep it. Compare and hash `bytes`, not `raw`.
+ * - `value` is not decoded from RFC 2047 encoded words, and it keeps its folds: match on `unfolded`, or use `Message`.
+ * - Postfix removes Bcc, Return-Path and Content-Length before the filter, and cuts a field at 60,000 bytes.
  *
  * @category models
  * @since 0.1.0
@@ -268,13 +293,13 @@ export class HeaderValue {
   /** The name as in the message, upper and lower case as they are; one character per byte in case it is not ASCII. */
   readonly name: string
   /**
-   * The bytes behind the colon as the MTA gave them, folds as LF and white space; with the leading space if it kept it.
+   * The bytes after the colon as the MTA sent them, folds as LF and white space; with the leading space if the MTA kept it.
    */
   readonly raw: ByteString
   private readonly leadingSpace: boolean
   private decoded: string | undefined
 
-  /** `leadingSpace`: the MTA was asked to leave the space after the colon where it is. */
+  /** `leadingSpace`: MTA and filter have agreed that the space after the colon is a part of the value. */
   constructor(name: ByteString, raw: ByteString, leadingSpace: boolean) {
     this.name = name
     this.raw = raw

@@ -14,7 +14,7 @@ const escapes: { readonly [character: string]: string } = {
   "\0": "\\0"
 }
 
-// What a terminal or a log viewer would act on or not show: controls, format characters, lone surrogates.
+// Characters that a terminal or log viewer obeys or does not show: controls, format characters, lone surrogates.
 const invisible = /["\\\u0000-\u001f\u007f-\u00a0\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|\p{Cs}/gu
 
 const shownLength = 200
@@ -46,9 +46,13 @@ export const show = (value: string): string => {
  * A value that would break out of its place in a packet, in a message or in an SMTP reply: CR, LF or NUL in a header, a
  * colon in a header name, a reply code of the wrong class, two addresses where one belongs.
  *
- * Functions of this package that check values return it as the failure of a `Result`. Constructors of verdicts throw it
- * and the editor's methods die with it: it is a mistake in the filter, not a condition to handle, and the filter's
- * `onDefect` decides about the message. Text from outside goes through the `sanitize` functions first.
+ * Functions of this package that check values return it as the failure of a `Result`. Constructors of verdicts throw it,
+ * and the editor's methods die with it: it is a mistake in the filter, not a condition to handle.
+ *
+ * **Gotchas**
+ *
+ * In a hook, the filter's `onDefect` decides about the message. Pass text from outside through the `sanitize` functions first,
+ * so that no stranger can choose that answer.
  *
  * - `what`: which value, such as `header name`
  * - `value`: the value as given; the message shows it with {@link show}

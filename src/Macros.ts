@@ -1,6 +1,6 @@
 /**
- * Macros: named values that the MTA tells a filter ahead of a command (queue id, client, TLS, authenticated user).
- * What they say, their names, the stages they come at, how they travel, and how long each stays valid.
+ * Macros: named values that the MTA sends to a filter before a command (queue id, client, TLS, authenticated user). Their
+ * meaning, their names, the stages at which they come, and their form on the wire.
  *
  * @since 0.1.0
  */
@@ -55,7 +55,7 @@ export const stageNumber: { readonly [K in MacroStage]: number } = byMacroStage(
 export const stageLetter: { readonly [K in MacroStage]: string } = byMacroStage(letterOf)
 
 /**
- * No macros at all.
+ * The macros of an MTA that sends none.
  *
  * @category constants
  * @since 0.1.0
@@ -69,8 +69,13 @@ export const empty: Macros = new class extends Macros {
 }()
 
 /**
- * The name as it has to be spelled on the wire: in braces if it is longer than one character. Sendmail would read a
- * bare `client_addr` as the macro `c` followed by junk.
+ * Spells a name for the wire: in braces if it is longer than one character.
+ *
+ * **Gotchas**
+ *
+ * Sendmail reads a bare `client_addr` as the macro `c`, followed by junk.
+ *
+ * @see {@link checkName} to check the name, too
  *
  * @category names
  * @since 0.1.0
@@ -81,8 +86,8 @@ export const render = (name: string): string => {
 }
 
 /**
- * A macro name that can go into a macro list, spelled for the wire. `InvalidValue` if it is empty or holds anything but
- * printable ASCII, or a space, a comma (both separate names) or a brace.
+ * Checks a macro name for a macro list and spells it for the wire. Fails with `InvalidValue` if the name is empty or has a
+ * character outside printable ASCII, a space, a comma (both separate names) or a brace.
  *
  * @category names
  * @since 0.1.0
@@ -99,8 +104,8 @@ export const checkName = (name: string): Result.Result<ByteString, InvalidValue>
     )
 
 /**
- * The list of a macro packet, after the stage byte: name NUL value NUL, and so on. For the MTA side and tests; names
- * are spelled by {@link render}. Names and values must be free of NUL.
+ * Encodes the list of a macro packet, after the stage byte: name NUL value NUL, and so on. For the MTA's side and tests.
+ * Names are spelled by {@link render}. Names and values must not contain NUL.
  *
  * @category encoding
  * @since 0.1.0

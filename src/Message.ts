@@ -1,6 +1,6 @@
 /**
- * Filters that read and edit a message as a whole: envelope, header and body as one document. What the author changes is
- * compared with what came, and the fewest modifications that have the same effect on Postfix and on Sendmail go to the MTA.
+ * Filters that read and edit a message as a whole: envelope, header and body as one document. The library compares the edited
+ * message with the one that came, and sends the fewest modifications with the same effect on Postfix and on Sendmail.
  *
  * `document.mime` reads and edits the parts of the body with the packages `@zone-eu/mailsplit`, `parse5-sax-parser` and `iconv-lite`,
  * which have to be installed beside this package.
@@ -92,7 +92,7 @@ export function make(name: string, options: object = {}): unknown {
 }
 
 /**
- * The addresses of a list with its groups opened.
+ * Returns the addresses of a list, those in groups included.
  *
  * @category addresses
  * @since 0.1.0
@@ -101,8 +101,8 @@ export const mailboxes = (addresses: ReadonlyArray<Address | Group>): ReadonlyAr
   addresses.flatMap((one) => "members" in one ? one.members : [one])
 
 /**
- * A list of addresses as the value of a header field: names are put in quotes where they need them, and so are local parts.
- * The value reads back as it was given; what is not an address never becomes two.
+ * Formats a list of addresses as the value of a header field: names and local parts are put in quotes where necessary. The value
+ * reads back as it was given, and a text that is not an address never becomes two.
  *
  * **Example** (Reply to both)
  *

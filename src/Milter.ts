@@ -1,8 +1,8 @@
 /**
  * Filters: what users of this library write.
  *
- * {@link make} fixes a filter's name, state and capabilities; `.on` gives it its hooks. A filter says in its type what it
- * needs (`R`) and how it may fail (`E`); `MilterServer.layer` serves one whose failures are handled.
+ * {@link make} sets a filter's name, state and capabilities; `.on` adds its hooks. The type of a filter says what it needs
+ * (`R`) and how it may fail (`E`). `MilterServer.layer` serves a filter whose failures are handled (`E = never`).
  *
  * @since 0.1.0
  */
@@ -39,8 +39,8 @@ export { shadow } from "./internal/filter/shadow/shadowFilter.ts"
 export { type Condition, type ConditionAt, when } from "./internal/filter/when.ts"
 
 /**
- * A Context key that *is* a filter needing itself, so that servers and sequences take keys and values alike. Made by
- * {@link Service}.
+ * A Context key that is also a filter, which needs the service of the key. Servers and sequences therefore take keys as they
+ * take filters. Made by {@link Service}.
  *
  * @category models
  * @since 0.1.0
@@ -50,7 +50,7 @@ export interface FilterKey<Self, Id extends string>
 {}
 
 /**
- * Whether a value is a filter, a key included.
+ * Returns whether a value is a filter. A {@link FilterKey} is one.
  *
  * @category guards
  * @since 0.1.0
@@ -58,8 +58,8 @@ export interface FilterKey<Self, Id extends string>
 export const isFilter = (u: unknown): u is Filter<unknown, unknown> => Predicate.hasProperty(u, TypeId)
 
 /**
- * What a hook gets beside its event. State of a message and its envelope exist from mail to end of message, the editor
- * only at end of message.
+ * The second argument of a hook. The state of the message and the envelope are there from mail to end of message, the editor
+ * at end of message only.
  *
  * @category models
  * @since 0.1.0
@@ -81,7 +81,7 @@ export type Hook<C, M, A extends Capability, O extends Capability, K extends key
 ) => Effect.Effect<Verdict.ByStage[K], E, R>
 
 /**
- * A hook that only watches its stage: where the MTA allows, it does not wait for it.
+ * A hook that watches its stage without a verdict. An MTA that offers it does not wait for an answer at that stage.
  *
  * @category models
  * @since 0.1.0
@@ -108,41 +108,79 @@ export interface Options<
   O extends Capability,
   RR extends boolean
 > {
-  /** The modifications this filter may make. An MTA that does not offer one of them is refused before mail is touched. */
+  /**
+   * The modifications that this filter may make. If an MTA does not offer one of them, the negotiation fails and the MTA
+   * treats the filter as not available.
+   *
+   * **Gotchas**
+   *
+   * Sendmail passes mail unfiltered when a filter is not available, unless its configuration has a flag (`F=T`, `F=R` or
+   * `F=4`) for the filter. Declare what the filter can do without in `modifyIfOffered`.
+   */
   readonly modify?: ReadonlyArray<A>
-  /** Modifications it makes where the MTA offers them; the editor has them as `Option`. */
+  /** The modifications that this filter makes if the MTA offers them; the editor has each as an `Option`. */
   readonly modifyIfOffered?: ReadonlyArray<O>
   /**
-   * The macros to ask for, by stage, in place of the MTA's own selection for that stage. Without an entry the MTA sends
-   * what its administrator configured; an empty entry is the same, since Postfix knows no empty selection.
+   * The macros to request, by stage. Without an entry for a stage the MTA sends what its administrator configured. An empty
+   * entry is the same, since Postfix knows no empty selection.
+   *
+   * **Gotchas**
+   *
+   * A list replaces the MTA's own selection for that stage: name everything that the filter reads there, also what the MTA
+   * sends by itself. Without `v` at connect, for instance, `session.macros.mta` is not known at connect.
    */
   readonly macros?: { readonly [K in MacroStage]?: ReadonlyArray<string> }
-  /** Also show, to `observes.rejectedRecipient`, the recipients that the MTA has refused itself. */
+  /**
+   * Whether to show `observes.rejectedRecipient` the recipients that the MTA has refused itself.
+   *
+   * **Gotchas**
+   *
+   * Sendmail never shows such recipients: do not rely on this hook with it.
+   */
   readonly rejectedRecipients?: RR
-  /** The answer when a hook dies. `tempFail` by default, so that the sender tries again. */
+  /**
+   * The answer if a hook dies or takes longer than the server's time limit. `tempFail` by default, so that the sender tries
+   * again.
+   *
+   * **Gotchas**
+   *
+   * Text from a stranger can make a hook die, for instance in a verdict or an editor method (`InvalidValue`). With `"pass"`
+   * such mail passes unchecked.
+   */
   readonly onDefect?: FailurePolicy
   /**
-   * A failure at connect or helo normally answers continue and gives the policy for each message, so that one hiccup
-   * neither bars nor frees a whole SMTP session; `true` answers with it at once.
+   * Whether a failure at connect or helo is answered there. By default the answer is continue, and each message of the
+   * session gets the answer of the failure: so a short failure neither refuses nor passes a whole SMTP session unseen.
    */
   readonly refuseConnection?: boolean
-  /** Builds the state of a connection. Its Scope closes with the connection. */
+  /**
+   * Builds the state of a connection. Its Scope closes with the connection.
+   *
+   * **Gotchas**
+   *
+   * One SMTP session can have many messages: what belongs to one message goes into the state of `message`.
+   */
   readonly connection?: (session: Session) => Effect.Effect<C, CE, CR>
   /**
-   * Builds the state of a message at MAIL, before the mail hook. Its Scope closes when the message has ended, with a
-   * success that carries the {@link Outcome}, with an interruption if it was aborted, or with the cause of its failure.
+   * Builds the state of a message at MAIL, before the mail hook. Its Scope closes when the message has ended: with a success
+   * that carries the {@link Outcome}, with an interruption if the message was aborted, or with the cause of its failure.
+   *
+   * **Gotchas**
+   *
+   * The hook of end of message does not run for every message: clients give messages up, and other verdicts end them. Release
+   * and count in a finalizer of this Scope, see {@link outcome}.
    */
   readonly message?: (
     mail: Mail,
-    // While nothing has fixed C, a builder written with `Effect.fnUntraced` would infer `never` from here.
+    // As long as C is not inferred, a builder written with `Effect.fnUntraced` would infer `never` from here.
     at: { readonly session: Session; readonly connection: [C] extends [never] ? void : C }
   ) => Effect.Effect<M, ME, MR>
 }
 
 /**
- * The result of {@link make}: state and capabilities are fixed, so the hooks given to `on` are inferred against them. A
- * stage stands in one of the two records only; the MTA is asked for nothing but the stages named, and those it takes to
- * keep sessions in order (connect, helo, mail, rcpt).
+ * The result of {@link make}: state and capabilities are set, and the types of the hooks given to `on` follow from them. A
+ * stage belongs into one of the two records. The MTA is asked for the stages in these records, and for those that keep
+ * sessions in order (connect, helo, mail, rcpt).
  *
  * @category models
  * @since 0.1.0
@@ -248,8 +286,21 @@ export interface Making<C, M, A extends Capability, O extends Capability, RR ext
  * Begins a filter: its name (for logs, metrics and replies), state, capabilities and policies. `.on(answers, observes)`
  * finishes it.
  *
- * Hooks run one at a time for a connection, with the Scope of their message (before MAIL, of their connection): what they
- * acquire is released when that ends.
+ * **Details**
+ *
+ * The hooks of a connection run one at a time, each in the Scope of its message; before MAIL, in the Scope of the connection.
+ * What a hook acquires is released when that Scope closes.
+ *
+ * **Gotchas**
+ *
+ * - The rcpt hook runs once for each recipient, and its reject refuses that recipient only. The helo hook runs again after
+ *   STARTTLS, and the data hook may.
+ * - Both MTAs send header and body only when they have the whole message: refuse at rcpt or earlier to save the transfer.
+ * - A piece of the body is cut anywhere and is a view of the socket's buffer: copy what is kept after the hook.
+ * - `Verdict.acceptMessage` and `Verdict.acceptConnection` show the filter no more of the message or session. The verdict for
+ *   "go on" is `Verdict.continue`.
+ * - A hook that fails needs {@link onFailure} before the filter can be served. A hook that dies, or takes too long, is answered
+ *   by the option `onDefect`.
  *
  * **Example** (Refuse one sender domain)
  *
@@ -289,6 +340,9 @@ export interface Making<C, M, A extends Capability, O extends Capability, RR ext
  * })
  * ```
  *
+ * @see `Message.make` for filters of whole messages
+ * @see {@link sequence} for several filters as one
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -314,9 +368,20 @@ export function make(name: string, options: object = {}): unknown {
 }
 
 /**
- * Handles the typed failures of a filter, at whatever stage they happen; the stage is given. At connect and helo the
- * answer is held for the messages (see `refuseConnection`); a failure at a stage that is not answered is answered at the
- * next one that is, end of message at the latest.
+ * Handles the typed failures of a filter at every stage. The handler gets the stage of the failure and returns the answer.
+ *
+ * **Details**
+ *
+ * At connect and helo the answer is held and given to each message of the session (see `refuseConnection`). A failure in a
+ * hook that only observes is answered at the next stage that has an answer, end of message at the latest.
+ *
+ * **Gotchas**
+ *
+ * - `Verdict.tempFail` loses no mail: the sender tries again. With `"pass"` mail goes on that this filter has not checked, and
+ *   without its modifications.
+ * - At rcpt a refusal is for that recipient, as in a hook.
+ * - Defects and hooks that take too long do not come here: the option `onDefect` of {@link make} answers them.
+ * - The first handler counts. Handle the failures of a filter before it goes into a {@link sequence}, if filters differ.
  *
  * **Example** (A lookup that may fail)
  *
@@ -336,6 +401,8 @@ export function make(name: string, options: object = {}): unknown {
  *   Effect.as(Effect.logWarning(error), Verdict.tempFail({ text: "try again later" })))
  * ```
  *
+ * @see {@link circuitBreaker} to leave a filter alone that keeps failing
+ *
  * @category error handling
  * @since 0.1.0
  */
@@ -354,8 +421,8 @@ export const onFailure: {
 )
 
 /**
- * A key under which a layer provides a filter. A module exports its key and a layer (see {@link layer}); applications
- * list the key where they would list the filter, and a missing layer is a compile error that names it.
+ * Makes a key under which a layer provides a filter. A module exports its key and a layer (see {@link layer}). An
+ * application uses the key as it would use the filter, and a missing layer is a compile error that names the key.
  *
  * **Example** (A filter as a service)
  *
@@ -415,7 +482,9 @@ export const Service = <Self>() => <const Id extends string>(id: Id): FilterKey<
 }
 
 /**
- * Provides a filter under a key: what the filter needs is taken from the layer's own surroundings, once.
+ * Provides a filter under a key. The services that the filter needs come from the context in which the layer is built, once.
+ *
+ * @see {@link Service} for the key
  *
  * @category layers
  * @since 0.1.0
@@ -438,8 +507,12 @@ export const layer = <I, R>(
   )
 
 /**
- * How a message ended, from the Exit that the finalizers of its Scope receive: `None` if it had no verdict (aborted,
- * connection lost, failed).
+ * Reads how a message ended from the Exit that the finalizers of its Scope receive. `None` if the message had no verdict: it
+ * was aborted, the connection was lost, or the filter failed.
+ *
+ * **Gotchas**
+ *
+ * `Accepted` means that the MTA got the message back. It is no proof of delivery: the MTA or a later filter may still refuse.
  *
  * **Example** (Do something only for messages that were let through)
  *

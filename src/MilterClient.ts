@@ -1,7 +1,7 @@
 /**
- * The MTA's side of the protocol: connects to any milter, sends it the stages of an SMTP session one by one and tells what
- * it answered. How to reach a milter is a layer of its own: `NodeMilterClient` in `effect-milter/node` for TCP and UNIX
- * sockets, `MilterTest` for memory, `EffectSocket` for a socket of Effect's.
+ * The MTA's side of the protocol: connects to any milter, sends it the stages of an SMTP session one by one and returns its
+ * answers. A layer says how milters are reached: `NodeMilterClient` in `effect-milter/node` by TCP and UNIX sockets,
+ * `MilterTest` in memory, `EffectSocket` through a socket of Effect.
  *
  * @since 0.1.0
  */
@@ -39,7 +39,7 @@ export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "
 export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 
 /**
- * What opens connections to milters.
+ * The service that opens connections to milters.
  *
  * @category services
  * @since 0.1.0
@@ -47,8 +47,18 @@ export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 export class Dialer extends Context.Service<Dialer, DialerShape>()("effect-milter/MilterClient/Dialer") {}
 
 /**
- * Connects to a filter; closes the connection with the Scope. Nothing has been said yet: go on with `negotiate`, or with
- * `sendMessage`, which does.
+ * Connects to a filter. The connection closes with the Scope.
+ *
+ * **Gotchas**
+ *
+ * - Nothing is sent yet: go on with `negotiate`, or with `sendMessage`, which negotiates.
+ * - Steps go one at a time. An interrupted step, and every failure but `InvalidValue`, closes the connection: the late answer
+ *   would be taken for that of the next command.
+ * - Modifications count only if the verdict lets the message pass. {@link applyTo} shows what the MTA makes of them.
+ * - The client behaves like Postfix 3.7 unless the option `as` names another MTA: stages, macros and numbers of header fields
+ *   differ.
+ *
+ * @see {@link chain} for several filters in a row
  *
  * **Example** (What does the filter say to this sender?)
  *
@@ -96,8 +106,18 @@ export const dial = (
   Effect.flatMap(Dialer, (dialer) => internal.dial(dialer[dialingKey], address, options))
 
 /**
- * Connects to several filters in a row, for one SMTP session: as an MTA does when a client has connected to it. What goes
- * wrong with a filter, now or later, is the affair of its policy. The connections close with the Scope.
+ * Connects to several filters in a row for one SMTP session, as an MTA does when a client has connected. The connections
+ * close with the Scope.
+ *
+ * **Gotchas**
+ *
+ * - A filter that cannot be reached, now or later, does not fail the effect: its policy `onFailure` decides about mail. By
+ *   default the client is put off. With `"accept"` mail passes without that filter.
+ * - The order counts: each filter gets the content of a message with the changes of the filters before it, so a filter that
+ *   signs comes last.
+ * - A refusal at connect or helo holds for the whole session: every later command gives it again.
+ *
+ * @see {@link dial} for one filter, step by step
  *
  * **Example** (Before an SMTP server)
  *
@@ -136,10 +156,17 @@ export const chain = (
   )
 
 /**
- * What becomes of the message: the modifications of an {@link EndOfMessage} or an {@link Outcome}, carried out as the MTA
- * would. `agreed` is what the filter and this side agreed on, which tells whether header values bring their own space.
+ * Applies the modifications of an {@link EndOfMessage} or an {@link Outcome} to a message as the MTA would. `agreed` is what
+ * the filter and the client agreed on: it says whether header values include the space after the colon.
  *
- * `DeliveryError` where Postfix would complain about its configuration instead.
+ * Fails with `DeliveryError` where Postfix would report a broken configuration.
+ *
+ * **Gotchas**
+ *
+ * Call it only for a message that the filter accepted: the modifications of a refused or discarded message are lost. Without
+ * `agreed` the step `leadingSpace` counts as not agreed on: the MTA puts a space before each value.
+ *
+ * @see `Delivery.postfix` and `Delivery.sendmail` for the models
  *
  * **Example** (The same changes, by both MTAs)
  *

@@ -1,5 +1,5 @@
 /**
- * Serves a filter. The server is one layer and listening is another, so that the same server runs on TCP, on a UNIX
+ * Servers of filters. The server is one layer and the listener another, so that the same server runs on TCP, on a UNIX
  * socket (`effect-milter/node`) and in memory (`MilterTest`).
  *
  * @since 0.1.0
@@ -20,9 +20,27 @@ export type { Status } from "./internal/server/registry.ts"
 export type { Options } from "./internal/server/settings.ts"
 
 /**
- * Serves a filter to every connection of the {@link Listener}: one fiber each, which ends, with all that hooks have
- * acquired, when the connection or the layer's scope closes. A filter that can still fail does not compile here; see
- * `Milter.onFailure`.
+ * Serves a filter to every connection of the {@link Listener}.
+ *
+ * **Details**
+ *
+ * Each connection has a fiber of its own. The fiber ends, and releases what the hooks have acquired, when the connection or
+ * the layer's scope closes. A filter that can still fail does not compile here; see `Milter.onFailure`.
+ *
+ * **Gotchas**
+ *
+ * - The milter protocol has neither encryption nor authentication, and by default everybody may connect: listen on a UNIX
+ *   socket or on loopback, or set the option `peers`.
+ * - What happens to mail while the server is down is a setting of the MTA: `milter_default_action` of Postfix, the flag `F=` of
+ *   Sendmail. Without the flag Sendmail passes mail unfiltered.
+ * - `commandTimeout` must be shorter than the MTA's own timeout, which is 10 seconds for Sendmail and 30 for Postfix: otherwise
+ *   the MTA gives the filter up before the filter's answer comes.
+ * - `endOfMessageTimeout` is 9 minutes at most: an SMTP client that waits longer than 10 minutes leaves, and sends the message
+ *   again although it was accepted. Sendmail gives a filter 5 minutes in all for end of message.
+ * - The limits of a message (`maxBodyBytes` and the like) refuse a larger message for good, unless `tooLarge` is `"pass"`.
+ * - A stop of the layer waits for open messages up to `drainTimeout`: give the process manager at least that long.
+ *
+ * @see {@link layerConfig} for options from the environment
  *
  * **Example** (A filter on a TCP port)
  *
@@ -52,7 +70,9 @@ export const layer = <R>(filter: Filter<never, R>, options: Options = {}): Layer
   Layer.effectDiscard(serve(filter, options))
 
 /**
- * {@link layer} with its options from the configuration, by default {@link config}.
+ * Serves a filter as {@link layer} does, with options from the configuration, by default {@link config}.
+ *
+ * @see {@link layer}
  *
  * **Example** (Options from the environment)
  *
@@ -78,8 +98,12 @@ export const layerConfig = <R>(
   Layer.effectDiscard(Effect.flatMap(options, (options) => serve(filter, options)))
 
 /**
- * All {@link Options} under `MILTER_` and their names in capitals, such as `MILTER_MAX_CONNECTIONS` and
- * `MILTER_COMMAND_TIMEOUT` (`8 seconds`). `MILTER_PEERS` is a list with commas or spaces.
+ * The configuration of all {@link Options}. The name of an option is `MILTER_` and its name in capitals, such as
+ * `MILTER_MAX_CONNECTIONS` and `MILTER_COMMAND_TIMEOUT` (`8 seconds`). `MILTER_PEERS` is a list with commas or spaces.
+ *
+ * **Gotchas**
+ *
+ * An empty `MILTER_PEERS` is an error: a list that a template lost must not admit everybody.
  *
  * @category config
  * @since 0.1.0
@@ -87,8 +111,8 @@ export const layerConfig = <R>(
 export const config: Config.Config<Options> = settings.config
 
 /**
- * The servers of this process, from the building of their layer until it is closed; for an administrator's page, or a
- * test that waits for sessions to end.
+ * The servers of this process, each from the building of its layer until the layer is closed. For a page of an
+ * administrator, or a test that waits for sessions to end.
  *
  * @category status
  * @since 0.1.0
@@ -96,8 +120,12 @@ export const config: Config.Config<Options> = settings.config
 export const status: Effect.Effect<ReadonlyArray<Status>> = registry.all
 
 /**
- * Whether this process should be sent connections: it has servers, and all of them listen. False once one of them drains.
- * A process that can answer at all is alive.
+ * Whether this process takes connections: it has servers, and all of them listen. False once one of them drains.
+ *
+ * **Gotchas**
+ *
+ * This is a readiness probe. Do not use it as a liveness probe, which would end a process that drains; a process that answers
+ * at all is alive.
  *
  * **Example** (A readiness probe)
  *

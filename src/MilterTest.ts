@@ -36,7 +36,7 @@ export { MessageScript, type PlayedMessage, SessionScript } from "./internal/tes
 export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./MilterClient.ts"
 
 /**
- * All MTAs that are imitated: for a test that is to hold with each of them.
+ * All MTAs that the client can behave like, for a test that must pass with each of them.
  *
  * @category MTAs
  * @since 0.1.0
@@ -59,11 +59,13 @@ const network = Effect.sync(() => {
 })
 
 /**
- * A network in memory: `MilterServer.layer` listens on it and `MilterClient.dial` reaches it, at {@link address}. For
- * servers with options of their own; {@link run} does the rest.
+ * A network in memory: `MilterServer.layer` listens on it, and `MilterClient.dial` reaches it at {@link address}. For servers
+ * with options of their own; otherwise use {@link run}.
  *
- * Clients belong into a smaller scope than the server: one that stops waits for sessions that are open, and under a
- * TestClock it waits until the test moves the clock.
+ * **Gotchas**
+ *
+ * Open a client in a smaller scope than the server. A server that stops waits for open sessions, and under a TestClock it
+ * waits until the test moves the clock.
  *
  * **Example** (A server with a limit)
  *
@@ -100,20 +102,20 @@ export const layer: Layer.Layer<MilterServer.Listener | MilterClient.Dialer> = L
  * @since 0.1.0
  */
 export interface Options extends MilterClient.Options {
-  /** False leaves the negotiation to the script. */
+  /** Whether to negotiate before the script runs; true by default. */
   readonly negotiate?: boolean
 }
 
 const isDataFirst = (args: IArguments): boolean => isFilter(args[0])
 
-/** {@link run}, for scripts of our own. */
+/** {@link run}, for the scripts of this module. */
 const runClient = <R, A, E, R2>(
   filter: Filter<never, R>,
   script: (mta: Client) => Effect.Effect<A, E, R2>,
   options: Options = {}
 ): Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>> =>
   Effect.gen(function*() {
-    // A network of its own for each run, whatever layers the caller shares.
+    // Each run has a network of its own, whatever layers the caller shares.
     const context = yield* network
     yield* Layer.build(Layer.provide(MilterServer.layer(filter), Layer.succeedContext(context)))
     const { [dialingKey]: dialing } = Context.get(context, MilterClient.Dialer)
@@ -126,9 +128,9 @@ const runClient = <R, A, E, R2>(
   }).pipe(Effect.scoped)
 
 /**
- * Serves the filter in memory, connects to it, negotiates as the MTA does, and runs the script with the client, whose steps
- * bring along what that MTA sends with them, macros above all. When the script is done the session is quit, and all
- * finalizers of the filter have run before this completes.
+ * Serves the filter in memory, connects to it, negotiates as the MTA does, and runs the script with the client. The steps of
+ * the client send what that MTA sends with them, macros above all. After the script the session is quit. The effect completes
+ * when all finalizers of the filter have run.
  *
  * **Example** (Greylisting, an hour in no time)
  *
@@ -176,7 +178,9 @@ export const run: {
 )
 
 /**
- * Sends one message through the filter and gives what came of it.
+ * Sends one message through the filter and returns its outcome.
+ *
+ * @see {@link run} for a session step by step
  *
  * **Example** (A filter's test)
  *
@@ -218,7 +222,7 @@ export const message: {
 )
 
 /**
- * Plays a whole session to the filter, as {@link SessionScript} describes or makes up; gives what came of its messages.
+ * Plays a whole session to the filter, as {@link SessionScript} describes it, and returns the outcomes of its messages.
  *
  * @category running
  * @since 0.1.0
@@ -258,12 +262,14 @@ export interface Exchange {
 }
 
 /**
- * Plays the MTA's side of a recorded connection to the filter, byte for byte but for the negotiation: the MTA offers what
- * the recorded filter agreed to, since it went on as that asked, and so the filter under test can ask for less but not for
- * another conversation.
+ * Plays the MTA's side of a recorded connection to the filter, byte for byte except for the negotiation. The MTA offers what
+ * the recorded filter agreed to, because the recorded conversation follows from that. The filter under test can ask for less,
+ * but not for another conversation.
  *
- * Compare verdicts and modifications. A step that one of both does not answer has no packet where the other says
- * continue. Frames that were cut in the recording are sent as far as they go.
+ * **Gotchas**
+ *
+ * Compare verdicts and modifications, not numbers of packets: a step that one of the two filters does not answer has no packet
+ * where the other has a continue. A frame that was cut in the recording is sent as far as it was recorded.
  *
  * @category running
  * @since 0.1.0

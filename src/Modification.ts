@@ -16,8 +16,8 @@ import type * as Packet from "./Packet.ts"
 import { ByteString } from "./Wire.ts"
 
 /**
- * The value of a field: text, which is encoded as the message needs it, or the bytes of a field that came from this MTA, such
- * as the event of the header hook, which go out as they are.
+ * The value of a header field. A text is encoded as the message requires. The bytes of a field that came from this MTA,
+ * such as the event of the header hook, are sent unchanged.
  *
  * @category models
  * @since 0.1.0
@@ -25,7 +25,7 @@ import { ByteString } from "./Wire.ts"
 export type HeaderInput = string | { readonly raw: ByteString }
 
 /**
- * A modification as an author thinks of it: text, not bytes. {@link toPacket} checks and encodes it.
+ * A modification as a filter describes it: text, not bytes. {@link toPacket} checks and encodes it.
  *
  * @category models
  * @since 0.1.0
@@ -50,65 +50,132 @@ export type Modification =
   | { readonly _tag: "Quarantine"; readonly reason: string }
 
 /**
- * The methods of the editor, one for each capability. Each checks its values at once: one that cannot go into a message
- * is a defect `InvalidValue`, answered by the filter's `onDefect`. Nothing is sent before the hook has returned, and only
- * if its verdict lets the message pass.
+ * The methods of the editor, one for each capability.
+ *
+ * **Details**
+ *
+ * Each method checks its values at once. A value that cannot go into a message is a defect (`InvalidValue`), which the
+ * filter's `onDefect` answers. The modifications are sent after the hook has returned.
+ *
+ * **Gotchas**
+ *
+ * - Modifications are sent only if the verdict lets the message pass: both MTAs lose those before a reject, a tempFail or a
+ *   discard.
+ * - The MTAs disagree on places and numbers of header fields. Insert at the top (`insertHeader(1, …)`) or at the end
+ *   (`insertHeader(1000, …)`), and change or delete from the highest number down.
+ *
+ * @see `Message.make` for filters that say what the message is to be, and leave the modifications to the library
  *
  * @category models
  * @since 0.1.0
  */
 export interface Editor {
   /**
-   * Adds a field. Postfix puts it at the end of the header; Sendmail in front of the first field of that name, and 8.18.2
-   * merges To, Cc and the like into the existing field. {@link insertHeader} is the same on both.
+   * Adds a field.
+   *
+   * **Gotchas**
+   *
+   * The place differs if the message has a field of that name. Postfix adds at the end of the header. Sendmail adds above the
+   * first field of that name, and 8.18.2 merges To, Cc and Bcc into the existing field. Sendmail puts Date, From, Message-Id,
+   * Received and the like at the top. {@link Editor.insertHeader} does the same on both.
    */
   readonly addHeader: (name: string, value: HeaderInput) => Effect.Effect<void>
   /**
    * Inserts a field. The index counts all fields of the message as delivered, from 0: 0 is above the MTA's own Received,
-   * 1 directly below it, an index beyond the end appends. Other indexes are not dependable on Sendmail.
+   * 1 directly below it, an index beyond the end appends.
+   *
+   * **Gotchas**
+   *
+   * Do not use other indexes with Sendmail: it also counts entries of its own that no filter sees, so 2 to 8 are still at the
+   * top. Of two fields inserted at 1, the later one is nearer to the top.
    */
   readonly insertHeader: (index: number, name: string, value: HeaderInput) => Effect.Effect<void>
   /**
-   * Changes the value of the nth field of this name (from 1, the MTA's own Received not counted). Where there is none,
-   * the field is added.
+   * Changes the value of the nth field of this name (from 1, the MTA's own Received not counted).
+   *
+   * **Gotchas**
+   *
+   * A number beyond the last field adds a field, at different places on the two MTAs: count first. Spell the name as it came:
+   * Postfix writes the spelling of the filter, Sendmail keeps the old one.
    */
   readonly changeHeader: (name: string, occurrence: number, value: HeaderInput) => Effect.Effect<void>
   /**
-   * Deletes the nth field of this name (from 1). Delete from the highest down: Postfix counts what is left, Sendmail what
-   * was there first. The sender chooses how many there are: decide how many are too many, and refuse the message then. Above
-   * the server's `maxModifications` it is refused in any case.
+   * Deletes the nth field of this name (from 1). The MTA's own Received is not counted and cannot be deleted.
+   *
+   * **Gotchas**
+   *
+   * - Delete from the highest number down: after a deletion Postfix counts the fields that are left, Sendmail those that the
+   *   message had.
+   * - The sender chooses how many fields there are: decide how many are too many, and refuse the message then. Above the server's
+   *   `maxModifications` the message is refused in any case.
+   * - Neither MTA adds a deleted Date, From or Message-Id again.
    */
   readonly deleteHeader: (name: string, occurrence: number) => Effect.Effect<void>
   /**
-   * Replaces the whole body. Lines end in CR LF. A Stream is run to its end before anything is sent; its errors and needs
-   * become the hook's. The last call counts.
+   * Replaces the whole body. Lines end with CR LF or LF; a missing last line end is added. A Stream is run to its end
+   * before any of it is sent; its errors and requirements become those of the hook. The last call counts.
+   *
+   * **Gotchas**
+   *
+   * The header is not touched: a body of another type or encoding needs `changeHeader` for Content-Type and
+   * Content-Transfer-Encoding. A replaced body breaks the DKIM signatures that the message came with.
    */
   readonly replaceBody: <E = never, R = never>(
     body: Uint8Array | Stream.Stream<Uint8Array, E, R>
   ) => Effect.Effect<void, E, R>
-  /** Adds an envelope recipient; the header is not touched. */
+  /**
+   * Adds an envelope recipient; the header is not touched.
+   *
+   * **Gotchas**
+   *
+   * A recipient that the message already has gets it twice with Postfix, once with Sendmail: look at `envelope.recipients`
+   * first.
+   */
   readonly addRecipient: (address: Envelope.Mailbox | string) => Effect.Effect<void>
-  /** Adds an envelope recipient with NOTIFY or ORCPT or both in one string, such as `NOTIFY=NEVER`; MTAs know no others. */
+  /**
+   * Adds an envelope recipient with the parameters NOTIFY, ORCPT or both in one string, such as `NOTIFY=NEVER`.
+   *
+   * **Gotchas**
+   *
+   * Other parameters are refused (`InvalidValue`). Postfix would ignore them; Sendmail would not add the recipient, and would
+   * disturb its dialogue with the SMTP client, which then sends the message again.
+   */
   readonly addRecipientWithParameters: (
     address: Envelope.Mailbox | string,
     parameters: string
   ) => Effect.Effect<void>
   /**
-   * Removes an envelope recipient. Give the mailbox that the rcpt hook received: Postfix compares its text, upper and
-   * lower case different, with what the client sent.
+   * Removes an envelope recipient.
+   *
+   * **Gotchas**
+   *
+   * Give the mailbox that the rcpt hook received, not a text of your own: Postfix compares the text with what the client
+   * sent, and a difference in upper and lower case is enough to delete nobody. A message whose last recipient is deleted is
+   * answered with 250 and reaches nobody: return `Verdict.discardMessage` if that is meant.
    */
   readonly deleteRecipient: (address: Envelope.Mailbox | string) => Effect.Effect<void>
   /**
-   * Changes the envelope sender; `""` is the null sender. With parameters (one string), Sendmail first forgets those of
-   * MAIL.
+   * Changes the envelope sender; `""` is the null sender.
+   *
+   * **Gotchas**
+   *
+   * Leave `parameters` out to keep those of MAIL. If you give them (in one string), give all: Sendmail forgets all others of
+   * MAIL, Postfix keeps them.
    */
   readonly changeSender: (address: Envelope.Mailbox | string, parameters?: string) => Effect.Effect<void>
-  /** Puts the message on hold (Postfix) or into the quarantine queue (Sendmail). Postfix keeps 100 bytes of the reason. */
+  /**
+   * Puts the message on hold (Postfix) or into the quarantine queue (Sendmail). Postfix keeps 100 bytes of the reason.
+   *
+   * **Gotchas**
+   *
+   * The client reads that the message was accepted: without somebody who looks at the queue, the mail is lost. Postfix does
+   * not store the reason with the message: write it to a log of your own, too.
+   */
   readonly quarantine: (reason: string) => Effect.Effect<void>
 }
 
 /**
- * What a filter declares in `modify` and `modifyIfOffered`.
+ * The name of a modification, as a filter declares it in `modify` or `modifyIfOffered`.
  *
  * @category models
  * @since 0.1.0
@@ -116,7 +183,8 @@ export interface Editor {
 export type Capability = keyof Editor
 
 /**
- * The editor of a filter that declared `Required` and, where the MTA offers them, `Optional`.
+ * The editor of a filter. It has the methods that the filter declared in `modify`, and as an `Option` each of those in
+ * `modifyIfOffered`: `None` if the MTA does not offer it.
  *
  * @category models
  * @since 0.1.0
@@ -145,8 +213,10 @@ export const actionOf: { readonly [K in Capability]: number } = {
 }
 
 /**
- * How text goes into packets on this connection and for this message: whether the MTA leaves the space after the colon
- * to the filter, and whether the message may carry UTF-8 in headers and addresses.
+ * How text is encoded on this connection and for this message.
+ *
+ * - `leadingSpace`: the MTA leaves the space after the colon of a header field to the filter
+ * - `smtpUtf8`: the message may have UTF-8 in headers and addresses
  *
  * @category models
  * @since 0.1.0
@@ -157,8 +227,17 @@ export interface Encoding {
 }
 
 /**
- * Checks and encodes a modification. Header text that is not ASCII becomes RFC 2047 encoded words unless the message is
- * SMTPUTF8; what could break out of its place (line breaks, NUL, a colon in a name, a comma in an address) is refused.
+ * Checks and encodes a modification.
+ *
+ * **Details**
+ *
+ * Header text that is not ASCII becomes RFC 2047 encoded words, unless the message is SMTPUTF8. A value that could be read
+ * as more than itself is refused with `InvalidValue`: a line break, a NUL, a colon in a name, a comma in an address.
+ *
+ * **Gotchas**
+ *
+ * `encoding.leadingSpace` must be what filter and MTA have agreed on: otherwise the message has no space, or two, after the
+ * colon. An empty value for `ChangeHeader` is sent as a space, because an empty one would delete the field.
  *
  * **Example** (What a filter sends to add a header)
  *
@@ -257,8 +336,8 @@ const field = (name: string, value: HeaderInput, encoding: Encoding) =>
 const address = (address: Envelope.Mailbox | string, encoding: Encoding): Result.Result<ByteString, InvalidValue> =>
   Envelope.checkAddress(typeof address === "string" ? address : address.address, encoding)
 
-// Sendmail does not add a recipient with others, and writes a line of its own into the dialogue with its client, which then
-// waits for a reply in vain. Postfix ignores others.
+// With any other parameter Sendmail does not add the recipient, and writes a stray line into its dialogue with the SMTP client,
+// which then waits for a reply in vain. Postfix ignores other parameters.
 const recipientParameters = (text: string): Result.Result<ByteString, InvalidValue> =>
   Result.flatMap(Envelope.checkParameters(text), (checked) => {
     const seen = new Set<string>()
@@ -279,7 +358,7 @@ const recipientParameters = (text: string): Result.Result<ByteString, InvalidVal
     return Result.succeed(checked)
   })
 
-// Postfix compares the text with what the client sent: a mailbox that came from the MTA goes back as it came.
+// Postfix compares the text with what the client sent: a mailbox that came from the MTA must be sent back unchanged.
 const recipientToDelete = (
   mailbox: Envelope.Mailbox | string,
   encoding: Encoding
@@ -291,7 +370,7 @@ const recipientToDelete = (
     : Result.succeed(raw)
 }
 
-// The null sender is "" for authors and in Postfix's local submission, and "<>" on the way back: an empty string is ignored.
+// The null sender is "" for authors and in Postfix's local submission. To the MTA it must be "<>": an empty string is ignored.
 const sender = (from: Envelope.Mailbox | string, encoding: Encoding): Result.Result<ByteString, InvalidValue> =>
   (typeof from === "string" ? from === "" || from === "<>" : from.isNull)
     ? Result.succeed(ByteString.fromText("<>"))

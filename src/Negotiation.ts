@@ -43,8 +43,8 @@ export interface Offer {
 }
 
 /**
- * What a filter wants: `actions` it cannot work without, `optionalActions` it uses where offered, `steps` it would like
- * (each is dropped where it was not offered) and the macros it wants to see at a stage.
+ * What a filter requests: `actions` that it requires, `optionalActions` that it uses if they are offered, `steps` (each is
+ * dropped if it was not offered), and the macros of each stage.
  *
  * @category models
  * @since 0.1.0
@@ -57,7 +57,7 @@ export interface Wanted {
 }
 
 /**
- * What both sides go by from here on. `macros` are the lists that the answer carries, in wire form.
+ * What both sides have agreed on. `macros` are the lists that the answer carries, in the form of the wire.
  *
  * @category models
  * @since 0.1.0
@@ -67,8 +67,8 @@ export interface Agreement extends Offer {
 }
 
 /**
- * There is no common ground: the MTA's version is below 2, or it lacks an action that the filter declared as necessary.
- * `missing` names them. The connection is closed before any mail is touched; the MTA applies its default action.
+ * The negotiation failed: the MTA's version is below 2, or the MTA does not offer actions that the filter requires, which
+ * `missing` names. The connection is closed before any mail, and the MTA treats the filter as not available.
  *
  * @category errors
  * @since 0.1.0
@@ -88,15 +88,17 @@ export class NegotiationError extends Data.TaggedError("NegotiationError")<{
 const actionNames = Object.entries(Action)
 
 /**
- * Answers an offer. The version is the lower of both; necessary actions that were not offered are an error; optional
- * actions and steps are masked with the offer.
+ * Answers an offer. The version is the lower of the two. A required action that was not offered is an error. Optional actions
+ * and steps are limited to the offer.
  *
- * Macro lists go out only if the MTA offered to take them (Postfix 2.3 and 2.4 treat the extra bytes as an error).
- * Two oddities are taken care of. Sendmail (8.17, 8.18) uses a list for end of message only if one for end of headers
- * comes with it, and drops the macros of end of message if only the other comes: so both are sent whenever one is wanted.
- * Postfix takes an empty list for "your defaults": so none is sent.
+ * **Gotchas**
  *
- * **Example** (A filter that adds a header, behind Postfix 3)
+ * - Macro lists are sent only if the MTA offered to take them: Postfix 2.3 and 2.4 treat the extra bytes as an error.
+ * - Sendmail (8.17, 8.18) uses a list for end of message only together with one for end of headers, and drops the macros of end
+ *   of message if only the other list comes. So both lists are sent if either is requested.
+ * - Postfix reads an empty list as a request for its defaults. So an empty list is not sent.
+ *
+ * **Example** (A filter that adds a header, for Postfix 3)
  *
  * ```ts
  * import * as Negotiation from "effect-milter/Negotiation"
@@ -134,7 +136,7 @@ const macroLists = (wanted: Wanted["macros"]): Agreement["macros"] => {
   const both = (wanted.endOfHeaders?.length ?? 0) + (wanted.endOfMessage?.length ?? 0) > 0
   for (const stage of Macros.stages) {
     let names: ReadonlyArray<string> = wanted[stage] ?? []
-    // The companion list must not take away what the MTA sends by itself.
+    // The second list must not remove the macros that the MTA sends by itself.
     if (names.length === 0 && both && (stage === "endOfHeaders" || stage === "endOfMessage")) {
       names = usualMacrosOf(stage)
     }

@@ -6,7 +6,7 @@
  * packet itself is a plain object with a `_tag`.
  *
  * Packets are byte-exact: what was decoded encodes to the same bytes. Strings are `ByteString`s, one character per byte.
- * Decoding checks the layout and nothing else, encoding checks nothing: values that come from people belong through the
+ * Decoding checks the layout and nothing else, and encoding checks nothing: pass values that come from people through the
  * schema of the packet first, or through `Reply` and `Modification`.
  *
  * @since 0.1.0
@@ -206,7 +206,7 @@ const byName = new Map<string, AnyDefinition<MtaPacket | FilterPacket>>(
 )
 
 /**
- * The definition of the command with this code byte, undefined if there is none.
+ * Returns the definition of the command with this code byte, `undefined` for an unknown code.
  *
  * @category definitions
  * @since 0.1.0
@@ -214,14 +214,14 @@ const byName = new Map<string, AnyDefinition<MtaPacket | FilterPacket>>(
 export const mtaByCode = (code: number): AnyDefinition<MtaPacket> | undefined => mtaTable[code]
 
 /**
- * The definition of the reply with this code byte, undefined if there is none.
+ * Returns the definition of the reply with this code byte, `undefined` for an unknown code.
  *
  * @category definitions
  * @since 0.1.0
  */
 export const filterByCode = (code: number): AnyDefinition<FilterPacket> | undefined => filterTable[code]
 
-// Every union member is declared in one of the two modules, so it is found.
+// Each member of the union is declared in one of the two modules, so the search finds it.
 const definitionOf = (packet: MtaPacket | FilterPacket): AnyDefinition<MtaPacket | FilterPacket> =>
   byName.get(packet._tag)!
 
@@ -235,9 +235,11 @@ const unknownCode = (frame: Frame.Frame, expected: string): PacketError =>
   })
 
 /**
- * Decodes a command of an MTA. {@link decodeMta} without the `Result`: throws {@link PacketError}.
+ * Decodes a command of an MTA as {@link decodeMta} does, without the `Result`: throws {@link PacketError}.
  *
- * For loops that have a catch anyway. `onWarning` is called for whatever was ignored, after the packet has been read.
+ * **When to use**
+ *
+ * In loops that have a catch anyway. `onWarning` is called for what was ignored, after the packet has been read.
  *
  * @category decoding
  * @since 0.1.0
@@ -257,7 +259,7 @@ export const decodeMtaUnsafe = (frame: Frame.Frame, onWarning?: (warning: Packet
 }
 
 /**
- * Decodes a reply of a filter. {@link decodeFilter} without the `Result`: throws {@link PacketError}.
+ * Decodes a reply of a filter as {@link decodeFilter} does, without the `Result`: throws {@link PacketError}.
  *
  * @category decoding
  * @since 0.1.0
@@ -284,10 +286,17 @@ const attempt = <P>(decode: () => P): Result.Result<P, PacketError> => {
 /**
  * Decodes a command of an MTA.
  *
- * What real MTAs get away with is ignored and reported to `onWarning`: bytes behind the last field, a macro name without
- * a value. All else that does not fit the layout is a {@link PacketError}.
+ * **Details**
  *
- * @example
+ * Faults that real peers tolerate are ignored and reported to `onWarning`: bytes after the last field, a macro name without a
+ * value. Everything else that does not fit the layout is a {@link PacketError}.
+ *
+ * **Gotchas**
+ *
+ * A body is a view into the frame: copy the bytes that are kept.
+ *
+ * **Example** (A MAIL command)
+ *
  * ```ts
  * import * as Frame from "effect-milter/Frame"
  * import * as Packet from "effect-milter/Packet"
@@ -306,8 +315,8 @@ export const decodeMta = (
 ): Result.Result<MtaPacket, PacketError> => attempt(() => decodeMtaUnsafe(frame, onWarning))
 
 /**
- * Decodes a reply of a filter. Nothing is ignored: what does not fit the layout is a {@link PacketError}, as it is a
- * broken filter for Postfix.
+ * Decodes a reply of a filter. Nothing is ignored: everything that does not fit the layout is a {@link PacketError}, since
+ * Postfix treats it as a broken filter.
  *
  * @category decoding
  * @since 0.1.0
@@ -316,7 +325,7 @@ export const decodeFilter = (frame: Frame.Frame): Result.Result<FilterPacket, Pa
   attempt(() => decodeFilterUnsafe(frame))
 
 /**
- * Writes a packet, length and code included, behind what the writer already holds.
+ * Writes a packet, length and code included, after the bytes that the writer already holds.
  *
  * @category encoding
  * @since 0.1.0
@@ -327,11 +336,15 @@ export const write = (writer: Wire.Writer, packet: MtaPacket | FilterPacket): vo
 const writer = new Writer()
 
 /**
- * The bytes of a packet, length and code included. Like a pooled Node Buffer they may share their `buffer` with others.
+ * Encodes a packet, length and code included.
  *
- * The packet is not checked: from a string with a NUL in it the peer would read other fields.
+ * **Gotchas**
  *
- * @example
+ * The packet is not checked: the peer would read a string with a NUL in it as more than one field. Like a pooled Node Buffer,
+ * the result may share its `buffer` with others.
+ *
+ * **Example** (An answer)
+ *
  * ```ts
  * import * as Packet from "effect-milter/Packet"
  *
@@ -347,7 +360,7 @@ export const encode = (packet: MtaPacket | FilterPacket): Uint8Array => {
 }
 
 /**
- * A packet on one line of printable ASCII: `Mail sender="<a@lab.example>" parameters=["SIZE=1000"]`. Bodies are shown
+ * Formats a packet on one line of printable ASCII: `Mail sender="<a@lab.example>" parameters=["SIZE=1000"]`. Bodies are shown
  * as their length and their start.
  *
  * @category printing
@@ -356,7 +369,7 @@ export const encode = (packet: MtaPacket | FilterPacket): Uint8Array => {
 export const format = (packet: MtaPacket | FilterPacket): string => definitionOf(packet).format(packet)
 
 /**
- * All packets as a table in Markdown, made from their declarations.
+ * Writes all packets as a table in Markdown, from their declarations.
  *
  * @category printing
  * @since 0.1.0

@@ -1,6 +1,6 @@
 /**
- * A message as SMTP servers and files have it, header and body in one piece, taken apart for `MilterClient`. The way back
- * is `Delivery.toBytes`. Pure.
+ * A message as SMTP servers and files have it, header and body in one piece, parsed for `MilterClient`. `Delivery.toBytes`
+ * is the way back. Pure.
  *
  * @since 0.1.0
  */
@@ -8,11 +8,11 @@ import { ofParts } from "./internal/bytes/byteString.ts"
 import { ByteString } from "./Wire.ts"
 
 /**
- * A message taken apart, as `MilterClient.Message` and `Chain.message` want it.
+ * A parsed message, in the form of `MilterClient.Message` and `Chain.message`.
  *
  * - `headers`: names, and values without the colon and the one space after it; folds are LF and white space. A value is
- *   text, or bytes if they are not UTF-8. A third member, `""`, marks a field that has no space after its colon: what
- *   stands there (nothing, a tab, a fold) is part of the value
+ *   text, or bytes if they are not UTF-8. A third member, `""`, marks a field without a space after its colon: the characters
+ *   after the colon (none, a tab, a fold) are part of the value
  * - `body`: with CR LF, the last line too
  *
  * @category models
@@ -26,8 +26,8 @@ export interface RawMessage {
 const field = /^([!-9;-~]+)[ \t]*:([^]*)$/
 
 /**
- * Takes a message apart as MTAs do. Lines may end with LF or CR LF; the header ends at an empty line, or at the first line
- * that cannot be part of it. The `From ` line of a mailbox file is passed over.
+ * Parses a message as MTAs do. Lines may end with LF or CR LF. The header ends at an empty line, or at the first line that
+ * cannot be part of it. The `From ` line of a mailbox file is skipped.
  *
  * **Example** (The names of its header fields)
  *

@@ -1,6 +1,6 @@
 /**
  * Recorded conversations of MTAs and filters: JSON lines, one frame a line, readable and searchable with the usual tools.
- * Pure; files are the caller's.
+ * Pure: reading and writing files is up to the caller.
  *
  * ```json
  * {"ev":"trace","desc":"what was recorded"}
@@ -34,7 +34,7 @@ export interface Connection {
 }
 
 /**
- * A line that is none of a recording: `line` counts from 1, `reason` tells what was expected.
+ * A line that is not part of a recording: `line` counts from 1, `reason` says what was expected.
  *
  * @category errors
  * @since 0.1.0
@@ -54,7 +54,7 @@ const decodeLine = Schema.decodeUnknownResult(LineFromString)
 const encodeLine = Schema.encodeSync(LineFromString)
 
 /**
- * Reads a recording. Empty lines are passed over.
+ * Reads a recording. Empty lines are skipped.
  *
  * **Example** (What did the filter answer?)
  *
@@ -86,7 +86,7 @@ export const parse = (text: string): Result.Result<ReadonlyArray<Line>, Recordin
 }
 
 /**
- * One line of the file, without its line end.
+ * Writes one line of a recording, without its line end.
  *
  * @category encoding
  * @since 0.1.0
@@ -119,7 +119,11 @@ export const connections = (lines: ReadonlyArray<Line>): ReadonlyArray<Connectio
 }
 
 /**
- * The frame as it went over the wire. Of one that was cut, what there is.
+ * Encodes a recorded frame as it went over the wire.
+ *
+ * **Gotchas**
+ *
+ * A frame that was cut in the recording has only the bytes that were recorded.
  *
  * @category encoding
  * @since 0.1.0
@@ -127,7 +131,7 @@ export const connections = (lines: ReadonlyArray<Line>): ReadonlyArray<Connectio
 export const toBytes = (frame: RecordedFrame): Uint8Array => Frame.encode(frame.code.charCodeAt(0), frame.bytes)
 
 /**
- * The line for a frame that was just seen. Its payload is copied.
+ * Makes the line for a frame that was just seen. The payload is copied.
  *
  * @category constructors
  * @since 0.1.0
@@ -160,12 +164,18 @@ export const frame = (
 export const redactor = (redaction: internal.Redaction = {}): (line: Line) => Line => internal.redactor(redaction)
 
 /**
- * Hides what a recording tells about people, so that it can be shown to others: addresses and names get substitutes, texts
- * become `x`. The conversation stays what it was and can be replayed, with filters that do not look at the texts.
+ * Hides what a recording tells about people, so that it can be shown to others. Addresses and names get substitutes, and texts
+ * become `x`. The conversation stays the same and can be replayed.
  *
- * What stays: names of common header fields, sizes and line breaks, queue ids, times, the codes of replies, and macros and
- * parameters that look as the protocol has them. Frames that cannot be decoded or were cut become `x` altogether, and sums
- * of whole payloads are left out.
+ * **Details**
+ *
+ * Kept are the names of common header fields, sizes and line breaks, queue ids, times, the codes of replies, and macros and
+ * parameters that have the form of the protocol. A frame that was cut or cannot be decoded becomes `x` as a whole. Checksums of
+ * whole payloads are left out.
+ *
+ * **Gotchas**
+ *
+ * Filters that read the texts answer a redacted recording differently.
  *
  * **Example** (A recording for a bug report)
  *

@@ -109,12 +109,21 @@ const textLength = 980
 const lineCount = 32
 
 /**
- * The text of a reply-code packet (without the final NUL): the code on each line, followed by `-` or on the last line
- * by a space, then the enhanced status, lines joined by CR LF, each `%` doubled.
+ * Encodes a reply as the text of a reply-code packet, without the final NUL.
  *
- * Lines longer than SMTP allows (512 bytes) continue on a further line, broken at spaces. `InvalidValue` for a code or
- * status of the wrong form or class, a character that is not printable ASCII or a tab, a word that does not fit in a
- * line (980 bytes), and more than 32 lines. {@link sanitize} makes any text fit.
+ * **Details**
+ *
+ * Each line has the code, `-` (a space on the last line), the enhanced status and its text. Lines are joined by CR LF, and each
+ * `%` is doubled. Lines longer than SMTP allows (512 bytes) are broken at spaces.
+ *
+ * Fails with `InvalidValue` for a code or status of the wrong form or class, a character that is neither printable ASCII nor a
+ * tab, a word that does not fit into a line (980 bytes), and more than 32 lines.
+ *
+ * **Gotchas**
+ *
+ * Text from outside can fail. Pass it through {@link sanitize} first.
+ *
+ * @see {@link parse} for the way back
  *
  * **Example** (Two lines)
  *

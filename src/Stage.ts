@@ -21,13 +21,13 @@ export interface Connect {
 }
 
 /**
- * The client said HELO or EHLO. It may say it again, after STARTTLS it must.
+ * The client said HELO or EHLO. A client may say it again, and must after STARTTLS.
  *
  * @category events
  * @since 0.1.0
  */
 export interface Helo {
-  /** The argument as typed: any text, nobody has checked it. */
+  /** The argument as typed: any text, unchecked. */
   readonly name: string
   readonly raw: ByteString
 }
@@ -57,7 +57,7 @@ export interface Rcpt {
 }
 
 /**
- * DATA, or the first BDAT. The client has not sent the message yet. It may be repeated if it was refused.
+ * DATA, or the first BDAT. The client has not sent the message yet. A client may repeat a DATA that was refused.
  *
  * @category events
  * @since 0.1.0
@@ -96,7 +96,7 @@ export interface EndOfHeaders {}
  * @since 0.1.0
  */
 export interface Body {
-  /** A view of the socket's buffer: copy what you keep beyond the hook. */
+  /** A view of the socket's buffer: copy the bytes that are kept after the hook. */
   readonly bytes: Uint8Array
 }
 
@@ -121,7 +121,7 @@ export interface Unknown {
 }
 
 /**
- * A recipient that the MTA has already refused; nothing can change that.
+ * A recipient that the MTA has already refused. A filter cannot change that. Sendmail never shows these.
  *
  * @category events
  * @since 0.1.0
@@ -172,13 +172,13 @@ export type Stage = keyof Events
 export type OutsideMessage = "connect" | "helo" | "unknown"
 
 /**
- * What is known of the SMTP session, at every stage.
+ * The SMTP session, as far as it is known at the stage.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Session {
-  /** Short and unique in this process; in log lines and in reply texts that the library words itself. */
+  /** Short, and unique in this process. It is in log lines, and in the texts of replies that the library writes itself. */
   readonly id: string
   /** The client's verified name, as in {@link Connect}. */
   readonly hostname: string
@@ -187,7 +187,7 @@ export interface Session {
   readonly heloName: string | undefined
   /** `local` for mail that did not come by SMTP, such as from the sendmail command. */
   readonly origin: "smtp" | "local"
-  /** What the MTA has told of itself and of this session so far. */
+  /** The macros that the MTA has sent so far, about itself and this session. */
   readonly macros: Macros
   /** Version, action bits and step bits that filter and MTA have agreed on. */
   readonly agreed: { readonly version: number; readonly actions: number; readonly steps: number }

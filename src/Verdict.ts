@@ -1,6 +1,6 @@
 /**
- * What a hook decides. The set is closed, each verdict says its scope (this command, the recipient, the message, the
- * connection), and which ones are legal depends on the stage; {@link ByStage} is that table, checked by the compiler.
+ * What a hook decides. The set of verdicts is closed. The name of a verdict says what it applies to: the command, the
+ * message or the connection. {@link ByStage} says which verdicts are legal at which stage, and the compiler checks it.
  *
  * @since 0.1.0
  */
@@ -9,7 +9,8 @@ import * as Reply from "./Reply.ts"
 import type { ByteString } from "./Wire.ts"
 
 /**
- * No objection; go on with the next command. At end of message: hand the message back to the MTA.
+ * The filter has no objection. The MTA goes on with the next command; at end of message the MTA takes the message, with
+ * the modifications of the hook. The value is `Verdict.continue`.
  *
  * @category models
  * @since 0.1.0
@@ -19,8 +20,8 @@ export interface Continue {
 }
 
 /**
- * Refuse for good (SMTP 5xx). At rcpt it refuses *this recipient* only; at mail and later stages the message; at connect
- * and helo the SMTP session. Made by {@link reject}.
+ * The filter refuses for good (SMTP 5xx). At rcpt the verdict refuses *this recipient* only; at mail, and from data on,
+ * the message; at connect and helo the SMTP session. Made by {@link reject}.
  *
  * @category models
  * @since 0.1.0
@@ -33,7 +34,8 @@ export interface Reject {
 }
 
 /**
- * Refuse for now (SMTP 4xx), so that the sender tries again. Same scopes as {@link Reject}. Made by {@link tempFail}.
+ * The filter refuses for now (SMTP 4xx), so that the sender tries again. The verdict applies to the same as {@link Reject}.
+ * Made by {@link tempFail}.
  *
  * @category models
  * @since 0.1.0
@@ -46,8 +48,8 @@ export interface TempFail {
 }
 
 /**
- * Let everything of this SMTP session pass, unfiltered: the MTA closes the milter connection and this filter sees none of
- * the messages that follow. Only at connect and helo.
+ * The whole SMTP session passes this filter unseen: the MTA ends the milter session, and the filter is shown none of the
+ * messages that follow. Legal at connect and helo. The value is {@link acceptConnection}.
  *
  * @category models
  * @since 0.1.0
@@ -57,8 +59,7 @@ export interface AcceptConnection {
 }
 
 /**
- * This filter is content with the *whole message* and wants to see no more of it. At rcpt too: it does not mean "this
- * recipient is fine" (say {@link Continue} for that).
+ * The *whole message* passes, and the filter is shown no more of it. The value is {@link acceptMessage}.
  *
  * @category models
  * @since 0.1.0
@@ -68,7 +69,8 @@ export interface AcceptMessage {
 }
 
 /**
- * The client is told that all went well and the *whole message* is thrown away, at rcpt too.
+ * The client is told that the message was accepted, and the MTA throws the *whole message* away. The value is
+ * {@link discardMessage}.
  *
  * @category models
  * @since 0.1.0
@@ -78,8 +80,8 @@ export interface DiscardMessage {
 }
 
 /**
- * No objection, and the rest of the body is not wanted; next comes end of message. Only at body. Where the MTA did not
- * offer to skip, it sends the rest all the same and the library ignores it.
+ * The filter has no objection and does not need the rest of the body: the next stage is end of message. Legal at body. An
+ * MTA that did not offer to skip sends the rest all the same, and the library ignores it. The value is {@link skipBody}.
  *
  * @category models
  * @since 0.1.0
@@ -97,7 +99,8 @@ export interface SkipBody {
 export type Verdict = Continue | Reject | TempFail | AcceptConnection | AcceptMessage | DiscardMessage | SkipBody
 
 /**
- * Legal at every stage. At unknown nothing else is: Postfix's smtpd panics on accept and discard there.
+ * The verdicts that are legal at every stage. At unknown no other verdict is legal: accept and discard crash the smtpd of
+ * Postfix there.
  *
  * @category models
  * @since 0.1.0
@@ -105,7 +108,8 @@ export type Verdict = Continue | Reject | TempFail | AcceptConnection | AcceptMe
 export type Basic = Continue | Reject | TempFail
 
 /**
- * Legal at connect and helo. Discard is not: Postfix treats it as continue, Sendmail lets the mail through unfiltered.
+ * The verdicts that are legal at connect and helo. Discard is not one of them: Postfix treats it as continue, and Sendmail
+ * lets the mail of the session pass unfiltered.
  *
  * @category models
  * @since 0.1.0
@@ -113,7 +117,7 @@ export type Basic = Continue | Reject | TempFail
 export type OfConnection = Basic | AcceptConnection
 
 /**
- * Legal from mail to end of message.
+ * The verdicts that are legal from mail to end of message.
  *
  * @category models
  * @since 0.1.0
@@ -121,7 +125,7 @@ export type OfConnection = Basic | AcceptConnection
 export type OfMessage = Basic | AcceptMessage | DiscardMessage
 
 /**
- * Legal at body.
+ * The verdicts that are legal at body.
  *
  * @category models
  * @since 0.1.0
@@ -151,7 +155,14 @@ const continue_: Continue = { _tag: "Continue" }
 
 export {
   /**
-   * No objection. See {@link Continue}.
+   * Lets the command pass; at end of message, the message. See {@link Continue}.
+   *
+   * **Gotchas**
+   *
+   * At rcpt this is the verdict for "this recipient is fine". {@link acceptMessage} lets pass the whole message there, with
+   * its content unseen.
+   *
+   * At end of message it is no proof of delivery: the MTA or a later filter may still refuse the message.
    *
    * @category constructors
    * @since 0.1.0
@@ -160,7 +171,16 @@ export {
 }
 
 /**
- * Let the whole SMTP session pass unfiltered. See {@link AcceptConnection}.
+ * Lets the whole SMTP session pass this filter. See {@link AcceptConnection}.
+ *
+ * **Gotchas**
+ *
+ * A client can send any number of messages in one session: this verdict covers all of them. Who has logged in is not known
+ * at connect and helo yet. To let single messages pass, return {@link acceptMessage} at mail.
+ *
+ * The verdict does not make the MTA deliver: its own restrictions and other filters still apply.
+ *
+ * @see {@link acceptMessage} for one message
  *
  * @category constructors
  * @since 0.1.0
@@ -168,7 +188,16 @@ export {
 export const acceptConnection: AcceptConnection = { _tag: "AcceptConnection" }
 
 /**
- * Let the whole message pass. See {@link AcceptMessage}.
+ * Lets the whole message pass, and shows the filter no more of it. See {@link AcceptMessage}.
+ *
+ * **Gotchas**
+ *
+ * At rcpt the verdict is not about the recipient: later recipients, header and body pass unseen. Return `Verdict.continue`
+ * to accept one recipient.
+ *
+ * Before end of message the filter gives up its modifications: its hook of end of message does not run.
+ *
+ * @see {@link acceptConnection} for all messages of a session
  *
  * @category constructors
  * @since 0.1.0
@@ -176,7 +205,17 @@ export const acceptConnection: AcceptConnection = { _tag: "AcceptConnection" }
 export const acceptMessage: AcceptMessage = { _tag: "AcceptMessage" }
 
 /**
- * Swallow the whole message. See {@link DiscardMessage}.
+ * Swallows the whole message: the client reads that it was accepted, and nobody gets it. See {@link DiscardMessage}.
+ *
+ * **Gotchas**
+ *
+ * The mail is lost without a bounce, also at rcpt, where the verdict covers all recipients and not the one at hand. Use
+ * {@link reject} unless the sender must not learn of the refusal.
+ *
+ * The modifications of the hook are not sent. Forwarding a message with `addRecipient` and then discarding it delivers
+ * nothing.
+ *
+ * @see {@link reject} to refuse with a reply
  *
  * @category constructors
  * @since 0.1.0
@@ -184,7 +223,11 @@ export const acceptMessage: AcceptMessage = { _tag: "AcceptMessage" }
 export const discardMessage: DiscardMessage = { _tag: "DiscardMessage" }
 
 /**
- * Spare the filter the rest of the body. See {@link SkipBody}.
+ * Skips the rest of the body. See {@link SkipBody}.
+ *
+ * **Gotchas**
+ *
+ * The message is not decided yet: end of message follows, and its hook gives the verdict.
  *
  * @category constructors
  * @since 0.1.0
@@ -195,12 +238,26 @@ const plainReject: Reject = { _tag: "Reject", reply: undefined, wire: undefined 
 const plainTempFail: TempFail = { _tag: "TempFail", reply: undefined, wire: undefined }
 
 /**
- * Refuse for good. Without an argument the MTA words the reply (`550 5.7.1 Command rejected`); with one, the SMTP client
- * reads this text, one line or several. `%`, line breaks and lengths are taken care of. Sendmail ignores the text at
- * connect unless it was compiled to use it; with Postfix, code 521 also closes the SMTP session.
+ * Refuses for good (SMTP 5xx).
  *
- * Throws `InvalidValue` for a text or code that cannot be an SMTP reply, so a constant that is wrong fails when its
- * module loads, and one built inside a hook is a defect that the filter's `onDefect` answers.
+ * **Details**
+ *
+ * Without an argument the MTA words the reply (`550 5.7.1 Command rejected`). With an argument the SMTP client reads its
+ * text, in one line or several. The library escapes `%` and wraps long lines.
+ *
+ * **Gotchas**
+ *
+ * - At rcpt one recipient is refused, and the message goes on to the others. To refuse the message for all, refuse it at a
+ *   later stage, or at mail.
+ * - At connect the text does not reach the client as its greeting: Postfix gives it in reply to MAIL, and Sendmail drops it
+ *   unless it was compiled to use it. Refuse at mail or later, or use `Milter.delayReject`.
+ * - Code 521 closes the SMTP session with Postfix only; code 421, of {@link tempFail}, with both MTAs.
+ * - A client may send DATA again after a refusal at data, and the data hook runs again.
+ * - A refused message loses its modifications, a quarantine included.
+ * - Postfix 3.10 and later do not pass on a reject of an unknown command.
+ * - An argument that cannot be an SMTP reply makes the function throw `InvalidValue`. A wrong constant fails when its module
+ *   loads. A text built inside a hook, from data of others, is a defect that the filter's `onDefect` answers: pass such text
+ *   through `Reply.sanitize`.
  *
  * **Example** (Refusing with a reason)
  *
@@ -210,6 +267,8 @@ const plainTempFail: TempFail = { _tag: "TempFail", reply: undefined, wire: unde
  * const spam = Verdict.reject({ code: "554", enhanced: "5.7.1", text: "This looks like spam" })
  * ```
  *
+ * @see {@link tempFail} to have the sender try again
+ *
  * @category constructors
  * @since 0.1.0
  */
@@ -217,10 +276,22 @@ export const reject = (reply?: Reply.ReplyInput<"5">): Reject =>
   reply === undefined ? plainReject : { _tag: "Reject", reply, wire: Result.getOrThrow(Reply.render(reply, "5")) }
 
 /**
- * Refuse for now, so that the sender tries again later. Without an argument the MTA words the reply
- * (`451 4.7.1 Service unavailable - try again later`); code 421 also closes the SMTP session.
+ * Refuses for now (SMTP 4xx), so that the sender tries again later.
  *
- * Throws `InvalidValue` as {@link reject} does.
+ * **When to use**
+ *
+ * Whenever the filter cannot decide: a lookup failed, a service is down. No mail is lost, because the sender keeps it.
+ *
+ * **Details**
+ *
+ * Without an argument the MTA words the reply (`451 4.7.1 Service unavailable - try again later`).
+ *
+ * **Gotchas**
+ *
+ * - Code 421 also closes the SMTP session.
+ * - A sender gives up after some days and bounces the mail: a filter that fails for ever refuses for good.
+ * - The verdict applies to the same as that of {@link reject}: at rcpt to one recipient. An argument that cannot be an SMTP
+ *   reply makes the function throw `InvalidValue`, too.
  *
  * **Example** (Greylisting)
  *
@@ -229,6 +300,8 @@ export const reject = (reply?: Reply.ReplyInput<"5">): Reject =>
  *
  * const later = Verdict.tempFail({ enhanced: "4.7.1", text: "Greylisted, please come back in five minutes" })
  * ```
+ *
+ * @see {@link reject} to refuse for good
  *
  * @category constructors
  * @since 0.1.0

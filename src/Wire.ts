@@ -21,8 +21,12 @@ export { Writer } from "./internal/wire/writer.ts"
 /**
  * Bytes as a string: one character (U+0000 to U+00FF) for each byte.
  *
- * Nothing on the wire has a charset. This form loses nothing, compares with `===`, is safe in JSON and is how V8 stores
- * such text anyway. Read text out of it with `ByteString.toText`.
+ * Strings on the wire have no charset. This form loses nothing, compares with `===`, is safe in JSON and is how V8 stores
+ * such text anyway.
+ *
+ * **Gotchas**
+ *
+ * To read text use `ByteString.toText`: shown as it is, UTF-8 text would be one character for each byte.
  *
  * @category models
  * @since 0.1.0
@@ -40,7 +44,8 @@ export type ByteString = string & Brand.Brand<"effect-milter/ByteString">
  * `ByteString.make` checks that each character is a byte. The string fields of packets end with NUL on the wire and have
  * a narrower schema that refuses it.
  *
- * @example
+ * **Example** (Text and bytes)
+ *
  * ```ts
  * import { ByteString } from "effect-milter/Wire"
  *
@@ -215,7 +220,7 @@ export const optionalText = field(Schema.optionalKey(byteString.withoutNul), {
 })
 
 /**
- * Strings that end with NUL, up to the end of the packet. Bytes behind the last NUL are left.
+ * Strings that end with NUL, up to the end of the packet. Bytes after the last NUL are ignored.
  *
  * @category fields
  * @since 0.1.0
@@ -230,7 +235,7 @@ export const texts = field(Schema.Array(byteString.withoutNul), {
 })
 
 /**
- * The rest of the packet. What is read is a view into the frame: copy what must outlive the packet.
+ * The rest of the packet. The value that is read is a view into the frame: copy the bytes that are kept.
  *
  * @category fields
  * @since 0.1.0

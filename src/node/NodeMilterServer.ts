@@ -1,5 +1,5 @@
 /**
- * Listening on Node: TCP (IPv4 and IPv6), UNIX sockets and sockets passed by systemd; signals, and what systemd is told.
+ * Listening on Node: TCP (IPv4 and IPv6), UNIX sockets and sockets passed by systemd; signals, and notifications to systemd.
  *
  * @since 0.1.0
  */
@@ -65,14 +65,19 @@ export interface Options<out R = never> {
  *
  * **Details**
  *
- * - A socket file appears with its owner and mode. One that an earlier process left behind is removed if nobody listens on
- *   it. The file goes when the server stops accepting, and only if it is still the one that this layer made.
+ * - A socket file has its owner and mode from the start. A file that an earlier process left is removed if no process listens
+ *   on it. The file is removed when the server stops accepting, if it is still the one that this layer made.
  * - The first SIGTERM or SIGINT is left to `NodeRuntime.runMain`, which stops the program: connections end in order. At the
  *   second the process exits at once, with 1.
  * - Under systemd (`NOTIFY_SOCKET`) it reports when all listeners of the process take connections, when the process was told
  *   to stop, and reloads. Node cannot send these messages; the program `systemd-notify` does.
- * - A connection that the system cannot give us, mostly for want of file descriptors, is a warning in the log (`AcceptError`,
- *   at most once a minute for each address); the listener goes on.
+ * - If the system cannot accept a connection, usually because file descriptors are used up, the log has a warning (`AcceptError`,
+ *   at most once a minute for each address), and the listener goes on.
+ *
+ * **Gotchas**
+ *
+ * - Postfix in a chroot sees the paths of UNIX sockets below its queue directory. Its user needs to write to the socket.
+ * - A TCP listener has no encryption and no authentication: use loopback, or the server's option `peers`.
  * - A listener serves one filter. Give each filter a listener of its own; several run in one process.
  *
  * **Example** (A UNIX socket for Postfix, and a list that SIGHUP reads again)
@@ -97,8 +102,8 @@ export const layer = <R = never>(
 ): Layer.Layer<Listener, ListenError, Exclude<R, Scope.Scope>> => Layer.effect(Listener, make(options))
 
 /**
- * For `NodeRuntime.runMain`: a server that was told to stop (SIGTERM, SIGINT) and did so exits with 0 instead of 130; with 1
- * if connections had to be cut off because they did not end in time.
+ * Sets the exit code of the process, for `NodeRuntime.runMain`: 0 instead of 130 if the server was told to stop (SIGTERM,
+ * SIGINT) and stopped in order; 1 if connections were cut because they did not end in time.
  *
  * @category running
  * @since 0.1.0
@@ -111,7 +116,7 @@ export const teardown: Runtime.Teardown = (exit, onExit) =>
 const make = Effect.fnUntraced(function*<R>(options: Options<R>) {
   const { group, mode = 0o660, onReload, owner } = options
   if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
-    // 660 without its 0o is the likely mistake, and a mode that nobody wants.
+    // 660 without its 0o is a likely mistake, and a useless mode.
     return yield* Effect.die(
       new InvalidValue({ what: "mode", value: String(mode), reason: "expected a number from 0o000 to 0o777" })
     )

@@ -1,4 +1,4 @@
-/** Envelope addresses, read. */
+/** Addresses of the envelope: reading and comparing them. */
 import * as Result from "effect/Result"
 import * as ClientAddress from "../../ClientAddress.ts"
 import { ByteString } from "../../Wire.ts"
@@ -13,9 +13,15 @@ interface ParsedMailbox {
 }
 
 /**
- * An envelope address as the SMTP client gave it. MTAs hand on what was typed, with brackets or without, with a source
- * route or without; the properties show the address that is meant, and {@link Mailbox.raw} the bytes. Nothing is parsed
- * before it is asked for.
+ * An envelope address as the SMTP client gave it. The properties show the address that is meant, and {@link Mailbox.raw} the
+ * bytes. A property is parsed when it is read.
+ *
+ * **Gotchas**
+ *
+ * - MTAs pass on what was typed, with brackets or without, with a source route or without: compare mailboxes with
+ *   {@link sameAddress}, not their `raw` bytes.
+ * - MTAs accept some invalid addresses. The properties are then a best guess, and `wellFormed` is false.
+ * - Give a Mailbox of the rcpt event, not its text, to `deleteRecipient`.
  *
  * **Example** (What comes out)
  *
@@ -54,8 +60,8 @@ export class Mailbox {
   }
 
   /**
-   * What stands in front of the last `@`, as written: in quotes if it is quoted, upper and lower case as they are. The
-   * whole address if there is no `@` (`postmaster`).
+   * The part before the last `@`, as written: in quotes if it is quoted, in upper and lower case as it came. The whole address
+   * if there is no `@` (`postmaster`).
    */
   get localPart(): string {
     return (this.parsed ??= parseMailbox(this.raw)).localPart
@@ -73,17 +79,17 @@ export class Mailbox {
   }
 
   /**
-   * What stands behind the last `@`: in lower case and without a final dot. A name in UTF-8 stays one, a literal keeps its
-   * brackets. `""` for the null sender and for addresses without `@`. To compare with names in UTF-8 or to look it up take
-   * {@link domainAscii}.
+   * The part after the last `@`, in lower case and without a final dot. A name in UTF-8 stays UTF-8, and a literal keeps its
+   * brackets. `""` for the null sender and for addresses without `@`. Use {@link domainAscii} to compare it with names in UTF-8,
+   * or to look it up.
    */
   get domain(): string {
     return (this.parsed ??= parseMailbox(this.raw)).domain
   }
 
   /**
-   * {@link domain} as DNS and lists of domains have it: a name in UTF-8 in its ASCII form (`xn--...`, IDNA as browsers do
-   * it). What IDNA does not allow stays as it is.
+   * {@link domain} in the form of DNS and of lists of domains: a name in UTF-8 becomes ASCII (`xn--...`, by IDNA as in browsers).
+   * A name that IDNA does not allow is unchanged.
    */
   get domainAscii(): string {
     const { domain } = this
@@ -97,7 +103,7 @@ export class Mailbox {
 
   /**
    * The address in an address literal, `bob@[192.0.2.1]` or `bob@[IPv6:2001:db8::1]`; `undefined` if the domain is a name
-   * or no literal that can be read.
+   * or an invalid literal.
    */
   get literal(): ClientAddress.ClientAddress | undefined {
     const { domain } = this
@@ -112,8 +118,8 @@ export class Mailbox {
   }
 
   /**
-   * False if the bytes are not UTF-8 or make no address: a bracket, quote or part is missing, or a control character,
-   * space or bracket stands where none may. MTAs accept some of that, and then the properties are a best guess.
+   * False if the bytes are not UTF-8 or not an address: a bracket, quote or part is missing, or a control character, space or
+   * bracket is at a place that does not allow it. MTAs accept some of these, and then the properties are a best guess.
    */
   get wellFormed(): boolean {
     return (this.parsed ??= parseMailbox(this.raw)).wellFormed
@@ -132,10 +138,17 @@ const mailboxOf = (address: Mailbox | string): Mailbox =>
   typeof address === "string" ? Mailbox.fromText(address) : address
 
 /**
- * Whether two addresses are the same mailbox: domains in any case and in either IDNA form, with or without a final dot,
- * local parts exactly, in quotes or not. Brackets and source routes do not matter. An `Equivalence` of mailboxes.
+ * Returns whether two addresses are the same mailbox. An `Equivalence` of mailboxes.
  *
- * MTAs may see fewer differences (most take `Bob` for `bob`, many `bob+x`), but only for domains of their own.
+ * **Details**
+ *
+ * Domains are compared in any case and in either IDNA form, with or without a final dot. Local parts must be equal, in quotes
+ * or not. Brackets and source routes do not count.
+ *
+ * **Gotchas**
+ *
+ * An MTA may deliver several addresses to one mailbox (most take `Bob` for `bob`, many take `bob+x` for `bob`), but only for its
+ * own domains.
  *
  * **Example** (Mail from a certain sender)
  *
@@ -181,22 +194,21 @@ const withoutRoute = (address: string): string => {
   return route === null ? address : address.slice(route[0].length)
 }
 
-/** What no address has outside quotes: MTAs read it as the end of one, as a comment, a group or another recipient. */
+/** Characters that no address has outside quotes: MTAs read them as its end, a comment, a group or another recipient. */
 const structural = /[\0- \x7f-\x9f"(),;<>\\]/
 
-/** In text, not in bytes of UTF-8. */
+/** Control characters in text; not for the bytes of UTF-8. */
 export const control = /[\0-\x1f\x7f-\x9f]/
 
 /**
- * Finds the `@` that ends the local part, which is the last one outside quotes, and what is wrong with the address, if
- * anything is.
+ * Finds the `@` that ends the local part, which is the last `@` outside quotes, and the first fault of the address.
  */
 export const scan = (address: string): { readonly at: number; readonly bad: string | undefined } => {
   const { at, bad } = findAt(address)
   return { at, bad: bad ?? faultOf(address, at) }
 }
 
-/** What is wrong with an address whose quotes and brackets are in order. Dots may stand anywhere in a local part. */
+/** The fault of an address with complete quotes and brackets. A local part may have dots anywhere. */
 const faultOf = (address: string, at: number): string | undefined => {
   const local = at === -1 ? address : address.slice(0, at)
   if (!local.includes("\"")) {
@@ -205,7 +217,7 @@ const faultOf = (address: string, at: number): string | undefined => {
     }
   }
   const domain = address.slice(at + 1)
-  // One that is empty is for the caller to name.
+  // The caller names the fault of an empty local part.
   return at === -1 || domain === "" || isHostName(domain) || isLiteral(domain)
     ? undefined
     : `"${domain}" in the place of a domain`
@@ -233,6 +245,6 @@ const findAt = (address: string): { readonly at: number; readonly bad: string | 
   }
   return within === "text"
     ? { at, bad }
-    // Without its other end the quote is no quote.
+    // A quote without its other end is an ordinary character.
     : { at: address.lastIndexOf("@"), bad: bad ?? `a ${within === "quotes" ? "quote" : "literal"} without its end` }
 }

@@ -1,4 +1,4 @@
-/** ESMTP parameters, read and checked. */
+/** ESMTP parameters: reading and checking them. */
 import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
 import { ByteString } from "../../Wire.ts"
@@ -30,9 +30,12 @@ export interface OriginalRecipient {
  * The ESMTP parameters of MAIL or RCPT. Keywords are matched in any case; of a keyword that comes twice the last
  * counts, as it does for MTAs. {@link Parameters.get} gives any value as the client typed it.
  *
- * The properties decode those that RFCs define. They are `undefined` without the parameter and where its value is not
- * what the RFC says (MTAs let some of that pass): not a number, an unknown word, a broken escape, an escaped control
- * character. `get` still shows it.
+ * The properties decode the parameters that RFCs define.
+ *
+ * **Gotchas**
+ *
+ * A property is `undefined` without the parameter, and also if its value is invalid, which MTAs let pass in part: not a number,
+ * an unknown word, a broken escape, an escaped control character. `get` still shows the value.
  *
  * **Example** (A declared size)
  *
@@ -56,7 +59,7 @@ export class Parameters {
     this.raw = raw
   }
 
-  /** The value, which is everything behind the first `=`; `""` if the keyword stands alone, `undefined` without it. */
+  /** The value, which is everything after the first `=`; `""` if the keyword stands alone, `undefined` without it. */
   get(keyword: string): string | undefined {
     const value = this.find(keyword)
     return value === undefined ? undefined : ByteString.toText(value)
@@ -85,7 +88,7 @@ export class Parameters {
   }
 
   /**
-   * AUTH (RFC 4954): who submitted the message in the first place, says the client; the null mailbox (`isNull`) for `<>`,
+   * AUTH (RFC 4954): the original submitter of the message, as the client claims; the null mailbox (`isNull`) for `<>`,
    * which is "I do not know" or "I do not tell".
    */
   get auth(): Mailbox | undefined {
@@ -93,7 +96,7 @@ export class Parameters {
     return value === undefined ? undefined : new Mailbox(value)
   }
 
-  /** RET (RFC 3461): how much of the message a failure notice shall return. */
+  /** RET (RFC 3461): how much of the message a failure notice should return. */
   get ret(): "FULL" | "HDRS" | undefined {
     const value = this.find("RET")?.toUpperCase()
     return value === "FULL" || value === "HDRS" ? value : undefined
@@ -180,12 +183,17 @@ const invalid = (what: string, value: string, reason: string): Result.Result<nev
 const keyword = /^[A-Za-z0-9][A-Za-z0-9-]*$/
 
 /**
- * ESMTP parameters for a recipient or sender that a filter sends: one string, such as `NOTIFY=NEVER RET=HDRS`, or a
- * record from keywords to values, `true` for a keyword without one. Values that have to be xtext are the caller's to
- * encode ({@link encodeXtext}).
+ * Checks the ESMTP parameters of a recipient or sender that a filter sends: one string, such as `NOTIFY=NEVER RET=HDRS`, or a
+ * record from keywords to values, `true` for a keyword without a value. No parameters give an empty string.
  *
- * `InvalidValue` for a keyword that is none and for a value that is empty or holds anything but printable ASCII without
- * space: it would be read as another parameter. No parameters give an empty string.
+ * **Details**
+ *
+ * Fails with `InvalidValue` for an invalid keyword, and for a value that is empty or has characters other than printable ASCII
+ * without space: an MTA would read the rest as another parameter.
+ *
+ * **Gotchas**
+ *
+ * The caller encodes the values that must be xtext, with {@link encodeXtext}.
  *
  * @category encoding
  * @since 0.1.0

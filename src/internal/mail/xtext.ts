@@ -1,10 +1,10 @@
-/** xtext (RFC 3461): bytes as printable ASCII, `+2B` for those that may not stand for themselves. */
+/** xtext (RFC 3461): bytes as printable ASCII, with escapes such as `+2B` for all others. */
 import { ofParts } from "../bytes/byteString.ts"
 import { type ByteString, fromText } from "../bytes/byteString.ts"
 
 const escape = /\+(?:([0-9A-Fa-f]{2})|)/g
 
-/** The bytes that are meant; `undefined` if a `+` is not followed by two hexadecimal digits. */
+/** Decodes the bytes; `undefined` if a `+` is not followed by two hexadecimal digits. */
 export const decode = (value: ByteString): ByteString | undefined => {
   if (!value.includes("+")) return value
   let wellFormed = true
@@ -20,7 +20,7 @@ export const decode = (value: ByteString): ByteString | undefined => {
 }
 
 /**
- * Encodes a text as xtext (RFC 3461), the form that the parameters ENVID, ORCPT (behind the type) and AUTH want.
+ * Encodes a text as xtext (RFC 3461), the form of the parameters ENVID, ORCPT (after the type) and AUTH.
  *
  * @category encoding
  * @since 0.1.0

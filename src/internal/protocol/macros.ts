@@ -1,10 +1,10 @@
-/** What macros say: the base of everything that holds macros, with a property for each fact that authors ask for. */
+/** The base class of macros, with a property for each fact that filters need. */
 import { type ByteString, toText } from "../bytes/byteString.ts"
 import * as Ip from "../mail/ipAddress.ts"
 import * as xtext from "../mail/xtext.ts"
 
 /**
- * Whose macros these are, as far as they tell.
+ * The MTA that sent the macros, if they show it.
  *
  * @category models
  * @since 0.1.0
@@ -22,8 +22,8 @@ export interface Daemon {
   readonly name: string | undefined
   /**
    * The address that the client connected to, in the form of `ClientAddress`: Postfix's `{daemon_addr}`, Sendmail's
-   * `{if_addr}`, which it leaves out for loopback addresses. Then what `{daemon_addr}` says counts for Sendmail too, that
-   * is the address it was told to listen at, which may be `0.0.0.0`.
+   * `{if_addr}`. Sendmail leaves that out for loopback addresses; then the value is its `{daemon_addr}`, the configured
+   * address of the listener, which may be `0.0.0.0`.
    */
   readonly address: string | undefined
   /** `{daemon_port}`; only on request. */
@@ -31,8 +31,8 @@ export interface Daemon {
 }
 
 /**
- * The SMTP client as the MTA's macros show it. All of them only on request, but `resolve`, which Sendmail hints at; its
- * address is also in `session.client`, its verified name in `session.hostname`.
+ * The SMTP client as the MTA's macros show it. MTAs send these macros on request only, except for `resolve`, of which Sendmail
+ * shows a part in `_`. The address is also in `session.client`, the verified name in `session.hostname`.
  *
  * @category models
  * @since 0.1.0
@@ -44,9 +44,9 @@ export interface Client {
   readonly port: number | undefined
   /** `{client_name}`: the name that the address resolves to and that resolves to the address. */
   readonly name: string | undefined
-  /** `{client_ptr}`: the name that the address resolves to, which anybody can claim. */
+  /** `{client_ptr}`: the name that the address resolves to, unverified: the owner of an address can claim any name. */
   readonly ptr: string | undefined
-  /** `{client_resolve}`: how that went; `FORGED` also where Sendmail writes `(may be forged)` into `_`. */
+  /** `{client_resolve}`: the result of the lookups; `FORGED` also where Sendmail writes `(may be forged)` into `_`. */
   readonly resolve: "OK" | "FAIL" | "FORGED" | "TEMP" | undefined
   /** `{client_connections}`: how many connections this client has open. */
   readonly connections: number | undefined
@@ -73,11 +73,11 @@ export interface Tls {
   /** `{cert_issuer}`: who issued it, in the same form. */
   readonly issuer: string | undefined
   /**
-   * True if the client showed a certificate that the MTA trusts. Sendmail tells that on request (`{verify}`); false if
-   * nobody asked it.
+   * True if the client showed a certificate that the MTA trusts. Sendmail sends this on request (`{verify}`); without a request
+   * it is false.
    */
   readonly verified: boolean
-  /** `{tls_sni}`: the name that the client wanted to reach. Postfix 3.12, on request. */
+  /** `{tls_sni}`: the name of the host that the client asked for. Postfix 3.12, on request. */
   readonly serverName: string | undefined
 }
 
@@ -98,8 +98,8 @@ export interface Authentication {
   /** `{auth_ssf}`: the strength of the mechanism's own encryption in bits, usually 0. Sendmail only. */
   readonly ssf: number | undefined
   /**
-   * `{auth_author}`: the AUTH parameter of MAIL, which any client can write: who submitted the message in the first
-   * place. Without escapes; `undefined` for `<>`.
+   * `{auth_author}`: the AUTH parameter of MAIL: the original submitter of the message. Any client can write it. Without escapes;
+   * `undefined` for `<>`.
    */
   readonly author: string | undefined
 }
@@ -120,15 +120,21 @@ export interface Destination {
 }
 
 /**
- * The macros that a hook can look up: those of the current stage and what is still valid of the earlier ones. The
- * properties read those that authors ask for and do away with what the MTAs do differently; {@link Macros.get} reads any,
- * names case-sensitive, with or without braces: `i` and `{i}`, `auth_type` and `{auth_type}` are the same.
+ * The macros that a hook can look up: those of the current stage, and those of earlier stages that are still valid.
  *
- * Everything is `undefined` where the MTA has not said it: some come only at a later stage, some only if the filter asks
- * for them in its option `macros`. What macros say is as trustworthy as whoever connects to the filter.
+ * **Details**
  *
- * Nothing is looked up before it is asked for. Macros change as the session goes on: take what you need while the hook
- * runs. What a property gives is a copy and stays as it is.
+ * The properties hide the differences of the MTAs. {@link Macros.get} reads any macro. Names are case-sensitive, with or
+ * without braces: `i` and `{i}` are the same, as are `auth_type` and `{auth_type}`.
+ *
+ * **Gotchas**
+ *
+ * - Everything may be `undefined`: some macros come at a later stage only, some only if the filter requests them in its option
+ *   `macros`. Postfix has no queue id at MAIL, nor at the first RCPT.
+ * - Macros are as trustworthy as the peer that connects to the filter: who connects can claim any login. Restrict the peers
+ *   before a filter exempts authenticated users.
+ * - Macros change as the session goes on: read a macro while the hook runs, not in a fiber that outlives it. The value of a
+ *   property is a copy.
  *
  * **Example** (Submitted by our own users)
  *
@@ -145,7 +151,7 @@ export abstract class Macros {
   /** The value as bytes; `undefined` if the MTA has not defined it. */
   abstract raw(name: string): ByteString | undefined
 
-  /** Everything visible, earliest stage first, names without braces. */
+  /** All macros that are visible, those of the earliest stage first, names without braces. */
   abstract entries(): ReadonlyArray<readonly [name: string, value: string]>
 
   /**
@@ -157,14 +163,14 @@ export abstract class Macros {
   }
 
   /**
-   * The MTA that speaks, known at connect unless the filter asks for other macros there than `v`, or later by the form of
-   * its queue ids.
+   * The MTA that sent the macros. It is known at connect, unless the filter requests other macros than `v` there, or later from
+   * the form of its queue ids.
    */
   get mta(): Mta {
     return mtaOf(this)
   }
 
-  /** The version of the MTA in `v`, such as `3.7.11`. Sendmail tells it on request. */
+  /** The version of the MTA in `v`, such as `3.7.11`. Sendmail sends it on request. */
   get mtaVersion(): string | undefined {
     return /\d+\.\d\S*/.exec(this.get("v") ?? "")?.[0]
   }
@@ -175,8 +181,8 @@ export abstract class Macros {
   }
 
   /**
-   * `i`: what the MTA calls the message in its log. Sendmail has one at MAIL, Postfix once it has accepted a recipient, so
-   * that usually the first RCPT goes without.
+   * `i`: the name of the message in the MTA's log. Sendmail has it from MAIL on, Postfix from the first accepted recipient on:
+   * usually it is missing at the first RCPT.
    */
   get queueId(): string | undefined {
     return text(this, "i")
@@ -223,7 +229,7 @@ export abstract class Macros {
     }
   }
 
-  /** Who the client has proved to be; `undefined` if it has not. Known from MAIL. */
+  /** The login of the client; `undefined` if it has not authenticated itself. Known from MAIL on. */
   get authentication(): Authentication | undefined {
     const login = escaped(this, "auth_authen")
     const type = text(this, "auth_type")
@@ -243,7 +249,7 @@ export abstract class Macros {
   }
 }
 
-/** Sendmail clears macros of a session that is over by making them empty. */
+/** An empty value counts as missing: Sendmail clears the macros of a finished session by making them empty. */
 const text = (macros: Macros, name: string): string | undefined => macros.get(name) || undefined
 
 const number = (macros: Macros, name: string): number | undefined => {
@@ -286,14 +292,14 @@ const escaped = (macros: Macros, name: string): string | undefined => {
   return toText(value.includes("+") && macros.mta === "sendmail" ? xtext.decode(value) ?? value : value)
 }
 
-/** Both MTAs hand on what the client wrote behind `AUTH=`, where xtext is the rule. Postfix leaves `<>` out. */
+/** Both MTAs pass on the text that the client wrote after `AUTH=`, which should be xtext. Postfix leaves `<>` out. */
 const author = (macros: Macros): string | undefined => {
   const value = macros.raw("auth_author")
   if (value === undefined || value === "" || value === "<>") return undefined
   return toText(xtext.decode(value) ?? value)
 }
 
-/** Postfix defines the subject of a certificate that it trusts and of no other, be it empty. */
+/** Postfix defines the subject, which may be empty, only of a certificate that it trusts. */
 const isVerified = (macros: Macros): boolean => {
   const verify = macros.raw("verify")
   return verify === undefined
@@ -301,7 +307,7 @@ const isVerified = (macros: Macros): boolean => {
     : verify === "OK" || verify === "TRUSTED"
 }
 
-/** What Postfix has no value for, and Sendmail sends unasked at connect, at MAIL and at end of message. */
+/** Macros that Postfix does not have, and Sendmail sends without a request at connect, at MAIL and at end of message. */
 const onlySendmail = ["if_name", "if_addr", "auth_ssf", "msg_id"]
 
 const mtaOf = (macros: Macros): Mta => {
@@ -329,7 +335,8 @@ const ownerOf = (queueId: string): Mta => {
 }
 
 /**
- * The name without braces, as this package stores and compares names. Postfix 3.1 puts even single letters into braces.
+ * Removes the braces of a name: this package stores and compares names without them. Postfix 3.1 puts even single letters into
+ * braces.
  *
  * @category names
  * @since 0.1.0

@@ -5,17 +5,18 @@ const noBytes = new Uint8Array(0)
 
 const slabSize = 16384
 
-// Writers take their memory from one slab and give it back with `take`, so that an idle connection holds none and small
-// packets need no allocation of their own. It is only ever written behind what has been taken.
+// Writers take their memory from one slab and return it with `take`, so that an idle connection holds no memory and small
+// packets need no allocation of their own. The part of the slab that `take` returned is not written again.
 let spare: Uint8Array | undefined = undefined
 let spareOffset = 0
 
 /**
  * Collects packets, so that several go out in one write.
  *
- * Between two {@link Writer.take} a writer holds memory; otherwise none.
+ * A writer holds memory only while it has bytes that {@link Writer.take} has not returned.
  *
- * @example
+ * **Example** (Packets of a slab)
+ *
  * ```ts
  * import * as Packet from "effect-milter/Packet"
  * import { ByteString, Writer } from "effect-milter/Wire"
@@ -103,7 +104,7 @@ export class Writer {
     this.offset += value.length
   }
 
-  /** Gives the slab back, if there is one and enough of it is free from there on. */
+  /** Returns the slab, if there is one and enough of it is free after `offset`. */
   private release(offset: number): void {
     if (this.bytes.length !== slabSize || offset + 256 > slabSize) return
     spare = this.bytes
@@ -129,8 +130,8 @@ export class Writer {
       return
     }
     const needed = pending + count
-    // What begins small gets a slab; what is bigger gets what it needs, or twice what it has, so that many packets in a
-    // row are not copied again for each.
+    // Small output begins in a slab. Bigger output gets the size that it needs, or twice its present size, so that many packets
+    // in a row are not copied again for each packet.
     const next = new Uint8Array(needed <= slabSize ? slabSize : Math.max(needed, 2 * pending))
     next.set(bytes.subarray(start, offset))
     this.release(start)
