@@ -503,7 +503,9 @@ describe("recipients that the MTA has refused", () => {
 
   it.effect("are told apart whatever macros the filter asks for", () =>
     Effect.gen(function*() {
-      for (const as of [MilterTest.postfix, MilterTest.sendmail]) {
+      const refusedAtPostfix = "nobody@example.org 5.1.1 User unknown"
+      // Sendmail does not send a recipient that it refuses itself.
+      for (const [as, told] of [[MilterTest.postfix, [refusedAtPostfix]], [MilterTest.sendmail, []]] as const) {
         const seen: Array<string> = []
         const filter = Milter.make("test", { rejectedRecipients: true, macros: { rcpt: ["i"] } }).on({}, {
           rcpt: ({ recipient }) => Effect.sync(() => void seen.push(recipient.address)),
@@ -517,7 +519,7 @@ describe("recipients that the MTA has refused", () => {
             "bob@example.org"
           ]
         }, { as })
-        assert.deepStrictEqual(seen, ["nobody@example.org 5.1.1 User unknown", "bob@example.org"])
+        assert.deepStrictEqual(seen, [...told, "bob@example.org"])
       }
     }))
 
