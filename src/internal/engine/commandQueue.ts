@@ -32,7 +32,7 @@ export class CommandQueue {
     this.maxFrames = maxFrames
   }
 
-  /** Adds what the chunk completes. Returns what is wrong with the chunk. */
+  /** Adds the frames that the chunk completes. Returns the error, if the chunk is invalid. */
   push(decoder: Frame.Decoder, chunk: Uint8Array, now: number): Frame.FrameError | undefined {
     const before = this.frames.length
     const error = decoder.push(chunk, this.frames)
@@ -61,22 +61,22 @@ export class CommandQueue {
     return frame
   }
 
-  /** When the command that was taken last had arrived. */
+  /** When the command that was taken last arrived. */
   get arrived(): number {
     return this._arrived
   }
 
-  /** How many wait. */
+  /** How many commands wait. */
   get length(): number {
     return this.frames.length - this.head
   }
 
-  /** The letter of one that waits. */
+  /** The letter of a command that waits. */
   codeAt(index: number): number {
     return this.frames[this.head + index]!.code
   }
 
-  /** Whether more waits than this share of what may. */
+  /** Whether more than this share of the limits is in use. */
   exceeds(share: number): boolean {
     return this.length > this.maxFrames * share || this.bytes > maxBytes * share
   }

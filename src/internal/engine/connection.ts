@@ -41,7 +41,7 @@ import { Conversation } from "./conversation.ts"
 import type { Action, Call, Close, Output, Work } from "./machine.ts"
 import type { Program, Swept, Unit } from "./serverRuntime.ts"
 
-/** Why a call did not give its own result: the MTA gave the message up, or its time was over. */
+/** Why the result of a call does not count: the MTA gave up the message, or the time for the call was over. */
 type Cut = "aborted" | "expired"
 
 /** What runs now: a call or a work that did not end at once. */
@@ -55,7 +55,7 @@ interface Running {
   cut: Cut | undefined
   /** When it was interrupted. */
   cutAt: number
-  /** Stored by its observer. */
+  /** Stored by the observer of the fiber. */
   exit: Exit.Exit<unknown, unknown> | undefined
 }
 
@@ -92,11 +92,11 @@ class Connection implements Output, Swept {
   private running: Running | undefined
   /** What begins once a call whose time is over has stopped. */
   private held: Call | Work | undefined
-  /** When bytes came last, and when the frame that is incomplete began. */
+  /** When bytes last arrived, and when the incomplete frame began. */
   private active: number
   private frameBegan = 0
   /**
-   * When the next sign of life is due: from the arrival of end of message on, also while hooks are still at what came
+   * When the next sign of life is due. Counts from the arrival of end of message, even while hooks still work on commands
    * before it.
    */
   private progress = Infinity
@@ -170,7 +170,7 @@ class Connection implements Output, Swept {
     this.run(undefined)
   }
 
-  /** What waits for finalizers or for room to answer is dropped: nobody is there who would be answered. */
+  /** Commands that wait for finalizers or for room to answer are dropped: the peer takes no answers any more. */
   private readonly onEnd = (): void => {
     const isCutShort = this.running?.call !== undefined || this.conversation.hasOpenMessage
     this.finish(isCutShort ? interrupted : Exit.void, "close")
@@ -178,7 +178,7 @@ class Connection implements Output, Swept {
 
   // --- the loop
 
-  /** Does what the machine says, until something runs or nothing is left to do. */
+  /** Does what the machine says, until a call or a work runs or nothing is left to do. */
   private run(first: Action | undefined): void {
     if (this.isLooping) return
     this.isLooping = true
@@ -190,13 +190,13 @@ class Connection implements Output, Swept {
     }
     if (this.isPaused && !this.isFinished && !this.queue.exceeds(0.5)) {
       this.isPaused = false
-      // What is incomplete could not go on meanwhile.
+      // An incomplete frame could not grow while reading was paused.
       this.frameBegan = this.now
       this.transport.resume()
     }
   }
 
-  /** What has happened, told to the machine: something that ran has ended, or else the next command has come. */
+  /** Tells the machine what has happened: a call or a work has ended, or else the next command has come. */
   private takeEvent(): Action | undefined {
     const { running } = this
     if (this.isFinished) return undefined
@@ -230,7 +230,7 @@ class Connection implements Output, Swept {
     if (next === undefined) {
       return close(new ProtocolError({ state: this.phase.name, command: definition.name, offset: frame.position }))
     }
-    // Macros stay bytes until somebody asks for one: most filters read few.
+    // Macros stay bytes until a filter reads one: most filters read few.
     if (definition.name === "Macro") return conversation.macrosArrived(frame)
     let packet: Packet.MtaPacket
     try {
@@ -249,7 +249,7 @@ class Connection implements Output, Swept {
   private readonly onWarning = (warning: PacketWarning): void =>
     this.conversation.session.warn(`${warning.command}: ${warning.message} (offset ${warning.offset})`)
 
-  /** What comes next, if it is known at once. */
+  /** Performs an action. Gives the next one, if it is known at once. */
   private perform(action: Action): Action | undefined {
     switch (action._tag) {
       case "Wait":
@@ -343,7 +343,7 @@ class Connection implements Output, Swept {
 
   // --- interruption
 
-  /** Looks at commands that have arrived after a running call for those that make its verdict pointless. */
+  /** Looks for a quit or an abort after a running call: its verdict is pointless then. */
   private watch(from: number): void {
     const { queue } = this
     for (let index = from; index < queue.length; index++) {
@@ -352,7 +352,7 @@ class Connection implements Output, Swept {
       if (code !== abortCode) continue
       const { running } = this
       this.abortCall()
-      // It has stopped at once: what the next call has after it is looked at when that begins.
+      // The call has stopped at once: `startCall` looks at what has arrived after the next one.
       if (this.running !== running || running?.exit !== undefined) return
     }
   }
@@ -368,7 +368,7 @@ class Connection implements Output, Swept {
 
   // --- time
 
-  /** What the MTA waits for counts from its arrival: several hooks may run for one command. */
+  /** The deadline of an awaited answer counts from the arrival of its command: several hooks may run for one. */
   private deadlineFrom(now: number): number {
     const { awaited } = this.conversation
     const { timeouts } = this.program
@@ -392,7 +392,7 @@ class Connection implements Output, Swept {
 
   private tickRunning(running: Running, now: number): void {
     const { timeouts } = this.program
-    // An answer has the time that the MTA takes to read it.
+    // For an answer that is being sent, only the write timeout counts.
     if (running.kind === "answer") return
     if (running.kind === "finalizers") return this.tickFinalizers(now)
     if (running.cut !== undefined) {
@@ -408,7 +408,7 @@ class Connection implements Output, Swept {
     }
   }
 
-  /** First the answer, whether or not the call stops; the next call, work or command waits until it has. */
+  /** Answers first, whether or not the call stops. The next call, work or command waits until the call has stopped. */
   private expire(running: Running, now: number): void {
     const { call, kind } = running
     running.cut = "expired"
@@ -424,7 +424,7 @@ class Connection implements Output, Swept {
   private tickFinalizers(now: number): void {
     const { waiting } = this
     if (!waiting.some((one) => this.isLate(one, now))) return
-    // An MTA that has quit after it waits for nothing.
+    // An MTA that has sent quit waits for no answer.
     if (waiting.some(({ command }) => command === "Quit")) return this.finish(Exit.void, "close")
     this.send(replies.tempFail)
     this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
@@ -435,7 +435,7 @@ class Connection implements Output, Swept {
     return budget !== undefined && now - arrived >= this.program.timeouts[budget]
   }
 
-  /** The commands that are to come, with the times of their arrival. */
+  /** The commands that wait, with the times of their arrival. */
   private get waiting(): ReadonlyArray<WaitingCommand> {
     const { held } = this.conversation
     const { arrived, waiting } = this.queue
@@ -452,7 +452,7 @@ class Connection implements Output, Swept {
 
   // --- the end
 
-  /** Whatever it still waits for, it is over. */
+  /** Closes the socket at once, whatever the connection still waits for. */
   destroy(): void {
     this.transport.destroy()
   }
@@ -461,7 +461,7 @@ class Connection implements Output, Swept {
     if (!this.isFinished) this.resume(this.finalize(exit, how))
   }
 
-  /** What runs is interrupted and awaited, the scopes close from the inside out, nothing more is written. */
+  /** Ends the connection: what runs is interrupted and awaited, then the scopes close, the innermost first. */
   private finalize(exit: Exit.Exit<void>, how: "close" | "destroy"): Effect.Effect<void> {
     this.isFinished = true
     this.queue.clear()
@@ -494,7 +494,7 @@ class Connection implements Output, Swept {
     return this.finalize(interrupted, "close")
   })
 
-  /** Whether the MTA waits for an answer, to this command or to one after it, and nothing of that is out. */
+  /** Whether the MTA waits for an answer, to this command or to a later one, of which nothing has been sent. */
   private isAwaited({ cut, kind }: Running): boolean {
     if (kind === "answer") return false
     const isUnanswered = kind !== "finalizers" && cut !== "expired"

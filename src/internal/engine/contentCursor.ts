@@ -1,4 +1,4 @@
-/** Where a message's filters are in its content: in which pass over it, and in a later one at which field or piece. */
+/** Where the filters are in a message's content: the pass, and in a later pass the field or piece. */
 import type * as Effect from "effect/Effect"
 import type { HeaderValue } from "../../Header.ts"
 import type * as Packet from "../../Packet.ts"
@@ -33,7 +33,7 @@ export class ContentCursor {
     this.content = content
   }
 
-  /** The pass that is going on; 0 is over the content as the MTA sends it. */
+  /** The current pass; pass 0 is over the content as the MTA sends it. */
   get pass(): number {
     return this._pass
   }
@@ -42,12 +42,12 @@ export class ContentCursor {
     if (this.plan.keepsHeaders) this.content!.header(name, value)
   }
 
-  /** Puts a piece of the body aside; undefined if nobody will read it again. */
+  /** Stores a piece of the body; undefined if no later pass reads it. */
   keepBody(bytes: Uint8Array): Effect.Effect<void> | undefined {
     return this.plan.keepsBody ? this.content!.append(bytes) : undefined
   }
 
-  /** Those who have seen the message are through: the others see what these have made of it. False if there are none. */
+  /** Begins the pass of the filters that have not seen the content yet, with the edits so far. False if there are none. */
   beginNextPass(parts: ReadonlyArray<FilterMessage>): boolean {
     const rest = parts.filter(({ hasLeft, pass }) => !hasLeft && pass > this._pass)
     if (rest.length === 0) return false
@@ -84,12 +84,12 @@ export class ContentCursor {
     }
   }
 
-  /** What the MTA has to do to the message that it has, in all. */
+  /** The edits of all filters, as one list for the message that the MTA holds. */
   allEdits(parts: ReadonlyArray<FilterMessage>): Edits | undefined {
     const all = parts.flatMap(({ edits }) => edits === undefined ? [] : [edits])
     if (all.length < 2) return all[0]
     if (this.content === undefined) return combine(all)
-    // Those of the last pass are not in it yet.
+    // The edits of the last pass are not applied yet.
     this.applyEdits(parts)
     return this.content.combine(all)
   }

@@ -1,10 +1,10 @@
-/** How the filters of a sequence share a message: who sees its content when, and what has to be kept for that. */
+/** How the filters of a sequence share a message: when each sees its content, and what must be kept for that. */
 import { actionOf, type Capability } from "../../Modification.ts"
 import { type Definition, type Definitions, editsHeaders, isContent } from "../filter/definition.ts"
 
 /**
- * Filters take part in passes over the content. In the first one, 0, header and body come as the MTA sends them; behind a
- * filter that can edit them another pass begins, over the message as it is then.
+ * Filters take part in passes over the content. In the first pass, 0, header and body come as the MTA sends them. After a
+ * filter that can edit them another pass begins, over the edited message.
  */
 export interface Plan {
   /** The pass of each filter. */

@@ -116,7 +116,7 @@ export class Conversation implements Owner, StagesOwner {
     return this.heldPacket?._tag
   }
 
-  /** Which budget the answer to the current command has; undefined if it gets none. */
+  /** The time budget for the answer to the current command; undefined if the command gets no answer. */
   get awaited(): "command" | "endOfMessage" | undefined {
     return this.budget(this._stage)
   }
@@ -132,7 +132,7 @@ export class Conversation implements Owner, StagesOwner {
     return stage === "endOfMessage" ? "endOfMessage" : "command"
   }
 
-  /** A hook that did not finish at once took this long. */
+  /** Notes how long a hook took that did not finish at once. */
   timed(unit: Unit, stage: Stage, milliseconds: number): void {
     unit.monitor.hook(stage, milliseconds)
     const watched = this.transaction ?? this._session
@@ -156,7 +156,7 @@ export class Conversation implements Owner, StagesOwner {
     return wait
   }
 
-  /** A frame that is whole with a payload that is not: the MTA gets an answer if it waits for one, then it is closed. */
+  /** A whole frame with an invalid payload: the MTA gets an answer if it waits for one, then the connection ends. */
   malformedArrived(command: Packet.MtaPacket["_tag"], error: PeerError): Action {
     this.error = error
     const stage = stageOf(command)
@@ -236,7 +236,7 @@ export class Conversation implements Owner, StagesOwner {
     return this.beginStage({ hostname: session.hostname, client: session.client })
   }
 
-  /** What a server with no room, or about to stop, has to say to each message. */
+  /** The answer to each message of a server that is full or about to stop. */
   private refusalOfAll(): Verdict.TempFail | undefined {
     if (this.program.draining) return libraryReplies.shuttingDown(this._session)
     return this.isOverloaded ? libraryReplies.tooManyConnections(this._session) : undefined
@@ -290,12 +290,12 @@ export class Conversation implements Owner, StagesOwner {
   }
 
   /**
-   * The MTA gave the message up while a call ran, and that has stopped. The abort comes after this command, which is
-   * answered all the same.
+   * The MTA gave up the message while a call ran, and the call has stopped. The abort is still to be handled; the command
+   * of the call is answered before it.
    */
   callAborted(): Action {
     const verdict = this.transaction!.giveUp()
-    // After end of message it finds no message to end.
+    // After end of message the abort would find no message to end.
     return this.reply(this._stage, verdict, undefined, this._stage === "endOfMessage" ? "endMessage" : "wait")
   }
 
@@ -316,7 +316,7 @@ export class Conversation implements Owner, StagesOwner {
         this.closer.ended(exit)
         return this.next()
       case "answer":
-        // Half of an answer is out: nothing that follows could be understood.
+        // The MTA has half of an answer, and would read what follows as the rest of it.
         return Exit.isSuccess(exit) ? this.next() : this.fail(new BrokenAnswer({ cause: exit.cause }))
       case "content":
         return this.transaction!.contentEnded(exit)
@@ -338,7 +338,7 @@ export class Conversation implements Owner, StagesOwner {
 
   // --- messages
 
-  /** The final verdict on a message is out. */
+  /** The final verdict on a message has been sent. */
   private settle(): void {
     const transaction = this.transaction!
     transaction.settle()
@@ -347,14 +347,14 @@ export class Conversation implements Owner, StagesOwner {
     this.closeTransaction(transaction)
   }
 
-  /** The client or the MTA gave the message up, or another one begins. */
+  /** The client or the MTA gave up the message, or another one begins. */
   private endTransaction(): void {
     const transaction = this.transaction!
     this.transaction = undefined
     this.closeTransaction(transaction)
   }
 
-  /** Its finalizers are to run; without a verdict they learn of an interruption. */
+  /** Hands over the scopes of a message to be closed; without a verdict finalizers learn of an interruption. */
   private closeTransaction(transaction: Transaction): void {
     if (!transaction.isClosed) this.closer.add(transaction.close(), this._session)
   }
@@ -385,7 +385,7 @@ export class Conversation implements Owner, StagesOwner {
     return this.program.clock.currentTimeMillisUnsafe()
   }
 
-  /** Whose rules a message that goes from filter to filter is under. */
+  /** The MTA whose rules apply to a message that goes from filter to filter. */
   get mta(): "postfix" | "sendmail" {
     return this._session.macros.mta === "sendmail" ? "sendmail" : "postfix"
   }
@@ -428,7 +428,7 @@ export class Conversation implements Owner, StagesOwner {
 
   // --- the end
 
-  /** What the SMTP session came to: the failure of a filter's state, if one failed. */
+  /** How the SMTP session ended: with the failure of a filter's state, if one failed. */
   private exitOf(exit: Exit.Exit<void>): Exit.Exit<void, unknown> {
     return this._filters.map((filter) => filter.exitOf(exit)).find(Exit.isFailure) ?? exit
   }

@@ -1,4 +1,4 @@
-/** What a verdict does, at each stage: the table that a session goes by. */
+/** What a verdict does at each stage: the table of the engine's decisions. */
 import * as Verdict from "../../Verdict.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
 import type { AnsweredStage } from "../protocol/stageTable.ts"
@@ -27,8 +27,9 @@ export type Consequence =
 
 type Row = { readonly [K in Verdict.Verdict["_tag"]]: Consequence }
 
-// What the types refuse plain JavaScript can still give. It has no effect: accept and discard crash Postfix's smtpd at an
-// unknown command, and skip elsewhere than at body makes Sendmail leave the filter out of the whole SMTP session.
+// Plain JavaScript can return verdicts that the types refuse. They have no effect, since the MTA must not get them: accept
+// and discard crash Postfix's smtpd at an unknown command, and after a skip elsewhere than at body Sendmail leaves the
+// filter out of the whole SMTP session.
 
 const ofConnection: Row = {
   Continue: "goOn",

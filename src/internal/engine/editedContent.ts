@@ -1,4 +1,4 @@
-/** The content of a message that several filters see one after the other, as those before have left it. */
+/** The content of a message for filters that see it one after the other, with the edits of the filters before. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -38,7 +38,7 @@ export class Content {
   private file: QueueFile | undefined
   private replaced: Spool | undefined
 
-  /** Which MTA it is, it may not have told yet. */
+  /** `mtaOf` is a function, since the MTA is known only once its macros have come. */
   constructor(mtaOf: () => "postfix" | "sendmail", leadingSpace: boolean, openFile: OpenFile | undefined) {
     this.mtaOf = mtaOf
     this.leadingSpace = leadingSpace
@@ -46,7 +46,7 @@ export class Content {
     Effect.runSync(Scope.addFinalizer(this.scope, this.spool.close))
   }
 
-  /** It closes with the message. */
+  /** The spool, which closes with the message. */
   get closing(): Closing {
     return { scope: this.scope, exit: Exit.void, filter: "the spool" }
   }
@@ -59,7 +59,7 @@ export class Content {
     return this.spool.append(bytes)
   }
 
-  /** A filter has edited the message: those behind it see what the MTA would make of that. */
+  /** Applies a filter's edits: the filters after it see what the MTA would make of the message. */
   apply({ body, packets }: Edits): void {
     if (body !== undefined) this.replaced = body
     const headers = packets.filter(isHeader)
@@ -103,7 +103,7 @@ export class Content {
     }
   }
 
-  /** What the MTA has to do to the message that it has, in all. */
+  /** The edits of all filters, as one list for the message that the MTA holds. */
   combine(all: ReadonlyArray<Edits>): Edits {
     const headers = all.filter(({ packets }) => packets.some(isHeader)).length > 1
       // Occurrences and positions that a later filter names are those of a message that the MTA has not seen.
@@ -114,7 +114,7 @@ export class Content {
 
   private difference(): ReadonlyArray<HeaderPacket> {
     const { fields, file, leadingSpace, original } = this
-    // They belong above the MTA's own Received field, which no list of fields shows.
+    // Fields above the MTA's own Received field, which is in no list of fields.
     const above = fields.slice(0, file?.above() ?? 0)
     const { modifications } = diffHeaders(original, fields.slice(above.length), this.mtaOf(), leadingSpace)
     return [

@@ -17,7 +17,7 @@ import type { Closing } from "./scopeCloser.ts"
 export class FilterMessage {
   readonly filter: FilterSession
   private readonly fork: Fork
-  /** When it sees the content; see `Plan`. */
+  /** The pass in which the filter sees the content; see `Plan`. */
   readonly pass: number
   private at: At
   private readonly scope = Scope.makeUnsafe()
@@ -38,7 +38,7 @@ export class FilterMessage {
 
   // --- calls
 
-  /** Prepares the builder of its state; false if it has none. */
+  /** Prepares the builder of the message state; false if the filter has none. */
   prepareState(call: HookCall, mail: Mail): boolean {
     const { filter } = this
     const build = filter.definition.message
@@ -51,7 +51,7 @@ export class FilterMessage {
     this.at = { ...this.at, message: state }
   }
 
-  /** Prepares the hook of a stage; false if it has none. */
+  /** Prepares the hook of a stage; false if the filter has none. */
   prepareHook(call: HookCall, stage: Stage, event: unknown): boolean {
     return call.prepareHook(this.filter.unit, stage, event, this.at, this.fork)
   }
@@ -63,7 +63,7 @@ export class FilterMessage {
 
   // --- what it has decided
 
-  /** A failure at a stage without an answer, kept for the next one that has. */
+  /** A failure at a stage without an answer, kept for the next stage that has one. */
   get pending(): Failed | undefined {
     return this._pending
   }
@@ -72,7 +72,7 @@ export class FilterMessage {
     this._pending ??= failure
   }
 
-  /** It is content with the message, or passed over. */
+  /** Whether the filter has accepted the message, or is passed over after a failure. */
   get hasLeft(): boolean {
     return this._hasLeft
   }
@@ -82,7 +82,7 @@ export class FilterMessage {
     this._failure = failure
   }
 
-  /** It wants no more of the body. */
+  /** Whether the filter wants no more of the body. */
   get hasSkipped(): boolean {
     return this._hasSkipped
   }
@@ -95,12 +95,12 @@ export class FilterMessage {
     return this._hasLeft || this._hasSkipped || !hasHook(this.filter.definition, "body")
   }
 
-  /** Why it was passed over, or what its verdict came from. */
+  /** The failure for which the filter was passed over, or from which its verdict came. */
   get failure(): Failed | undefined {
     return this._failure
   }
 
-  /** Its verdict came from this failure, or from none. */
+  /** Sets the failure that the filter's verdict came from, if it came from one. */
   blame(failure: Failed | undefined): void {
     this._failure = failure
   }
@@ -115,7 +115,7 @@ export class FilterMessage {
 
   // --- the end
 
-  /** What its finalizers learn; undefined if the message was given up. */
+  /** The scope to close, with the exit that finalizers get; `exit` is undefined if the message was given up. */
   closing(exit: Exit.Exit<Outcome, unknown> | undefined): Closing {
     return {
       scope: this.scope,

@@ -18,14 +18,14 @@ export class FilterSession {
   readonly unit: Unit
   readonly definition: Definition
   private readonly scope = Scope.makeUnsafe()
-  /** What its hooks run with; those of a message have that one's scope in it. */
+  /** The services of the hooks; for hooks of a message, `FilterMessage` puts the scope of the message in. */
   readonly context: Context.Context<never>
   readonly fork: Fork
   private _at: At
   private isStateBuilt: boolean
   private stateFailure: Cause.Cause<unknown> | undefined
   private _hasAccepted = false
-  /** The answer at each MAIL of this SMTP session, once something before has settled that. */
+  /** The answer at each MAIL of this SMTP session, once it is settled: at connect, at helo, or by a state that failed. */
   private policy: FailurePolicy | undefined
   private isPolicyFromHelo = false
   /** A failure that could not be answered, for the next message. */
@@ -45,7 +45,7 @@ export class FilterSession {
     return this._at
   }
 
-  /** The filter wants nothing more to do with this SMTP session. */
+  /** Whether the filter has accepted the whole SMTP session. */
   get hasAccepted(): boolean {
     return this._hasAccepted
   }
@@ -63,7 +63,7 @@ export class FilterSession {
     return true
   }
 
-  /** The builder has come to this; not where an abort has cut it short: the next message needs the state. */
+  /** Takes the result of the builder. Not called if an abort has cut it short: the next message needs the state. */
   endState(result: unknown): void {
     this.isStateBuilt = true
     if (result instanceof Failed) {
@@ -89,7 +89,7 @@ export class FilterSession {
     return this.policy === undefined
   }
 
-  /** What its hook has decided there. Returns a refusal that is to be given at once. */
+  /** Takes the decision of the hook. Returns a refusal that is to be given at once. */
   decide(stage: "connect" | "helo", decision: Decision): Reject | TempFail | undefined {
     if (decision === undefined) return undefined
     if (decision instanceof Failed) {
@@ -112,18 +112,18 @@ export class FilterSession {
     }
   }
 
-  /** No time was left to ask it. What it has settled for the whole session stands. */
+  /** Settles the answer of a filter that there was no time to ask. What was settled for the whole session stays. */
   settleUnasked(policy: FailurePolicy, stage: "connect" | "helo"): void {
     if (this.policy === undefined || this.isPolicyFromHelo) this.settle(policy, stage)
   }
 
-  /** Settles the answer for the messages that come, those after another HELO not if it was settled there. */
+  /** Settles the answer for the messages to come; one that was settled at HELO ends with the next HELO. */
   private settle(policy: FailurePolicy, stage: "connect" | "helo"): void {
     this.policy = policy
     this.isPolicyFromHelo = stage === "helo"
   }
 
-  /** Where its state has failed: the refusal that is to be given at connect or helo, if its author wants that. */
+  /** The refusal to give at connect or helo after the state has failed, if the filter refuses there. */
   get refusalAfterState(): Reject | TempFail | undefined {
     return this.stateFailure === undefined ? undefined : this.refusalAfterFailure
   }
@@ -141,7 +141,7 @@ export class FilterSession {
     return this.policy !== undefined
   }
 
-  /** What has been settled for the message that begins. */
+  /** Takes what has been settled for the message that begins. */
   takeFailure(): Failed | undefined {
     const failure = this.policy === undefined
       ? this.pending
@@ -150,14 +150,14 @@ export class FilterSession {
     return failure
   }
 
-  /** A failure that has no message, and no answer. */
+  /** Keeps a failure that came outside a message and could not be answered. */
   postpone(failure: Failed): void {
     this.pending ??= failure
   }
 
   // --- the end
 
-  /** What the SMTP session came to for this filter: the failure of its state, if that failed. */
+  /** How the SMTP session ended for this filter: with the failure of its state, if that failed. */
   exitOf(exit: Exit.Exit<void>): Exit.Exit<void, unknown> {
     const failure = this.stateFailure
     return failure === undefined || failure.reasons.length === 0 ? exit : Exit.failCause(failure)

@@ -1,4 +1,4 @@
-/** A call of what a filter's author wrote, and what it came to: whatever goes wrong in it becomes a policy. */
+/** Calls a filter's own code, and reads the result: whatever goes wrong in it becomes a failure policy. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -13,7 +13,7 @@ import type { Call, Fork } from "./machine.ts"
 import type { Unit } from "./serverRuntime.ts"
 import type { SmtpSession } from "./smtpSession.ts"
 
-/** What a hook came to; undefined for one that only watches, or where there is none. */
+/** The result of a hook; undefined if the hook only watches, or the filter has none. */
 export type Decision = Verdict.Verdict | Failed | undefined
 
 /** A builder of state, with up to two arguments. */
@@ -22,7 +22,7 @@ type Builder = (first: never, second: never) => Effect.Effect<unknown, unknown>
 /** What is called: a hook that answers, one that only watches, or a builder of state. */
 type Kind = "answer" | "observer" | "connectionState" | "messageState"
 
-/** One object a connection, since one call at a time is all there is: the way of a packet allocates nothing for it. */
+/** One object for each connection, which has one call at a time: so a packet allocates nothing here. */
 export class HookCall implements Call {
   readonly _tag = "Call"
   kind: Kind = "answer"
@@ -74,7 +74,7 @@ export class HookCall implements Call {
     this.fork = fork
   }
 
-  /** The effect with the filter's guard and failure handler around it; the exit itself, of one that has succeeded at once. */
+  /** Builds the effect, with the filter's guard and failure handler around it. An exit that has succeeded stays one. */
   make(): Effect.Effect<unknown, unknown> {
     const { definition } = this.unit
     let effect: Effect.Effect<unknown, unknown>
@@ -89,7 +89,7 @@ export class HookCall implements Call {
     return handled(definition, this.stage, effect)
   }
 
-  /** What it came to: a {@link Decision}, or the state that was built. */
+  /** Reads the exit of the call: a {@link Decision}, or the state that was built. */
   resultOf(exit: Exit.Exit<unknown, unknown>, session: SmtpSession): unknown {
     if (Exit.isFailure(exit)) return this.defect(exit.cause, session)
     const { value } = exit
@@ -100,7 +100,7 @@ export class HookCall implements Call {
     return this.defect(cause, session)
   }
 
-  /** The time for the answer is over. Its scopes learn of an interruption, since that is what happens to the hook. */
+  /** The time for the answer is over. Scopes close with an interruption, since the hook is interrupted. */
   expire(session: SmtpSession): Failed {
     const { definition, monitor } = this.unit
     monitor.error("CommandTimeout")

@@ -1,4 +1,4 @@
-/** What the library itself says to a client. Who reads it can find the session in the log. */
+/** Replies that the library itself gives to a client. They name the session, so that it can be found in the log. */
 import * as Verdict from "../../Verdict.ts"
 
 interface Worded {
@@ -23,11 +23,11 @@ export const tooManyConnections = (session: Worded): Verdict.TempFail =>
 export const shuttingDown = (session: Worded): Verdict.TempFail =>
   Verdict.tempFail({ code: "421", enhanced: "4.3.2", text: session.worded("Service is shutting down") })
 
-/** The sender gives the rest in another message. */
+/** Temporary, since the sender then puts the other recipients into another message. */
 export const tooManyRecipients = (session: Worded): Verdict.TempFail =>
   Verdict.tempFail({ code: "452", enhanced: "4.5.3", text: session.worded("Too many recipients") })
 
-/** Some of the modifications may be the removal of what must not get through. */
+/** The message must not pass with a part of them: others may remove what must not get through. */
 export const tooManyModifications = (session: Worded): Verdict.Reject =>
   Verdict.reject({ code: "550", enhanced: "5.7.1", text: session.worded("The message needs too many changes") })
 

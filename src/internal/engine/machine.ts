@@ -1,16 +1,16 @@
 /**
- * What the machine of a session and its connection say to each other: the connection hands in what has happened, the
- * machine returns what to do next.
+ * The actions that the machine of a session returns to its connection: the connection says what has happened, the machine
+ * says what to do next.
  */
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { Stage } from "../../Stage.ts"
 import type { Unit } from "./serverRuntime.ts"
 
-/** Starts an effect at once, with the services and the Scope it was made for. */
+/** Starts an effect at once, with its services and its Scope. */
 export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 
-/** Runs what a filter's author wrote, a hook or a builder of state; then comes `callEnded`, `callExpired` or `callAborted`. */
+/** Runs a filter's own code, a hook or a builder of state; then comes `callEnded`, `callExpired` or `callAborted`. */
 export interface Call {
   readonly _tag: "Call"
   readonly stage: Stage
@@ -21,11 +21,11 @@ export interface Call {
 }
 
 /**
- * What runs and belongs to no stage:
+ * Work that belongs to no stage:
  *
- * - `content`: a message that is put aside for later filters, or read again. It has the time of an answer, as a hook has.
- * - `answer`: an answer that is being sent. Nothing may come between its parts.
- * - `finalizers`: nothing interrupts them.
+ * - `content`: content is stored for later filters, or read again. It has the time of an answer, as a hook has.
+ * - `answer`: an answer is sent. Nothing may come between its parts.
+ * - `finalizers`: scopes close. Nothing interrupts finalizers.
  */
 export type WorkKind = "content" | "answer" | "finalizers"
 
@@ -56,15 +56,15 @@ export interface Close {
   readonly error: { readonly _tag: string; readonly message: string }
 }
 
-/** It holds until the next event only: the machine returns the same objects again. */
+/** What to do next. Valid until the next event only: the machine returns the same objects again. */
 export type Action = Call | Work | Write | Wait | Close
 
-/** Of the same shape as a `Write`: the loop looks at few shapes, which is quicker. */
+/** Has the same shape as a `Write`: the loop is quicker if it sees few shapes of objects. */
 export const wait: Wait = { _tag: "Wait", bytes: undefined }
 
 export const work = (kind: WorkKind, fork: Fork, make: Work["make"]): Work => ({ _tag: "Work", kind, fork, make })
 
-/** Where an answer goes that is longer than one write. */
+/** Sends an answer that is longer than one write. */
 export interface Output {
   /** Sends, and completes when there is room for more. */
   readonly sendAndWait: (bytes: Uint8Array) => Effect.Effect<void>

@@ -12,7 +12,7 @@ export class MessageSize {
     this.limits = limits
   }
 
-  /** What is too large now, if anything is. */
+  /** Counts a header field. Returns what is too large now, if anything is. */
   header({ name, value }: Packet.Header): "header" | undefined {
     this.headers++
     this.headerBytes += name.length + value.length

@@ -1,4 +1,4 @@
-/** What is settled of a message: its verdict, whose that is, and what the log and the finalizers are told of its end. */
+/** The verdict on a message, the filter that gave it, and what the log and the finalizers learn of the message's end. */
 import * as Exit from "effect/Exit"
 import type { Outcome, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
@@ -9,7 +9,7 @@ import { exitOf, outcomeOf } from "./outcome.ts"
 
 export type Refusal = Verdict.Reject | Verdict.TempFail
 
-/** Who has decided: a filter, or the library itself. */
+/** The filter that has decided; undefined for the library itself. */
 export type By = FilterMessage | undefined
 
 interface Decided<V> {
@@ -29,27 +29,27 @@ export class MessageVerdict {
   private verdict: Verdict.Verdict["_tag"] | undefined
   private _queueId: string | undefined
 
-  /** Settled before its end; an MTA that goes on all the same gets this again. */
+  /** The verdict, if the message was settled before its end. An MTA that goes on all the same gets it again. */
   get settled(): Verdict.OfMessage | undefined {
     return this._settled
   }
 
-  /** DATA was refused, which is how the message ends unless the client tries DATA again. */
+  /** The refusal of DATA, with which the message ends unless the client tries DATA again. */
   get refusal(): Refusal | undefined {
     return this.refused?.verdict
   }
 
-  /** A failure of the message as a whole, for the next stage with an answer. */
+  /** A failure of the message as a whole, kept for the next stage with an answer. */
   get pending(): Failed | undefined {
     return this._pending
   }
 
-  /** The message failed as a whole; the first failure counts. */
+  /** Notes a failure of the message as a whole; the first one counts. */
   postpone(failure: Failed | undefined): void {
     this._pending ??= failure
   }
 
-  /** Whatever comes now, it changes nothing but by another DATA. */
+  /** Whether nothing can change the outcome any more, except another DATA. */
   get isSettled(): boolean {
     return (this._settled ?? this.refused ?? this._pending) !== undefined
   }
@@ -60,13 +60,13 @@ export class MessageVerdict {
     this.verdict = verdict._tag
   }
 
-  /** The client tries DATA again: what comes of this one counts. */
+  /** The client tries DATA again: the answer to the last DATA counts. */
   retryData(): void {
     this.refused?.by?.blame(undefined)
     this.refused = undefined
   }
 
-  /** No other DATA comes any more, so the refusal of this one was final. */
+  /** Content has come, so there will be no other DATA: the refusal was final. */
   settleRefusal(): void {
     this._settled = this.refused?.verdict
   }
@@ -79,18 +79,18 @@ export class MessageVerdict {
     this.concluded = { verdict, by }
   }
 
-  /** It is out. */
+  /** The verdict has been sent. */
   settle(): void {
     this.final = this.concluded
     this._settled = this.final?.verdict
   }
 
-  /** The MTA gave the message up while a call ran: the command gets this answer all the same, and so does what comes. */
+  /** The MTA gave up the message while a call ran: this answers the command of the call, and any that follow. */
   giveUp(): Verdict.TempFail {
     return this._settled = Verdict.tempFail()
   }
 
-  /** What the finalizers of its filters learn; undefined if the message was given up. What no filter has decided is by `library`. */
+  /** The exit that finalizers get; undefined if the message was given up. `library` is named if no filter has decided. */
   exitFor(library: string): Exit.Exit<Outcome, unknown> | undefined {
     const final = this.final ?? this.refused
     return final === undefined
@@ -98,7 +98,7 @@ export class MessageVerdict {
       : Exit.succeed(outcomeOf(final.verdict, final.by?.filter.definition.name ?? library))
   }
 
-  /** What the log and the metrics learn; `now` tells where the message is, for one that was given up. */
+  /** The report for the log and the metrics; `now` says where a message is that was given up. */
   report(
     parts: ReadonlyArray<FilterMessage>,
     isSequence: boolean,

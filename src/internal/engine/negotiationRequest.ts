@@ -17,7 +17,7 @@ export interface NegotiationAnswer {
   readonly bytes: Uint8Array
 }
 
-/** The MTAs of a server make one offer or two. What else peers may think of must not fill the memory. */
+/** The MTAs of a server make one or two different offers. Peers that invent more must not fill the memory. */
 const maxAnswers = 16
 
 const answersOf = new WeakMap<Program, Map<string, NegotiationAnswer>>()
@@ -51,10 +51,10 @@ const actionsOf = (capabilities: ReadonlyArray<Capability>): number =>
 const optionalStages = answeredStages.filter((stage) => !stageTable[stage].isRequired)
 
 /**
- * A stage that nobody looks at is not requested, one that is only watched is not answered. Connect, helo and rcpt are
- * always received, so that client, HELO name and recipients are known; MAIL is always answered too: failure policy and
- * message boundaries need it (without an answer to MAIL, Sendmail sends no abort after RSET, and two messages would run
- * into one).
+ * The steps, actions and macros to ask for. A stage without a hook is not requested; a stage whose hooks only watch is not
+ * answered. Connect, helo and rcpt are always received, so that client, HELO name and recipients are known. MAIL is always
+ * answered too, since failure policy and message boundaries need it: without an answer to MAIL, Sendmail sends no abort
+ * after RSET, and two messages would run into one.
  */
 export const wantedOf = (
   definitions: Definitions,
@@ -64,7 +64,7 @@ export const wantedOf = (
   let steps: number = Step.skip | Step.leadingSpace
   for (const stage of optionalStages) {
     const { no, noReply } = stageTable[stage]
-    // Who sees the content in a later pass answers at end of message.
+    // A filter that sees the content in a later pass answers at end of message.
     const now = isContent(stage) ? definitions.filter((_, index) => plan.passes[index] === 0) : definitions
     if (now.some(({ answers }) => answers[stage] !== undefined)) continue
     const isKept = (stage === "header" && plan.keepsHeaders) || (stage === "body" && plan.keepsBody)
@@ -92,8 +92,8 @@ const answersHelo = ({ answers, observes, refuseConnection }: Definition): boole
   answers.helo !== undefined || (refuseConnection && observes.helo !== undefined)
 
 /**
- * What one filter asks for at a stage must not take away from another what the MTA sends by itself: where only some ask,
- * the MTAs' own selections are asked for too. Nor from the library what it goes by.
+ * The macros to ask for. An MTA that is asked for macros at a stage no longer sends its own selection there. So where only
+ * some filters ask, that selection is asked for too, and in any case the macros that the library needs.
  */
 const macrosOf = (definitions: Definitions): Wanted["macros"] => {
   const wanted: { [K in MacroStage]?: ReadonlyArray<string> } = {}
@@ -109,7 +109,7 @@ const macrosOf = (definitions: Definitions): Wanted["macros"] => {
   return wanted
 }
 
-/** Recipients that the MTA has refused are told apart by their macros; edits are shown to others as the MTA does them. */
+/** Macros for the library: they mark refused recipients, and say which MTA's rules the edits of several filters follow. */
 const neededOf = (definitions: Definitions, stage: MacroStage): ReadonlyArray<string> =>
   stage === "rcpt" && definitions.some(({ rejectedRecipients }) => rejectedRecipients)
     ? ["rcpt_mailer", "rcpt_host", "rcpt_addr"]

@@ -19,6 +19,6 @@ export const outcomeOf = (verdict: Verdict.OfMessage, by: string): Outcome => {
   }
 }
 
-/** A failure is what counts for the filter that failed, if anything is known of it. */
+/** The exit for one filter: its own failure, if the cause is known, else that of the message. */
 export const exitOf = (failure: Failed | undefined, exit: Exit.Exit<Outcome, unknown>): Exit.Exit<Outcome, unknown> =>
   failure === undefined || failure.cause.reasons.length === 0 ? exit : Exit.failCause(failure.cause)

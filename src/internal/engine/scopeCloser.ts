@@ -1,4 +1,4 @@
-/** Closes the scopes of messages and SMTP sessions, whose finalizers are the filters' own code, one after the other. */
+/** Closes the scopes of messages and SMTP sessions one after the other: their finalizers are the filters' own code. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
@@ -9,16 +9,16 @@ import type { SmtpSession } from "./smtpSession.ts"
 export interface Closing {
   readonly scope: Scope.Closeable
   readonly exit: Exit.Exit<unknown, unknown>
-  /** The name of its filter. */
+  /** The name of the filter, for the log. */
   readonly filter: string
 }
 
-/** It is the work of closing the next scope. */
+/** The scopes that wait to be closed. As a `Work` it closes the next one. */
 export class ScopeCloser implements Work {
   readonly _tag = "Work"
   readonly kind = "finalizers"
   private session: SmtpSession
-  /** Those that are to close now, until each begins to: a hook whose time is over may have to stop first. */
+  /** The scopes to close now. They wait, since a hook whose time is over may have to stop first. */
   private waiting: ReadonlyArray<Closing> = []
   private begun = 0
 
@@ -30,7 +30,7 @@ export class ScopeCloser implements Work {
     return this.session.fork
   }
 
-  /** Scopes of this session are to close, the last first. */
+  /** Adds scopes of this session; the last one closes first. */
   add(closings: ReadonlyArray<Closing>, session: SmtpSession): void {
     this.waiting = this.rest.concat(closings.toReversed())
     this.begun = 0
@@ -57,7 +57,7 @@ export class ScopeCloser implements Work {
     this.session.log(Effect.logError(`a finalizer of ${filter} failed`, exit.cause))
   }
 
-  /** The connection ends: all that still waits closes, then these, in their order. */
+  /** Closes all scopes at the end of the connection: those that still wait, then these, in their order. */
   closeAll(closings: ReadonlyArray<Closing>, session: SmtpSession): Effect.Effect<void> {
     return Effect.forEach([...this.rest, ...closings], ({ exit, filter, scope }) =>
       Effect.catchCause(

@@ -1,4 +1,4 @@
-/** The answer to end of message with the edits of the filters: how it goes out. */
+/** Sends the answer to end of message with the edits of the filters. */
 import * as Effect from "effect/Effect"
 import * as Packet from "../../Packet.ts"
 import type * as Verdict from "../../Verdict.ts"
@@ -7,12 +7,13 @@ import type { Edits } from "../filter/editor.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"
 import type { Output } from "./machine.ts"
 
-// More than this is not put together into one write.
+// A longer body goes out in several writes.
 const oneWrite = 262_144
 
 /**
- * Edits and verdict: bytes if that is little, else an effect that sends piece by piece, as fast as the MTA takes them. The
- * body comes last and in one run, since Postfix fails the message when anything comes between two pieces.
+ * Writes edits and verdict: as bytes if there is no body, else as an effect that sends a long body piece by piece, as fast
+ * as the MTA takes it. The body comes last and in one run, since Postfix fails the message when anything comes between two
+ * pieces.
  */
 export const answerWithEdits = (
   edits: Edits,

@@ -12,15 +12,15 @@ export interface Timeouts {
   readonly command: number
   /** The same for end of message. */
   readonly endOfMessage: number
-  /** From its arrival to the first sign of life at end of message, and from one to the next. */
+  /** From the arrival of end of message to the first sign of life, and from one to the next. */
   readonly progress: number
   /** Between two commands. */
   readonly idle: number
   /** From the first byte of a frame to its last. */
   readonly frame: number
-  /** For an MTA that does not take our answer. */
+  /** How long an MTA may take to read an answer. */
   readonly write: number
-  /** For a hook that was interrupted to stop. */
+  /** How long a hook may take to stop after its interruption. */
   readonly stop: number
 }
 
@@ -34,7 +34,7 @@ export interface Limits {
   readonly modifications: number
   readonly macros: number
   readonly macroBytes: number
-  /** Commands waiting behind a running hook before reading pauses. */
+  /** Commands that may wait for a running hook before reading pauses. */
   readonly queuedPackets: number
   /** What becomes of a message with too many headers or too large a body. */
   readonly tooLarge: "reject" | "pass"
@@ -57,7 +57,7 @@ export interface Unit {
 }
 
 export interface Program {
-  /** For the log: of its filter, or of all in the sequence. */
+  /** For the log: the name of the filter, or the names of all in the sequence. */
   readonly name: string
   /** In their order; one, unless it is a sequence. */
   readonly units: ReadonlyArray<Unit>
@@ -70,7 +70,7 @@ export interface Program {
   readonly monitor: Monitor
   readonly openFile: OpenFile | undefined
   readonly nextId: () => string
-  /** Those whose sockets are open, sessions that are over included. */
+  /** The connections whose sockets are open, even if their sessions are over. */
   readonly connections: Set<Swept>
   /** The server is about to stop: messages in progress end, none begins. */
   draining: boolean

@@ -1,6 +1,6 @@
 /**
- * What the filters are asked outside messages: connect, helo and unknown. One filter is asked at a time; the first that
- * refuses is the last.
+ * What the filters are asked outside messages: connect, helo and unknown. One filter is asked at a time; after a refusal
+ * no other is asked.
  */
 import * as Verdict from "../../Verdict.ts"
 import { Failed } from "../filter/definition.ts"
@@ -29,7 +29,7 @@ export interface StagesOwner {
 
 export class SessionStages {
   private readonly owner: StagesOwner
-  // The cursor: the event of the hooks, and which filter is asked.
+  // The cursor: the event of the hooks, and the index of the filter that is asked.
   private event: unknown
   private index = 0
   private hadAllAccepted = false
@@ -88,14 +88,14 @@ export class SessionStages {
       ? filter.refusalAfterState
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook
       : filter.decide(stage, result as Decision)
-    // No time is left for the others, who may have something against this client.
+    // No time is left for the other filters, each of which might refuse this client.
     if (isExpired && (stage === "connect" || stage === "helo")) {
       for (const other of filters.slice(this.index + 1)) {
         other.settleUnasked(libraryReplies.notNow(this.owner.session), stage)
       }
     }
     if (refusal !== undefined) return this.owner.reply(stage, refusal, filter.unit)
-    // It may be running still.
+    // The hook may still be running.
     if (isExpired) return this.owner.reply(stage, Verdict.continue, undefined)
     this.index++
     return this.askFilters()

@@ -1,4 +1,4 @@
-/** One SMTP session on a connection: what is known of it, and what its hooks run with. QUIT_NC begins another. */
+/** One SMTP session on a connection: what is known of it, and the services of its hooks. QUIT_NC begins another. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as References from "effect/References"
@@ -15,7 +15,7 @@ import type { Program } from "./serverRuntime.ts"
 
 const maxWarnings = 10
 
-/** Whether these are the bytes of a frame without its first. */
+/** Whether the text is a frame's payload without its first byte. */
 const isSame = (text: ByteString, { bytes, limit, offset }: Frame.Frame): boolean => {
   if (text.length !== limit - offset - 1) return false
   for (let index = 0; index < text.length; index++) {
@@ -32,7 +32,7 @@ export class SmtpSession implements Session {
   origin: "smtp" | "local" = "smtp"
   readonly macros: MacroStore
   agreed: Session["agreed"]
-  /** The program's services, for what belongs to no filter. */
+  /** The program's services, for effects that belong to no filter. */
   readonly context: Context.Context<never>
   readonly fork: Fork
   readonly monitor: SessionMonitor
@@ -50,7 +50,7 @@ export class SmtpSession implements Session {
     this.fork = Effect.runForkWith(this.context)
   }
 
-  /** Services of a filter, with what log lines and spans of this session need. */
+  /** The services of a filter, with the annotations and the span of this session. */
   inside(services: Context.Context<never>): Context.Context<never> {
     return this.monitor.inside(this.annotated(services))
   }
@@ -82,7 +82,7 @@ export class SmtpSession implements Session {
     this.warn(`Macro: the list is ${defined} (offset ${frame.position})`)
   }
 
-  /** A hook took this long. */
+  /** Notes how long a hook took. */
   timed(filter: string, stage: Stage, milliseconds: number): void {
     this.monitor.hook(filter, stage, milliseconds)
   }
@@ -91,14 +91,14 @@ export class SmtpSession implements Session {
     this.fork(effect)
   }
 
-  /** A peer that is full of oddities must not fill the log as well. */
+  /** Logs a warning, up to a number: a peer with many oddities must not fill the log. */
   warn(text: string): void {
     this.warnings++
     if (this.warnings < maxWarnings) this.log(Effect.logWarning(text))
     else if (this.warnings === maxWarnings) this.log(Effect.logWarning(`${text}; no more warnings of this session`))
   }
 
-  /** A text of the library's own in a reply: who reads it can find the session in the log. */
+  /** Words a reply of the library's own, with the session's id, so that the session can be found in the log. */
   worded(text: string): string {
     return `${text} (session ${this.id})`
   }

@@ -72,8 +72,8 @@ export class Transaction {
   private readonly size: MessageSize
   private readonly parts: Array<FilterMessage> = []
   private readonly content: ContentCursor
-  // The cursor: what the filters are asked about, and which of them is. In a later pass that is not the command which is
-  // being answered.
+  // The cursor: what the filters are asked about, and the index of the filter that is asked. In a later pass the filters
+  // are asked about other things than the command that is being answered.
   private asked: MessageStage | "rejectedRecipient" = "mail"
   private event: unknown
   private index = 0
@@ -194,7 +194,7 @@ export class Transaction {
 
   // --- asking the filters
 
-  /** Asks one after the other, until one has decided on the message. */
+  /** Asks one filter after the other, until one has decided on the message. */
   private ask(stage: MessageStage | "rejectedRecipient", event: unknown): Action {
     this.moveTo(stage, event)
     return this.advance()
@@ -224,7 +224,7 @@ export class Transaction {
     return undefined
   }
 
-  /** A filter gets its part, and the state of it, before its hook at MAIL. */
+  /** Builds the filter's part and its states, before its hook at MAIL. */
   private join(filter: FilterSession): Action | undefined {
     const { call, plan } = this.owner
     const joined = this.parts[this.index]
@@ -267,7 +267,7 @@ export class Transaction {
     if (asked === "rejectedRecipient") return this.owner.reply("rcpt", Verdict.continue, undefined)
     if (asked === "endOfMessage") return this.passEnded()
     if (asked === this.owner.stage) return this.proceed(asked)
-    // What is asked about came with end of message, or is content that is seen once more.
+    // The piece of the body came with end of message, or the content is shown in a later pass.
     return this.content.pass === 0 ? this.endOfMessage() : this.moveOn()
   }
 
@@ -301,7 +301,7 @@ export class Transaction {
       // The MTA ignores this answer, so a failure waits for the next one.
       return failure === undefined ? undefined : this.postponeOf(part, failure, this.leavesNoTime(failure))
     }
-    // What a failed hook had done until then is half a thing.
+    // Edits of a hook that failed are incomplete.
     if (asked === "endOfMessage" && failure === undefined && this.edits !== undefined && !editor.isEmpty(this.edits)) {
       part.edit(this.edits)
     }
@@ -351,7 +351,7 @@ export class Transaction {
     }
   }
 
-  /** Nothing can be answered here. `forAll`: nobody may pass, since later filters have not been asked. */
+  /** Keeps a failure for a later stage. `forAll`: the message may not pass, since later filters have not been asked. */
   private postponeOf(part: FilterMessage, failure: Failed, forAll: boolean): Action | undefined {
     part.postpone(failure)
     if (!forAll) return undefined
@@ -372,15 +372,15 @@ export class Transaction {
     const { owner } = this
     this.recipients.pop()
     if (owner.session.origin === "smtp") return owner.reply("rcpt", verdict, by?.filter.unit)
-    // Postfix takes a refused recipient of local mail for a broken configuration and keeps the mail for ever: it is given
-    // for the message instead.
+    // Postfix takes a refused recipient of local mail for a broken configuration and keeps the mail for ever. So the
+    // refusal counts for the whole message.
     const held = failure ?? new Failed(verdict, Cause.empty)
     if (by === undefined) this.verdict.postpone(held)
     else by.postpone(held)
     return owner.reply("rcpt", Verdict.continue, undefined)
   }
 
-  /** All filters have been asked about what is answered now. */
+  /** All filters have been asked about the command that is being answered. */
   private proceed(stage: MessageStage): Action {
     const { owner, parts } = this
     if (parts.every(({ hasLeft }) => hasLeft)) return this.conclude(stage, Verdict.acceptMessage, undefined)
@@ -411,7 +411,7 @@ export class Transaction {
     return undefined
   }
 
-  /** Content has been put aside, or read again. */
+  /** Content has been stored, or read again. */
   contentEnded(exit: Exit.Exit<unknown, unknown>): Action {
     if (Exit.isFailure(exit)) {
       const { session } = this.owner
@@ -428,7 +428,7 @@ export class Transaction {
 
   // --- the end
 
-  /** The final verdict on a message: out with it, then the finalizers run, then comes the next command. */
+  /** Sends the final verdict on the message. Then the finalizers run, then comes the next command. */
   private conclude(stage: MessageStage, verdict: Verdict.OfMessage, by: By): Action {
     const { owner } = this
     this.verdict.conclude(stage, verdict, by, owner.session.macros.get("i"))
@@ -450,7 +450,7 @@ export class Transaction {
     return this.parts.find(({ edits }) => edits !== undefined && editor.isTooMany(edits))
   }
 
-  /** A verdict of the only filter is its own, whoever worded it. */
+  /** A single filter is named for every verdict, even one of the library. */
   private unitOf(by: By): Unit | undefined {
     const { filters } = this.owner
     return filters.length === 1 ? filters[0]!.unit : by?.filter.unit
@@ -461,7 +461,7 @@ export class Transaction {
     this.verdict.settle()
   }
 
-  /** The MTA gave the message up while a call ran. Returns the answer to the command. */
+  /** The MTA gave up the message while a call ran. Returns the answer to the command. */
   giveUp(): Verdict.TempFail {
     return this.verdict.giveUp()
   }

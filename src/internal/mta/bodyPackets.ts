@@ -1,11 +1,14 @@
-/** A stream in pieces that fill packets. */
+/** Cuts the stream of a body into pieces that fill packets. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { concat } from "../bytes/concat.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"
 import type { Answer } from "./interpretReply.ts"
 
-/** Sends a body until the filter has had enough, and pulls no more of it then. Gives the answer that says most. */
+/**
+ * Sends a body until the filter gives a verdict or skips the rest; the stream is not pulled any further then. Gives the last
+ * answer, or the one that stopped the body.
+ */
 export const inPackets = <E, R, E2>(
   body: Stream.Stream<Uint8Array, E, R>,
   send: (bytes: Uint8Array) => Effect.Effect<Answer, E2>
@@ -19,7 +22,7 @@ export const inPackets = <E, R, E2>(
       held = [bytes.subarray(length)]
       size -= length
       return Effect.map(send(bytes.subarray(0, length)), (answer) => {
-        // What stopped it says more than that the rest was not sent.
+        // The answer that stopped the body says more than the NotSent of what follows.
         if (last === undefined || (length > 0 && answer._tag !== "NotSent")) last = answer
       })
     }

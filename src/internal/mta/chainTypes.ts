@@ -1,4 +1,4 @@
-/** Several filters in a row, as an MTA asks them. Re-exported by `MilterClient`. */
+/** Types for several filters that an MTA asks one after the other. Re-exported by `MilterClient`. */
 import type * as Effect from "effect/Effect"
 import type { InvalidValue } from "../../InvalidValue.ts"
 import type * as Packet from "../../Packet.ts"
@@ -10,7 +10,7 @@ import type { Message, Options, Outcome, Recipient } from "./clientTypes.ts"
 import type { Connect, DefaultAction, MacroValues, Text } from "./clientValues.ts"
 
 /**
- * A filter of a chain: where it is, and what is different for it.
+ * A filter of a chain: its address, and the options that it does not share with the other filters.
  *
  * @category models
  * @since 0.1.0
@@ -23,7 +23,7 @@ export interface FilterOptions
 }
 
 /**
- * Options of a chain, for all filters that have none of their own.
+ * Options of a chain. They hold for each filter that does not set its own.
  *
  * @category models
  * @since 0.1.0
@@ -32,14 +32,14 @@ export interface ChainOptions
   extends Pick<Options, "as" | "timeouts" | "maxFrameLength" | "maxModifications" | "maxModificationBytes">
 {
   /**
-   * What the MTA says of itself: macros of connect in place of those of the MTA that it behaves like, such as `j` (its host
-   * name), `v`, `{daemon_name}`, `{daemon_addr}`. Filters write `j` into header fields, and opendmarc reads only
+   * Macros by which the MTA describes itself at connect, such as `j` (its host name), `v`, `{daemon_name}` and
+   * `{daemon_addr}`. They replace those of the MTA in `as`. Filters write `j` into header fields, and opendmarc reads only
    * Authentication-Results with that name.
    */
   readonly macros?: MacroValues
-  /** Otherwise what the MTA does that it behaves like: `tempFail`, from Postfix 3.11 `shutdown`. */
+  /** What becomes of mail when a filter fails; the MTA's default if not given: `tempFail`, from Postfix 3.11 on `shutdown`. */
   readonly onFailure?: DefaultAction
-  /** Sees each packet as it is sent to a filter and as it is taken in. Must not throw. */
+  /** Called with each packet that is sent to a filter or received from one. Must not throw. */
   readonly observe?: (
     filter: string,
     from: "mta" | "filter",
@@ -48,20 +48,20 @@ export interface ChainOptions
 }
 
 /**
- * The SMTP client is to be told no.
+ * A refusal for the SMTP client, by a filter or by the policy for a filter that failed.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Refused {
   readonly _tag: "Refused"
-  /** What it reads. */
+  /** The reply for the SMTP client. */
   readonly reply: Reply
-  /** Whether its session ends with that. */
+  /** Whether the SMTP session ends with that reply. */
   readonly closes: boolean
   /** The filter that refused. */
   readonly filter: string
-  /** Why, if it was the policy for a filter that failed. */
+  /** The failure of the filter, if its policy refused. */
   readonly failure: ClientError | undefined
 }
 
@@ -75,12 +75,12 @@ export interface Refused {
 export type Decision = { readonly _tag: "Continue" } | Refused
 
 /**
- * One SMTP session before several filters. Each of them has one connection, as long as the session. A command is put to
- * one after the other; the first that refuses has decided it, and the others are not asked. The content of a message goes
- * to the first filter as a whole, then to the second with the changes of the first, and so on.
+ * One SMTP session that goes through several filters. Each filter has one connection for the whole session. A command is
+ * sent to one filter after the other; the first refusal decides, and the filters after it are not asked. The content of a
+ * message goes to the first filter as a whole, then to the second with the changes of the first, and so on.
  *
- * Filters that fail are the affair of their {@link DefaultAction}: the methods fail only with `InvalidValue`, for a value that
- * fits into no packet. Steps go one at a time.
+ * What happens when a filter fails depends on its {@link DefaultAction}. The methods themselves fail only with
+ * `InvalidValue`, for a value that does not fit into a packet. Steps run one at a time.
  *
  * @category models
  * @since 0.1.0
@@ -88,11 +88,11 @@ export type Decision = { readonly _tag: "Continue" } | Refused
 export interface Chain {
   /** The addresses of the filters. */
   readonly filters: ReadonlyArray<string>
-  /** Those that have failed so far. */
+  /** The filters that have failed so far. */
   readonly failures: ReadonlyArray<Failure>
   /**
-   * Macros for the next command of a stage, beside those that the MTA sends anyway; who is authenticated for instance
-   * (`mail`, `{auth_authen}`).
+   * Defines macros for the next command of a stage, in addition to those that the MTA sends anyway; for instance the
+   * authenticated user (`mail`, `{auth_authen}`).
    */
   readonly macros: (stage: keyof ByStage, values: MacroValues) => Effect.Effect<void, InvalidValue>
   /** A client has connected. A refusal holds for the whole session: each later command gives it again. */
@@ -101,7 +101,7 @@ export interface Chain {
   readonly helo: (name: Text) => Effect.Effect<Decision, InvalidValue>
   /** MAIL FROM; gets angle brackets if it has none. */
   readonly mail: (sender: Text, parameters?: ReadonlyArray<Text>) => Effect.Effect<Decision, InvalidValue>
-  /** RCPT TO; a refusal is about this recipient. `refused`: the server has refused it already, and will not go back on it. */
+  /** RCPT TO; a refusal concerns this recipient only. `refused`: the server itself has refused the recipient, for good. */
   readonly rcpt: (
     recipient: Text,
     parameters?: ReadonlyArray<Text>,
@@ -109,14 +109,14 @@ export interface Chain {
   ) => Effect.Effect<Decision, InvalidValue>
   /** DATA, before 354. */
   readonly data: () => Effect.Effect<Decision, InvalidValue>
-  /** The whole message, when it has come in: what the filters decide, and what is to be delivered to whom. */
+  /** The whole message, once the server has received it. Gives the filters' decision, and what is to be delivered to whom. */
   readonly message: (content: Pick<Message, "headers" | "body">) => Effect.Effect<Outcome, InvalidValue>
   /** A command that the server does not know. */
   readonly unknown: (line: Text) => Effect.Effect<Decision, InvalidValue>
-  /** RSET, or the client has gone in the middle of a message. */
+  /** RSET, or the client has disconnected in the middle of a message. */
   readonly reset: () => Effect.Effect<void>
   /** The SMTP session is over. */
   readonly quit: () => Effect.Effect<void>
-  /** A whole message, with connect and HELO if they have not been yet, then from MAIL to the end. */
+  /** A whole message from MAIL to the end, with connect and HELO before it unless they were sent already. */
   readonly sendMessage: (message: Message) => Effect.Effect<Outcome, InvalidValue>
 }

@@ -12,7 +12,7 @@ import {
 import type * as Packet from "../../Packet.ts"
 import type { Manners } from "./manners/mtaManners.ts"
 
-/** What Sendmail (from 8.14.1) and Postfix (from 2.6) offer: all there is. */
+/** What Sendmail (from 8.14.1) and Postfix (from 2.6) offer: every action and every step. */
 export const everything: Offer = { version: newestVersion, actions: 0x1ff, steps: 0x1fffff }
 
 /**
@@ -41,7 +41,7 @@ export const agree = (
   })
 }
 
-/** The names of bits; those without one as a number. */
+/** The names of the bits that are set; bits without a name as one number. */
 const names = (what: string, bits: number, known: { readonly [name: string]: number }): ReadonlyArray<string> => {
   const found: Array<string> = []
   let unknown = bits

@@ -33,7 +33,7 @@ interface Answered {
 /** A command to be sent. */
 interface Command {
   readonly packet: Packet.MtaPacket
-  /** Tells the state that it was given, whether it is then sent or not. */
+  /** Records the command in the state, whether it is then sent or not. */
   readonly given?: (state: ClientState, now: number) => void
   readonly refused?: boolean
 }
@@ -44,7 +44,7 @@ const abort: Packet.Abort = { _tag: "Abort" }
 
 const nowhere = new Uint8Array(0)
 
-/** How it speaks in single steps, and from its first whole message on. */
+/** How the client speaks in single steps, and from its first whole message on. */
 export interface ClientManners {
   readonly steps: Manners
   readonly messages: Manners
@@ -61,7 +61,7 @@ export class Client implements MilterClient.Client {
   private readonly semaphore = Semaphore.makeUnsafe(1)
   private readonly definitions = new ClientMacros()
   private readonly send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
-  /** What is kept of the body for end of message. */
+  /** The end of the body, which some MTAs send with end of message. */
   private kept: Uint8Array = nowhere
 
   constructor(
@@ -200,7 +200,7 @@ export class Client implements MilterClient.Client {
   ): Effect.Effect<Answer, ClientError | E, R> =>
     Stream.isStream(body) ? inPackets(body, (bytes) => this.pieces(bytes)) : this.pieces(bytesOf(body))
 
-  /** Full packets and one for the rest, until the filter has had enough. An empty body is no packet at all. */
+  /** Sends full packets and one for the rest, until the filter gives a verdict or skips. An empty body sends no packet. */
   private pieces(bytes: Uint8Array): Effect.Effect<Answer, ClientError> {
     return Effect.gen({ self: this }, function*() {
       let rest = bytes
@@ -214,7 +214,7 @@ export class Client implements MilterClient.Client {
       for (let start = 0; start < rest.length; start += maxPayload) {
         const piece = rest.subarray(start, start + maxPayload)
         const next: Answer = yield* this.step("body", () => ({ packet: { _tag: "Body", bytes: piece } }))
-        // What stopped it says more than that the rest was not sent.
+        // The answer that stopped the body says more than the NotSent of what follows.
         if (next._tag === "NotSent" && start > 0) break
         answer = next
       }
@@ -249,7 +249,7 @@ export class Client implements MilterClient.Client {
       Effect.andThen(Effect.suspend(() => this.takeLeave()), Effect.sync(() => this.connection.close()))
     )
 
-  /** Quit, but leaving it to the filter to close, which it does once it has taken notice. */
+  /** Sends quit, and waits until the filter closes, which it does once it has read the quit. */
   quitAndWait(): Effect.Effect<void, ClientError> {
     return this.semaphore.withPermit(
       Effect.andThen(
@@ -261,11 +261,11 @@ export class Client implements MilterClient.Client {
 
   private takeLeave(): Effect.Effect<void, ClientError> {
     const { manners, state } = this
-    // It has been left when it gave its verdict.
+    // The connection was closed when the filter gave its verdict on the session.
     if (state.verdictOnSession !== undefined && manners.afterVerdictOnSession !== "stays") return Effect.void
     const aborts: Array<Packet.MtaPacket> = []
     if (manners.aborts === "always") {
-      // One resets the message, the other HELO.
+      // The first abort resets the message, the second one resets HELO.
       if (state.aborts(manners)) aborts.push({ _tag: "Abort" })
       if (state.heloSaid) aborts.push({ _tag: "Abort" })
     }
@@ -310,15 +310,15 @@ export class Client implements MilterClient.Client {
       const before = state.abortsBefore(stage, manners) ? [abort] : []
       const after = stage === "helo" ? state.abortsAfterHelo(manners) : 0
       given?.(state, yield* Clock.currentTimeMillis)
-      // Where the MTA has a queue id it tells the same everywhere.
+      // A queue id that the caller defined holds for the macros of all later commands.
       state.queuedAs(this.definitions.definedAt(stage, "i"))
       const macros = yield* this.checked(() =>
         this.definitions.take(stage, manners.macros(stage, state.known), manners.forgets)
       )
       const because = state.leftOut(stage, agreed, manners, refused)
       if (because !== undefined) {
-        // Macros go out even for a command that the filter does not want, as from both MTAs, and so do aborts; not for
-        // content, and no macros for a command that its version does not know.
+        // Both MTAs send the macros even of a command that the filter does not want, but not of one that its version does
+        // not know. Aborts go out in either case. Content is left out with everything that belongs to it.
         if (state.verdictOnSession === undefined && !isContent(stage)) {
           const alone = because === "step" ? macros : []
           yield* this.write([...before, ...alone, ...Array.from({ length: after }, () => abort)], stage)
@@ -349,7 +349,7 @@ export class Client implements MilterClient.Client {
     if (state.verdictOnSession !== undefined && manners.afterVerdictOnSession !== "stays") {
       const quits = manners.afterVerdictOnSession === "quits"
       return Effect.andThen(
-        // What the filter makes of it is of no interest any more.
+        // Whether the filter still reads the quit does not matter.
         quits ? Effect.ignore(this.write([{ _tag: "Quit" }], stage)) : Effect.void,
         Effect.sync(() => this.connection.close())
       )
@@ -372,7 +372,7 @@ export class Client implements MilterClient.Client {
       while (true) {
         const left = deadline - (yield* Clock.currentTimeMillis)
         if (left <= 0) return yield* this.connection.fail({ _tag: "Timeout", milliseconds: total })
-        // Any packet, progress above all, starts the timer anew, but not the one for the whole.
+        // Any packet, progress above all, restarts this timer, but not the total.
         const packet = yield* left < milliseconds
           ? this.connection.receive(left, total)
           : this.connection.receive(milliseconds)

@@ -1,6 +1,6 @@
 /**
- * The MTA's end of a connection: packets out, packets in, and what to think of a filter that does not keep to the
- * protocol. The first failure is the last: everything afterwards fails with it.
+ * The MTA's end of a connection: sends packets, receives packets, and gives up a filter that breaks the protocol. After a
+ * failure, every later call fails with the same one.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -28,7 +28,7 @@ export class ClientConnection {
   private failure: ClientErrorReason | undefined
   private ended = false
   private closing = false
-  /** Called whenever something above may have changed. */
+  /** Called whenever one of the fields above may have changed. */
   private wake: (() => void) | undefined
   private readonly onEnded = new Set<() => void>()
   /** The command sent last, for errors. */
@@ -71,7 +71,7 @@ export class ClientConnection {
   private onEnd(cause: unknown): void {
     if (this.ended) return
     this.ended = true
-    // What it said before it closed still counts.
+    // Frames that the filter sent before it closed are still read.
     this.give({ _tag: "Closed", cause }, false)
     this.wake?.()
     for (const ended of this.onEnded) ended()
@@ -88,7 +88,7 @@ export class ClientConnection {
     return () => this.onEnded.delete(changed)
   })
 
-  /** Closes in order; what is under way fails. */
+  /** Closes in order; a step in progress fails. */
   close(): void {
     if (this.closing) return
     this.closing = true
@@ -97,7 +97,7 @@ export class ClientConnection {
     this.wake?.()
   }
 
-  /** For whatever is wrong with what the filter says: it is over. */
+  /** Closes the connection, and fails with the reason. */
   fail(reason: ClientErrorReason): Effect.Effect<never, ClientError> {
     return Effect.suspend(() => {
       this.give(reason)
@@ -105,17 +105,17 @@ export class ClientConnection {
     })
   }
 
-  /** Fails if the connection has. */
+  /** Fails if the connection has failed. */
   readonly check: Effect.Effect<void, ClientError> = Effect.suspend(() =>
     this.failure === undefined ? Effect.void : this.error(this.failure)
   )
 
-  /** A failure that the connection survives. */
+  /** Fails without closing the connection. */
   error(reason: ClientErrorReason): Effect.Effect<never, ClientError> {
     return Effect.fail(new ClientError({ reason, command: this.command, address: this.address }))
   }
 
-  /** Waits until `ready` gives something; at most so many milliseconds on Effect's clock. */
+  /** Waits until `ready` gives a value, at most `milliseconds` on Effect's clock; `reported` is the time in the error. */
   private wait<A>(
     ready: () => A | undefined,
     milliseconds: number,
@@ -138,7 +138,7 @@ export class ClientConnection {
         duration: Duration.millis(milliseconds),
         orElse: () => this.fail({ _tag: "Timeout", milliseconds: reported })
       }),
-      // The answer would come later and be taken for that of the next command.
+      // A late answer would be taken for the answer to the next command.
       Effect.onInterrupt(() => Effect.sync(() => this.close()))
     )
   }
@@ -162,7 +162,7 @@ export class ClientConnection {
     })
   }
 
-  /** What the filter sent without being asked. Postfix overlooks a late progress as well. */
+  /** Takes what the filter sent without being asked; gives the error for it. A late progress is ignored, as by Postfix. */
   private stray(): ClientErrorReason | undefined {
     for (let decoded = this.take(); decoded !== undefined; decoded = this.take()) {
       if (Result.isFailure(decoded)) return decoded.failure
@@ -186,7 +186,7 @@ export class ClientConnection {
     return decoded
   }
 
-  /** The next packet of the filter, which has to come within so many milliseconds; `reported` is what an error says. */
+  /** Receives the next packet of the filter within `milliseconds`; `reported` is the time in the error. */
   receive(milliseconds: number, reported: number = milliseconds): Effect.Effect<Packet.FilterPacket, ClientError> {
     return Effect.flatMap(
       Effect.suspend(() => this.wait(this.take, milliseconds, reported)),

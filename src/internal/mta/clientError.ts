@@ -9,14 +9,14 @@ import type { DeliveryError } from "../delivery/deliveryError.ts"
 /**
  * Why a client gave up on a filter.
  *
- * - `Unreachable`: nobody answers at the address, or it is none
- * - `FrameError`, `PacketError`, `ReplyError`: the filter sent bytes that are no frame, no packet, no SMTP reply
- * - `NegotiationError`: it answered a version or asked for an action that was not offered (`missing` names them)
+ * - `Unreachable`: connecting failed, or the address is invalid
+ * - `FrameError`, `PacketError`, `ReplyError`: the filter sent an invalid frame, packet or SMTP reply
+ * - `NegotiationError`: the filter chose a version or asked for an action that was not offered (`missing` names them)
  * - `UnexpectedReply`: a packet that is not legal at this point: a verdict where none was due, a second verdict, a
  *   modification before end of message, a discard at connect
  * - `UnrequestedAction`: a modification that the filter did not ask for in the negotiation
  * - `TooManyModifications`: more modifications of one message, or more bytes of them, than the options allow
- * - `Timeout`: no answer for so many milliseconds, or no end of the answer
+ * - `Timeout`: no answer within the time allowed, or no end of the answer
  * - `Closed`: the filter, or this side, closed the connection before an answer that was due
  * - `DeliveryError`: modifications that the MTA takes for a broken configuration; only with several filters and their
  *   failure policies, where it counts as a failure of the filter
@@ -40,8 +40,8 @@ export type ClientErrorReason =
   | InvalidValue
 
 /**
- * The filter cannot be reached, or it does not speak as the protocol asks. What an MTA makes of that is its own policy
- * (Postfix: `milter_default_action`); the connection is closed, since nobody knows what the filter would say next.
+ * The filter cannot be reached, or it breaks the protocol. What an MTA does then is a matter of its policy (Postfix:
+ * `milter_default_action`). The connection is closed, since what the filter sends next cannot be trusted.
  *
  * - `reason`: what was wrong, see {@link ClientErrorReason}
  * - `command`: the packet that was sent last, `undefined` before the first

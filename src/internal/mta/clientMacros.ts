@@ -7,7 +7,7 @@ import type { MacroValues } from "./clientValues.ts"
 import type { KnownMacros, Manners } from "./manners/mtaManners.ts"
 import { packetText } from "./packetValues.ts"
 
-/** Which list of the negotiation goes for a command. Sendmail sends no macros with headers and body. */
+/** The macro list of the negotiation that applies to a command. Sendmail sends no macros with headers and body. */
 const listOf = (stage: AnsweredStage, reading: "postfix" | "sendmail"): Macros.MacroStage | undefined => {
   const { macroStage } = stageTable[stage]
   return reading === "postfix" || macroStage === stage ? macroStage : undefined
@@ -18,7 +18,7 @@ const namesIn = (list: ByteString): ReadonlyArray<string> =>
 
 type Requested = ReadonlyMap<Macros.MacroStage, ReadonlyArray<string>>
 
-/** Unknown stages are passed over. An empty list is "your defaults". */
+/** Reads the lists as Postfix does: unknown stages are skipped, and an empty list asks for the MTA's defaults. */
 const asPostfixReads = (lists: Packet.Negotiated["macros"]): Requested => {
   const requested = new Map<Macros.MacroStage, ReadonlyArray<string>>()
   for (const { names, stage } of lists) {
@@ -30,9 +30,9 @@ const asPostfixReads = (lists: Packet.Negotiated["macros"]): Requested => {
 }
 
 /**
- * Unknown stages end the reading, an empty list is "nothing", names of several letters need their braces. And it looks up
- * whether the filter asked at end of headers when it sends the macros of end of message: so a list for the latter alone is
- * forgotten, and one for the former alone leaves nothing of the latter.
+ * Reads the lists as Sendmail does: an unknown stage ends the reading, an empty list asks for no macros, and names of
+ * several letters need braces. At end of message Sendmail checks whether the filter gave a list for end of headers. So a
+ * list for end of message alone is forgotten, and a list for end of headers alone leaves end of message without macros.
  */
 const asSendmailReads = (lists: Packet.Negotiated["macros"]): Requested => {
   const requested = new Map<Macros.MacroStage, ReadonlyArray<string>>()
@@ -54,7 +54,7 @@ export class ClientMacros {
   /** What was defined for the next command of a stage. */
   private readonly defined = new Map<AnsweredStage, KnownMacros & { readonly sent: MacroValues }>()
 
-  /** What the filter asked for. */
+  /** Takes the macro lists that the filter asked for. */
   request(lists: Packet.Negotiated["macros"], reading: "postfix" | "sendmail"): void {
     this.reading = reading
     this.requested = reading === "postfix" ? asPostfixReads(lists) : asSendmailReads(lists)
@@ -78,7 +78,7 @@ export class ClientMacros {
     })
   }
 
-  /** What was defined for the next command of the stage under that name. */
+  /** The value that was defined under that name for the next command of the stage. */
   definedAt(stage: AnsweredStage, name: string): string | undefined {
     const sent = this.defined.get(stage)?.sent
     return sent?.[name] ?? sent?.[`{${name}}`]
@@ -99,12 +99,12 @@ export class ClientMacros {
       known.set(Macros.normalize(name), value)
     }
     const requested = this.requestedAt(stage)
-    // Sendmail takes an empty list at its word; Postfix has none.
+    // Only Sendmail's reading keeps empty lists: they ask for no macros.
     if (requested === undefined ? own?.sent === undefined && defined === undefined : requested.length === 0) return []
     return [{
       _tag: "Macro",
       stage: ByteString.fromText(letterOf(stage)),
-      // Names that were asked for go out as they came: that is what both MTAs do.
+      // Both MTAs send requested names in the spelling of the filter.
       macros: (requested ?? Object.keys(values).map(Macros.render)).flatMap((name) => {
         const value = values[Macros.render(name)] ?? this.valueOf(stage, Macros.normalize(name), forgets)
         return value === undefined
@@ -119,12 +119,12 @@ export class ClientMacros {
     return this.known.message.get(name) ?? this.known.session.get(name)
   }
 
-  /** Another message begins. */
+  /** Forgets the macros of the message: another message begins. */
   resetMessage(): void {
     this.known.message.clear()
   }
 
-  /** Another SMTP session begins. */
+  /** Forgets all macros: another SMTP session begins. */
   reset(): void {
     this.known.session.clear()
     this.resetMessage()
@@ -132,7 +132,7 @@ export class ClientMacros {
   }
 }
 
-/** Values by one spelling each: what was defined takes the place of what the MTA would send, where that stands. */
+/** Merges values, each name in one spelling. A defined value replaces the MTA's own and keeps its place in the order. */
 const merge = (own: MacroValues | undefined, defined: MacroValues | undefined): MacroValues => {
   const values: { [name: string]: string } = {}
   for (const [name, value] of [...Object.entries(own ?? {}), ...Object.entries(defined ?? {})]) {

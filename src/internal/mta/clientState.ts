@@ -8,7 +8,7 @@ import type { Connect, Text } from "./clientValues.ts"
 import { type Answer, isRefusal, type NotSentBecause } from "./interpretReply.ts"
 import { type Facts, type Manners, usualClient } from "./manners/mtaManners.ts"
 
-/** Whether the filter is done with the message; what it refuses at rcpt is one recipient, at data perhaps one attempt. */
+/** Whether an answer settles the message. A refusal at rcpt is about one recipient, at data perhaps about one attempt. */
 const decides = (answer: Answer, stage: AnsweredStage): boolean =>
   answer._tag === "Accept" || answer._tag === "Discard" || (isRefusal(answer) && stage !== "rcpt" && stage !== "data")
 
@@ -16,22 +16,23 @@ const nullSender = new Mailbox(byteStringOf(""))
 
 export class ClientState {
   agreed: Agreement | undefined
-  /** Whom connect told of. */
+  /** The client announced by the connect command. */
   introduced: Connect | undefined
   heloSaid = false
   /** The verdict on the whole session: nothing more is sent. */
   verdictOnSession: { readonly stage: "connect" | "helo"; readonly answer: Answer } | undefined
-  /** Whether a message has begun, be it decided or not; and whether it is decided. */
+  /** Whether a message has begun, decided or not. */
   private messageBegun = false
+  /** Whether the message has a verdict; true as long as no message has begun. */
   private messageDecided = true
-  /** Whether the filter knows of a message that is not decided, by Sendmail's reckoning. */
+  /** Whether the filter knows of an undecided message, by Sendmail's reckoning. */
   private inMessage = false
-  /** Whether the filter is done with the message before, by Sendmail's reckoning; until the next MAIL or HELO. */
+  /** Whether the filter is done with the previous message, by Sendmail's reckoning; until the next MAIL or HELO. */
   private isDone = false
   /** The command after which the filter said skip. */
   private skipping: AnsweredStage | undefined
   private queueIds = 0xa1b2c30000
-  /** The queue id of the next message, where another than a client counts them. */
+  /** The queue id of the next message, if the chain counts them for all its clients. */
   private given: string | undefined
   private facts: Facts = {
     client: usualClient,
@@ -44,7 +45,7 @@ export class ClientState {
     messageId: undefined
   }
 
-  /** Whether a message has begun that has no verdict of the filter. */
+  /** Whether a message has begun and has no verdict yet. */
   get hasOpenMessage(): boolean {
     return !this.messageDecided
   }
@@ -60,7 +61,7 @@ export class ClientState {
     this.facts = { ...this.facts, client }
   }
 
-  /** A message begins of which the filter is not told, since one before it has decided it. */
+  /** Begins a message of which this filter is not told: an earlier filter of the chain has decided it. */
   messageElsewhere(): void {
     this.messageOver()
     this.messageBegun = true
@@ -108,7 +109,7 @@ export class ClientState {
     this.facts = { ...this.facts, messageId: ByteString.toText(byteStringOf(value)).trim() }
   }
 
-  /** RSET, HELO, the end: what has begun is over. */
+  /** Ends the message in progress: after RSET, HELO, or its end. */
   messageOver(): void {
     this.messageBegun = false
     this.messageDecided = true
@@ -131,7 +132,7 @@ export class ClientState {
     const { command, no } = stageTable[stage]
     if (this.verdictOnSession !== undefined) return "decided"
     if (this.messageDecided && isOfMessage(stage)) return "decided"
-    // Sendmail asks a filter that is done with a message about nothing before the next.
+    // After its verdict on a message, Sendmail sends a filter no unknown commands until the next message.
     if (stage === "unknown" && !manners.unknownAfterMessage && this.isDone) return "decided"
     if (agreed.version < command.since) return "version"
     if ((agreed.steps & no) !== 0) return "step"
@@ -150,7 +151,7 @@ export class ClientState {
     return manners.aborts === "onDemand" || (manners.aborts === "always" ? this.messageBegun : this.inMessage)
   }
 
-  /** How many times the MTA aborts after a HELO: Postfix does for each HELO before it, and for a message that is open. */
+  /** How many aborts the MTA sends after a HELO: Postfix sends one if HELO came before, and one if a message has begun. */
   abortsAfterHelo(manners: Manners): number {
     return manners.aborts !== "always" ? 0 : (this.heloSaid ? 1 : 0) + (this.messageBegun ? 1 : 0)
   }
@@ -162,7 +163,7 @@ export class ClientState {
   }
 
   sent(stage: AnsweredStage, manners: Manners): void {
-    // It holds to skip until it sends another command; Sendmail until the message is over.
+    // Postfix skips until it sends another command, Sendmail until the message is over.
     if (manners.skips === "command" && this.skipping !== stage) this.skipping = undefined
     if (isContent(stage)) this.inMessage = true
   }
@@ -183,7 +184,7 @@ export class ClientState {
     }
   }
 
-  /** The MTA goes on with this recipient. */
+  /** Counts a recipient that neither the MTA nor the filter has refused. */
   recipientAccepted(): void {
     this.facts = { ...this.facts, accepted: this.facts.accepted + 1 }
   }

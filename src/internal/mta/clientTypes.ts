@@ -1,4 +1,4 @@
-/** One filter as an MTA asks it: options, values and the client. Re-exported by `MilterClient`. */
+/** Types for one filter as an MTA sees it: options, values and the client. Re-exported by `MilterClient`. */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
@@ -24,7 +24,7 @@ import type { Manners, mannersKey } from "./manners/mtaManners.ts"
 export interface Mta {
   readonly name: string
   readonly offer: Offer
-  /** How it speaks: made by this package. */
+  /** How the MTA speaks; only this package can make one. */
   readonly [mannersKey]: Manners
 }
 
@@ -36,17 +36,17 @@ export interface Mta {
  */
 export interface Options {
   /**
-   * The MTA to behave like, in each step and in {@link Client.sendMessage}. If not given, steps say what they are told to
-   * and no more, and messages are sent as by {@link postfix}.
+   * The MTA to behave like, in each step and in {@link Client.sendMessage}. If not given, steps send only what they are told
+   * to send, and messages are sent as by {@link postfix}.
    */
   readonly as?: Mta
   /** How long to wait; as the MTA does unless given here (in brackets: Postfix and Sendmail). */
   readonly timeouts?: {
     /** For the connection (30 s; 5 min). */
     readonly connect?: Duration.Input
-    /** For answers up to DATA (30 s; 10 s). Progress and every other packet of an answer start anew. */
+    /** For answers up to DATA (30 s; 10 s). Every packet of an answer restarts the time, progress included. */
     readonly command?: Duration.Input
-    /** For answers to header, body and end of message (5 min; 10 s). Every packet starts anew. */
+    /** For answers to header, body and end of message (5 min; 10 s). Every packet restarts the time. */
     readonly content?: Duration.Input
     /** For the whole answer to end of message, whatever progress comes (Postfix has no limit, here 1 h; 5 min). */
     readonly total?: Duration.Input
@@ -63,13 +63,13 @@ export interface Options {
    * 256 bytes more than it holds, about what it costs in memory. The client gives up a filter that sends more.
    */
   readonly maxModificationBytes?: number
-  /** Sees each packet as it is sent and as it is taken in. Must not throw. */
+  /** Called with each packet that is sent or received. Must not throw. */
   readonly observe?: (from: "mta" | "filter", packet: Packet.MtaPacket | Packet.FilterPacket) => void
 }
 
 /**
- * What came of end of message. The modifications stand in the order in which they came, and count only if the verdict lets
- * the message pass.
+ * The answer to end of message. The modifications are in their order of arrival, and count only if the verdict lets the
+ * message pass.
  *
  * @category models
  * @since 0.1.0
@@ -80,8 +80,8 @@ export interface EndOfMessage {
 }
 
 /**
- * A recipient of a {@link Message}: an address, ESMTP parameters, and what the MTA itself has against it. Only a filter
- * that asked for refused recipients is shown those.
+ * A recipient of a {@link Message}: an address, ESMTP parameters, and the reason why the MTA itself refuses it, if it does.
+ * Refused recipients are shown only to a filter that asked for them.
  *
  * @category models
  * @since 0.1.0
@@ -95,8 +95,8 @@ export interface Recipient {
 /**
  * A message and its envelope. Addresses get angle brackets where they have none; `""` is the null sender. Header values
  * are what follows the colon and its space, with folds as line breaks before white space. A third member of a header field
- * says what stands between colon and value: a space if left out, nothing for `""`; `RawMessage.parse` gives it, so that a
- * message keeps the bytes of its sender. The lines of the body get the ends of SMTP, as by the MTA.
+ * says what is between colon and value: a space if left out, nothing for `""`. `RawMessage.parse` sets it, so that a message
+ * keeps the bytes of its sender. The body gets the line ends of SMTP, as from the MTA.
  *
  * @category models
  * @since 0.1.0
@@ -108,11 +108,11 @@ export interface Message {
   readonly body?: Text
   /** ESMTP parameters of MAIL. */
   readonly parameters?: ReadonlyArray<Text>
-  /** The SMTP client; client.example.org [192.0.2.1] if not given. It counts for the first message of a connection. */
+  /** The SMTP client; client.example.org [192.0.2.1] if not given. Used for the first message of a connection only. */
   readonly client?: Partial<Connect>
-  /** What it says at HELO; its host name if not given. */
+  /** The name that the client gives at HELO; its host name if not given. */
   readonly helo?: Text
-  /** Macros beside those that the MTA sends anyway, or in their place. */
+  /** Macros in addition to those that the MTA sends anyway, or in place of them. */
   readonly macros?: { readonly [K in keyof ByStage]?: MacroValues }
 }
 
@@ -123,7 +123,7 @@ export interface Message {
  * @since 0.1.0
  */
 export interface Outcome {
-  /** `Accepted`: the filter lets it pass, with the `modifications`; `Discarded`: it is dropped behind the sender's back. */
+  /** `Accepted`: the message passes, with the `modifications`; `Discarded`: it is dropped, though the client is told 250. */
   readonly _tag: "Accepted" | "Rejected" | "TempFailed" | "Discarded"
   /** The stage that settled it. */
   readonly stage: keyof ByStage
@@ -134,36 +134,36 @@ export interface Outcome {
   /** Whether the MTA ends the SMTP session with that reply. */
   readonly closes: boolean
   readonly recipients: ReadonlyArray<{ readonly address: Text; readonly answer: Answer }>
-  /** In the order in which they came, one filter's after the other's; none unless the message is accepted. */
+  /** In their order of arrival, one filter's after the other's; empty unless the message is accepted. */
   readonly modifications: ReadonlyArray<ModificationPacket>
   /** What the MTA would deliver, and to whom; undefined unless the message is accepted. */
   readonly delivered: Delivered | undefined
-  /** The filters that have failed so far in this session, and what was made of that. */
+  /** The filters that have failed so far in this session, and the policy applied to each. */
   readonly failures: ReadonlyArray<Failure>
 }
 
 /**
  * A session with a filter. Each method is one stage: it sends the command, preceded by the macros that go with it, in one
- * write, and gives the answer. What the filter does not want is not sent, and nothing more about a message or a session on
- * which it has given its verdict; the answer then is `NotSent`.
+ * write, and gives the answer. A command that the filter does not want is not sent; neither is a command about a message or
+ * a session on which the filter has given its verdict. The answer then is `NotSent`.
  *
- * Steps go one at a time. One that is interrupted closes the connection, since the answer that comes later would be taken
- * for that of the next command; so does every failure but `InvalidValue`.
+ * Steps run one at a time. A step that is interrupted closes the connection, since its late answer would be taken for the
+ * answer to the next command. So does every failure but `InvalidValue`.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Client {
-  /** Where the filter is. */
+  /** The address of the filter. */
   readonly address: string
-  /** What was agreed on; `undefined` before {@link Client.negotiate}. */
+  /** The result of the negotiation; `undefined` before {@link Client.negotiate}. */
   readonly agreed: Agreement | undefined
   /** The first step. Offers what the MTA does: version 6, all actions and all steps unless told otherwise. */
   readonly negotiate: (offer?: Partial<Offer>) => Effect.Effect<Agreement, ClientError>
   /**
-   * Defines macros for the next command of a stage, beside those that the MTA sends anyway. If the filter asked for macros
-   * of its choice at that stage, it gets those, from all values that have been given so far; `onRequest` are such as are
-   * sent to nobody else.
+   * Defines macros for the next command of a stage, in addition to those that the MTA sends anyway. A filter that asked for
+   * a list of macros at that stage gets that list, from all values given so far. The values in `onRequest` are sent only to
+   * a filter that asked for them.
    */
   readonly macros: (
     stage: keyof ByStage,
@@ -185,7 +185,7 @@ export interface Client {
   /** DATA. */
   readonly data: () => Effect.Effect<Answer, ClientError>
   /**
-   * One header field. The value is what follows the colon and the space behind it; with `verbatim`, what follows the colon
+   * One header field. The value is what follows the colon and the space after it; with `verbatim`, what follows the colon
    * (` a`, or `a` where the message has no space).
    */
   readonly header: (
@@ -203,15 +203,15 @@ export interface Client {
   readonly endOfMessage: () => Effect.Effect<EndOfMessage, ClientError>
   /** An SMTP command that the MTA does not know. */
   readonly unknown: (line: Text) => Effect.Effect<Answer, ClientError>
-  /** The message, if there is one, will not be completed. Sendmail says so only to a filter that is still waiting. */
+  /** Gives up the message, if there is one. Sendmail tells that only to a filter that has given no verdict yet. */
   readonly abort: () => Effect.Effect<void, ClientError>
-  /** The SMTP session is over: says so and closes. */
+  /** Ends the SMTP session: sends quit and closes. */
   readonly quit: () => Effect.Effect<void, ClientError>
   /** The SMTP session is over, another begins with connect. No MTA does this, and few filters know it. */
   readonly quitNewConnection: () => Effect.Effect<void, ClientError>
   /**
-   * A whole message as the MTA of the {@link Options} takes it through the filter: negotiation, connect and HELO if they
-   * have not been yet, then everything from MAIL to the verdict, with macros.
+   * A whole message as the MTA of the {@link Options} takes it through the filter: negotiation, connect and HELO unless they
+   * were sent already, then everything from MAIL to the verdict, with macros.
    */
   readonly sendMessage: (message: Message) => Effect.Effect<Outcome, ClientError>
   /** Completes when the filter has closed the connection. */
@@ -219,7 +219,7 @@ export interface Client {
 }
 
 /**
- * A filter that failed, and what was made of that.
+ * A filter that failed, and the policy applied.
  *
  * @category models
  * @since 0.1.0

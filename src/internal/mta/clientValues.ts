@@ -1,4 +1,4 @@
-/** Values that an MTA tells a filter, as people give them. Re-exported by `MilterClient`. */
+/** Values that an MTA tells a filter, as callers give them. Re-exported by `MilterClient`. */
 
 /**
  * Text goes out as UTF-8, bytes as they are.
@@ -31,13 +31,13 @@ export type MacroValues = { readonly [name: string]: string }
 
 /**
  * What becomes of mail while a filter cannot be reached, breaks the protocol or does not answer. It holds from then to the
- * end of the SMTP session: MTAs do not connect anew.
+ * end of the SMTP session: MTAs do not reconnect.
  *
- * - `tempFail`: the client is put off, 451
- * - `reject`: it is refused, 550
+ * - `tempFail`: the client is told to try again later, 451
+ * - `reject`: the client is refused, 550
  * - `accept`: mail passes without this filter
- * - `quarantine`: the same, but it is held
- * - `shutdown`: the client is put off and its session ends, 421
+ * - `quarantine`: mail passes without this filter, but is held
+ * - `shutdown`: the client is told to try again later and its session ends, 421
  *
  * Postfix calls this `milter_default_action`, Sendmail has a flag of `F=` for it.
  *

@@ -1,4 +1,4 @@
-/** Connections to filters, and what becomes of the messages that were sent over them. */
+/** Connects to a filter, and shows what its modifications make of a message. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -18,7 +18,7 @@ import { postfix37 } from "./manners/postfixManners.ts"
 import { asReceived, recipientsOf } from "./messageInput.ts"
 import { limitsOf } from "./modificationList.ts"
 
-/** Of one that imitates no MTA: steps say what they are told to, messages are sent as by Postfix. */
+/** For a client that imitates no MTA: steps send what they are told to send, messages are sent as by Postfix. */
 const unimitating: ClientManners = { steps: plain(postfix37), messages: postfix37 }
 
 const mannersFor = (mta: Mta | undefined): ClientManners => {
@@ -38,7 +38,7 @@ const timeoutsOf = ({ timeouts }: Manners, given: Options["timeouts"]): Timeouts
   }
 }
 
-/** A message alone is a chain of one filter, whose failures are the caller's. */
+/** Sends a message through a chain of one filter. The filter has no policy, so its failures reach the caller. */
 const sendMessage = (client: Client, message: Message) =>
   Effect.gen(function*() {
     const { manners } = client

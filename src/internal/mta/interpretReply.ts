@@ -9,10 +9,10 @@ import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { ClientErrorReason } from "./clientError.ts"
 
 /**
- * What came of one command.
+ * The result of one command.
  *
  * - `Continue`: go on; at end of message the filter has no objection
- * - `Accept`: at connect and helo the filter is out for the whole session, later for the whole message (at rcpt too)
+ * - `Accept`: the filter sees no more of the session (at connect and helo) or of the message (later, at rcpt too)
  * - `Reject`, `TempFail`: refused, the MTA words the reply. At rcpt this recipient only
  * - `Reply`: refused with the filter's own words; `code` begins with 4 or 5
  * - `Discard`: the client is told that all is well and the message is thrown away
@@ -20,7 +20,7 @@ import type { ClientErrorReason } from "./clientError.ts"
  * - `NotSent`: the filter was not asked. `because` it does not want this command (`step`), its version does not know it
  *   (`version`), it said skip (`skip`), it has given its verdict on the message or the session (`decided`), or the MTA
  *   has refused the recipient itself (`refused`)
- * - `NotAnswered`: sent; in the negotiation the filter gave up its answer
+ * - `NotAnswered`: sent; the filter said in the negotiation that it does not answer this command
  *
  * @category models
  * @since 0.1.0
@@ -88,7 +88,7 @@ const actionOf: { readonly [K in ModificationPacket["_tag"]]: keyof typeof Actio
   Quarantine: "quarantine"
 }
 
-/** What a packet means in answer to a command, if it is legal there. Strict where Postfix or Sendmail would suffer. */
+/** Says what a packet means in answer to a command. Refuses what would do harm in Postfix or in Sendmail. */
 export const interpret = (
   packet: Packet.FilterPacket,
   stage: AnsweredStage,

@@ -1,4 +1,4 @@
-/** Messages as people give them, and as an MTA has them. */
+/** Turns messages as callers give them into messages as an MTA has them. */
 import type * as Delivery from "../../Delivery.ts"
 import type { ByteString } from "../../Wire.ts"
 import { joined, ofParts } from "../bytes/byteString.ts"

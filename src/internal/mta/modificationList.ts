@@ -1,4 +1,4 @@
-/** The modifications that a filter sends for one message: kept in order, and not without limit. */
+/** The modifications that a filter sends for one message: kept in order, up to a limit. */
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import type { ClientErrorReason } from "./clientError.ts"
 
@@ -38,7 +38,7 @@ export class ModificationList {
     this.limits = limits
   }
 
-  /** Keeps the packet, or says which limit it is beyond. */
+  /** Keeps the packet, or gives the error for the limit that it exceeds. */
   add(packet: ModificationPacket): ClientErrorReason | undefined {
     const { bytes, modifications } = this.limits
     this.bytes += sizeOf(packet)

@@ -1,4 +1,4 @@
-/** What goes into packets, from what people give. */
+/** Checks the values that callers give, for the packets that they go into. */
 import { InvalidValue } from "../../InvalidValue.ts"
 import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"

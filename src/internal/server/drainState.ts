@@ -1,4 +1,4 @@
-/** Whether a server of this process had to cut its drain short; the exit code tells it. */
+/** Whether a server of this process had to cut its drain short; the exit code shows it. */
 let overrun = false
 
 export const markOverrun = (): void => {

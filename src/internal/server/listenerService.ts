@@ -1,11 +1,11 @@
-/** Where a server takes connections from, as a service. Re-exported by `MilterServer`. */
+/** The service that gives a server its connections. Re-exported by `MilterServer`. */
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import type { ListenerShape } from "../net/listener.ts"
 
 /**
- * Where connections of MTAs come from. Provided by a listening layer: `NodeMilterServer.layer`, `EffectSocket.layer` or,
- * in tests, `MilterTest`.
+ * Listens for connections of MTAs. Provided by a listening layer: `NodeMilterServer.layer`, `EffectSocket.layer` or, in
+ * tests, `MilterTest`.
  *
  * @category services
  * @since 0.1.0
@@ -13,7 +13,7 @@ import type { ListenerShape } from "../net/listener.ts"
 export class Listener extends Context.Service<Listener, ListenerShape>()("effect-milter/MilterServer/Listener") {}
 
 /**
- * It is not possible to listen there.
+ * The server cannot listen on the address.
  *
  * @category errors
  * @since 0.1.0

@@ -4,22 +4,22 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 
 /**
- * A server of this process, as {@link status} tells of it.
+ * A server of this process, as reported by {@link status}.
  *
  * @category models
  * @since 0.1.0
  */
 export interface Status {
-  /** The name of its filter. */
+  /** The name of the server's filter. */
   readonly filter: string
   readonly addresses: ReadonlyArray<string>
-  /** `starting` before it listens; `draining` when it stops: it listens no more, and messages in progress end. */
+  /** `starting` before the server listens; `draining` when it stops: it no longer listens, and messages in progress end. */
   readonly state: "starting" | "listening" | "draining"
   /** Connections that are open, each with one SMTP session. */
   readonly sessions: number
 }
 
-/** One set for all, as with Effect's registry of metrics; a test can have its own. */
+/** One set for the whole process, as with Effect's registry of metrics; a test can have its own. */
 export const Running = Context.Reference<Set<() => Status>>("effect-milter/MilterServer/Running", {
   defaultValue: () => new Set()
 })

@@ -38,7 +38,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   const started = clock.currentTimeMillisUnsafe().toString(36)
   const contextOf = (services: Context.Context<never> | undefined): Context.Context<never> =>
     services === undefined ? own : Context.merge(own, services)
-  // What belongs to no filter runs with the services of the only one, so that there is one context.
+  // With a single filter, the server's own effects run with its services too, so that there is one context.
   const context = definitions.length === 1 ? contextOf(definitions[0]!.services) : own
   const monitor = observer.make(name, context, clock)
   const program: Program = {
@@ -94,7 +94,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   }
 })
 
-/** Peers without an IP address have passed the permissions of their socket. */
+/** Whether a peer may connect. Peers without an IP address have passed the permissions of their socket. */
 export const isAllowed = ({ peers }: Pick<Program, "peers">, { address }: Pick<Transport, "address">): boolean => {
   if (peers === undefined || address === undefined) return true
   const client = ClientAddress.fromText(address)
@@ -112,13 +112,13 @@ const sweep = (program: Program): Effect.Effect<void> =>
         failures.push(defect)
       }
     }
-    // One that fails must not take away the time limits of the others.
+    // A connection that fails must not take away the time limits of the others.
     return failures.length === 0 ? Effect.void : Effect.logError("a deadline could not be kept", ...failures)
   })
 
 /**
- * The server stops: it listens no more, messages in progress end, the next MAIL of each session is put off. What is left
- * at the deadline is interrupted.
+ * Stops the server: it no longer listens, messages in progress end, the next MAIL of each session gets a temporary error.
+ * What is left at the deadline is interrupted.
  */
 const drainAll = (
   program: Program,
@@ -145,7 +145,7 @@ const drainAll = (
     yield* Effect.timeoutOption(Fiber.join(closing), program.timeouts.stop)
     for (const connection of program.connections) connection.destroy()
   }).pipe(
-    // In a fiber of its own: that of the layer has been interrupted, by a signal mostly, and cannot wait interruptibly.
+    // In a fiber of its own: the layer's fiber has been interrupted, mostly by a signal, and cannot wait interruptibly.
     Effect.forkDetach({ startImmediately: true }),
     Effect.flatMap(Fiber.join)
   )

@@ -17,7 +17,7 @@ import type { Limits, Program, Timeouts } from "../engine/serverRuntime.ts"
  * @since 0.1.0
  */
 export interface Options {
-  /** Connections at a time; 1000 by default. One more is answered 421 at connect, so that the client comes back. */
+  /** Connections at a time; 1000 by default. Any more get 421 at connect, so that the client comes back. */
   readonly maxConnections?: number
   /**
    * The longest frame taken from an MTA, in bytes without its length field; 1 MiB by default. Real MTAs stay below 64 KiB,
@@ -26,26 +26,26 @@ export interface Options {
   readonly maxFrameLength?: number
   /** Header fields of a message, as far as the filter takes headers; unlimited by default. See {@link Options.tooLarge}. */
   readonly maxHeaders?: number
-  /** Bytes of all names and values of its header fields; unlimited by default. */
+  /** Bytes of all names and values of a message's header fields; unlimited by default. */
   readonly maxHeaderBytes?: number
-  /** Bytes of its body, as far as the filter takes the body; unlimited by default. */
+  /** Bytes of a message's body, as far as the filter takes the body; unlimited by default. */
   readonly maxBodyBytes?: number
-  /** What a message over one of these limits gets: `reject` (552 5.3.4, the default) or `pass`, on without this filter. */
+  /** What happens to a message over one of these limits: `reject` (552 5.3.4, the default), or `pass` without this filter. */
   readonly tooLarge?: "reject" | "pass"
-  /** Recipients of a message; unlimited by default. One more gets 452 4.5.3: its sender uses another message. */
+  /** Recipients of a message; unlimited by default. Any more get 452 4.5.3: the sender sends them another message. */
   readonly maxRecipients?: number
   /**
    * Modifications of a message by all filters together, 500 by default; a replaced body does not count. A message that
    * would get more is refused (550 5.7.1) with a warning in the log: it does not pass with a part of them. Postfix's
-   * `cleanup` crashes from some 10,000 on, and who writes the mail may choose how many a filter makes, by fields that it
-   * deletes.
+   * `cleanup` crashes from some 10,000 on, and the author of a mail may choose how many a filter makes, for example by
+   * header fields that the filter deletes.
    */
   readonly maxModifications?: number
   /** Macros kept of a session; 512 by default. The surplus is dropped with a warning. */
   readonly maxMacros?: number
   /** Bytes of macros kept of a session; 64 KiB by default. */
   readonly maxMacroBytes?: number
-  /** Commands waiting behind a running hook before reading pauses; 64 by default. It pauses at 256 KiB of them, too. */
+  /** Commands that may wait for a running hook before reading pauses; 64 by default. It pauses at 256 KiB of them, too. */
   readonly maxQueuedPackets?: number
   /**
    * Networks that may connect, such as `["192.0.2.0/24", "::1"]`; everybody by default. Others are closed before the
@@ -65,11 +65,11 @@ export interface Options {
   readonly idleTimeout?: Duration.Input
   /** From the first byte of a frame to its last; 1 minute by default. */
   readonly frameTimeout?: Duration.Input
-  /** For an MTA that does not take our answer; 30 seconds by default. */
+  /** How long an MTA may take to read an answer; 30 seconds by default. */
   readonly writeTimeout?: Duration.Input
-  /** For a hook that was interrupted to stop; 10 seconds by default, then its connection is closed. */
+  /** How long a hook may take to stop after its interruption; 10 seconds by default, then its connection is closed. */
   readonly stopTimeout?: Duration.Input
-  /** For messages in progress to end when the server stops; 1 minute by default. */
+  /** How long messages in progress may take to end when the server stops; 1 minute by default. */
   readonly drainTimeout?: Duration.Input
 }
 
@@ -83,8 +83,8 @@ export interface Settings {
 
 const minutes = (n: number): number => n * 60_000
 
-// SMTP clients wait ten minutes for the answer to the end of a message (RFC 5321 4.5.3.2.6). Those who hear "250" later have
-// gone and send it again.
+// SMTP clients wait ten minutes for the answer to the end of a message (RFC 5321 4.5.3.2.6). A later 250 finds them gone,
+// and they send the message again.
 const longestEndOfMessage = minutes(9)
 
 // A piece of the body with its code.
@@ -93,7 +93,7 @@ const leastFrame = 65_536
 const milliseconds = (input: Duration.Input | undefined, standard: number): number =>
   input === undefined ? standard : Duration.toMillis(input)
 
-/** Throws `InvalidValue` for a network that is none. */
+/** Throws `InvalidValue` for an invalid network. */
 export const settingsOf = (options: Options): Settings => ({
   timeouts: {
     // Sendmail gives a filter 10 s, Postfix 30 s.
@@ -136,8 +136,8 @@ const networks = Schema.String.check(Schema.makeFilter((list) => {
 }))
 
 /**
- * Fails if the variable is there and empty. Effect takes empty variables for missing ones, and a list that was lost, by a
- * mistake in a template say, must not admit everybody.
+ * Fails if the variable is set and empty. Effect takes empty variables for missing ones, and a list that was lost, for
+ * example by a mistake in a template, must not admit everybody.
  */
 const refuseEmptyPeers = Effect.gen(function*() {
   const provider = yield* ConfigProvider.ConfigProvider

@@ -1,4 +1,4 @@
-/** What a chain is made of, and the ways in which its messages end. */
+/** The filters that a chain is made of, and the ways in which its messages end. */
 import type { AnsweredStage } from "../../protocol/stageTable.ts"
 import type { Decision, Refused } from "../chainTypes.ts"
 import type { Client } from "../client.ts"
@@ -10,14 +10,14 @@ import type { Answer } from "../interpretReply.ts"
 /** A filter of the chain. */
 export interface Link {
   readonly address: string
-  /** Undefined if it could not be reached. */
+  /** Undefined if the connection or the negotiation failed. */
   readonly client: Client | undefined
-  /** What to make of its failure; undefined leaves that to the caller. */
+  /** What becomes of mail if the filter fails; undefined passes the failure on to the caller. */
   readonly policy: DefaultAction | undefined
   failure: ClientError | undefined
 }
 
-/** What came of a command, and the answer that settled it. */
+/** The decision about a command, and the answer that it rests on. */
 export interface Asked {
   readonly decision: Decision
   readonly answer: Answer

@@ -1,4 +1,4 @@
-/** An SMTP session before one filter or several. */
+/** An SMTP session as an MTA takes it through one or more filters. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { Step } from "../../../Negotiation.ts"
@@ -38,24 +38,24 @@ export class ChainSession {
   private readonly nextQueueId: Effect.Effect<string> | undefined
   readonly failures: Array<Failure> = []
   private discarded: { readonly stage: AnsweredStage; readonly filter: string } | undefined
-  /** The last stage at which a filter was heard. */
+  /** The last stage that no verdict had settled beforehand: the stage of an accepted message. */
   private heard: AnsweredStage
   private sender: Text = ""
   private recipients: Array<Recipient> = []
   private accepted: Array<MilterClient.Recipient> = []
 
-  /** Without `nextQueueId` each client counts for itself. */
+  /** Without `nextQueueId` each client counts queue ids of its own. */
   constructor(links: ReadonlyArray<Link>, manners: Manners, nextQueueId?: Effect.Effect<string>) {
     this.links = links
     this.nextQueueId = nextQueueId
     this.manners = manners
-    // For a filter that had heard enough before this began.
+    // A client that was used in steps may have the filter's verdict on the SMTP session already.
     this.heard = links.find(({ client }) => client !== undefined)?.client?.state.verdictOnSession?.stage ?? "connect"
   }
 
   // --- filters that fail
 
-  /** Notes a failure. Fails with it where there is no policy, and for a value that fits into no packet. */
+  /** Notes the failure of a filter. Fails with it if there is no policy, and if a value does not fit into a packet. */
   fail(link: Link, error: ClientError): Effect.Effect<void, ClientError> {
     return Effect.suspend(() => {
       if (link.policy === undefined || error.reason._tag === "InvalidValue") return Effect.fail(error)
@@ -71,7 +71,7 @@ export class ChainSession {
     this.failures.push({ filter: link.address, policy, error })
   }
 
-  /** The policy's verdict for a filter that has failed; undefined for one that is passed over. */
+  /** The policy's verdict for a filter that has failed; undefined if mail passes without the filter. */
   private verdictOfPolicy({ address, failure, policy }: Link): Refused | undefined {
     if (failure === undefined || policy === undefined || policy === "accept" || policy === "quarantine") {
       return undefined
@@ -83,7 +83,7 @@ export class ChainSession {
 
   // --- commands
 
-  /** Puts a command to one filter after the other. */
+  /** Sends a command to one filter after the other, until one of them decides. */
   private ask(
     stage: AnsweredStage,
     step: (client: Client) => Effect.Effect<Answer, ClientError>,
@@ -114,7 +114,7 @@ export class ChainSession {
     })
   }
 
-  /** A refusal at connect or HELO: it stands for the whole session. */
+  /** A refusal at connect or HELO: it holds for the whole session. */
   private get refused(): (Refused & { readonly stage: AnsweredStage }) | undefined {
     for (const { address, client } of this.links) {
       const verdict = client?.state.verdictOnSession
@@ -175,7 +175,7 @@ export class ChainSession {
       for (const { client } of this.links) {
         if (client !== undefined && !asked.has(client)) client.state.messageElsewhere()
       }
-      // The message is given up at once.
+      // A refused MAIL begins no message.
       if (decision._tag === "Refused") yield* this.abort()
       return decision
     })
@@ -197,7 +197,7 @@ export class ChainSession {
       )
       this.recipients.push({ address: recipient, answer: asked.answer })
       if (refused !== undefined) {
-        // What is said about it has no effect.
+        // Answers about a recipient that the server has refused itself have no effect.
         this.discarded = discarded
         return goOn
       }
@@ -208,7 +208,7 @@ export class ChainSession {
     })
   }
 
-  /** DATA, or a command that is nobody's. */
+  /** DATA, or a command that the server does not know. */
   other(stage: "data" | "unknown", step: (client: Client) => Effect.Effect<Answer, ClientError>): Effect.Effect<
     Decision,
     ClientError
@@ -223,7 +223,7 @@ export class ChainSession {
     })
   }
 
-  /** RSET, and whatever else ends a message. A filter that has failed meanwhile is noticed with the next command. */
+  /** Ends the message in progress, as RSET does. A filter that has closed meanwhile is noticed at the next command. */
   reset(): Effect.Effect<void, ClientError> {
     return Effect.suspend(() => {
       this.messageOver()
@@ -231,12 +231,12 @@ export class ChainSession {
     })
   }
 
-  /** Tells each filter that the message is given up or over, as far as the MTA does. */
+  /** Aborts the message at each filter, where the MTA would. */
   private abort(): Effect.Effect<void, ClientError> {
     return Effect.forEach(this.links, (link) => {
       if (link.client === undefined || link.failure !== undefined) return Effect.void
       return Effect.catch(link.client.abort(), (error) =>
-        // It may have closed as soon as it had given its verdict.
+        // The filter may have closed right after its verdict.
         error.reason._tag === "Closed" ? Effect.void : this.fail(link, error))
     }, { discard: true })
   }
@@ -249,7 +249,7 @@ export class ChainSession {
 
   // --- messages
 
-  /** The content, and the end of the message. */
+  /** Takes the content through the filters, and ends the message. */
   message(
     content: Content,
     macros: NonNullable<MilterClient.Message["macros"]> = {}
@@ -270,7 +270,7 @@ export class ChainSession {
     return Effect.gen({ self: this }, function*() {
       if (this.refused !== undefined) return refusedAt(this.refused.stage, this.refused)
       if (this.discarded !== undefined) return discardedAt(this.discarded)
-      // Nobody is left to send it to. Without a word of a filter it was the MTA that refused all.
+      // Without a recipient there is nothing to deliver; why each was refused has been said at RCPT.
       if (this.accepted.length === 0) return nobodyLeft
       for (const link of this.links) {
         const { client } = link
@@ -286,7 +286,7 @@ export class ChainSession {
               modifications.push(...changes)
               continue
             }
-            // Without a policy it is Postfix's, which puts the client off.
+            // Without a policy this fails as in Postfix, with a temporary error for the SMTP client.
             const failure = new ClientError({ reason: error, command: "EndOfMessage", address: link.address })
             this.failedAt(link, link.policy ?? "tempFail", failure)
             client.connection.close()
@@ -303,7 +303,7 @@ export class ChainSession {
     })
   }
 
-  /** One filter's part: the whole content as the filters before it have left it. */
+  /** Sends one filter the whole content, as the filters before it have left it. */
   private contentTo(
     client: Client,
     file: QueueFile,
@@ -360,7 +360,7 @@ export class ChainSession {
     }))
   }
 
-  /** Connect and HELO, once for each session. */
+  /** Sends connect and HELO, once for each session. */
   private introduce(message: MilterClient.Message): Effect.Effect<Decision, ClientError> {
     return Effect.gen({ self: this }, function*() {
       const first = this.links.find(({ client }) => client !== undefined)?.client
@@ -378,7 +378,7 @@ export class ChainSession {
     return values === undefined ? Effect.void : this.macros(stage, values)
   }
 
-  /** A whole message. */
+  /** Takes a whole message through the filters, with connect and HELO if they were not sent before. */
   sendMessage(message: MilterClient.Message): Effect.Effect<MilterClient.Outcome, ClientError> {
     return Effect.gen({ self: this }, function*() {
       const before = yield* this.introduce(message)

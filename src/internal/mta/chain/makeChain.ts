@@ -1,4 +1,4 @@
-/** Filters dialed one after the other, and the public face of what stands behind them. */
+/** Dials the filters of a chain one after the other, and builds the public `Chain` on them. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -40,20 +40,20 @@ const dialLink = (dialing: Dialing, filter: FilterOptions, options: ChainOptions
     return [link, Result.isFailure(client) ? client.failure : undefined] as const
   })
 
-/** `exactOptionalPropertyTypes` does not take undefined for "not given". */
+/** Leaves an option out instead of setting it to undefined, which `exactOptionalPropertyTypes` does not allow. */
 const given = <K extends keyof Options>(key: K, value: Options[K]): Pick<Options, K> | undefined =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one property, of that name
   value === undefined ? undefined : { [key]: value } as Pick<Options, K>
 
 let messages = 0
 
-/** Another for each message of this process, and for those of others: the time in milliseconds, and a count. */
+/** A new queue id for each message: the time in milliseconds tells processes apart, the count tells messages apart. */
 const nextQueueId = Effect.map(
   Clock.currentTimeMillis,
   (now) => `${now.toString(16)}${(messages++ & 0xffff).toString(16).padStart(4, "0")}`.toUpperCase()
 )
 
-// With policies for all filters, nothing else is left to fail with.
+// Every filter of a chain has a policy, so no other failure reaches the caller.
 const onlyInvalid = <A>(effect: Effect.Effect<A, ClientError>): Effect.Effect<A, InvalidValue> =>
   Effect.catch(effect, ({ reason }) => reason._tag === "InvalidValue" ? Effect.fail(reason) : Effect.die(reason))
 

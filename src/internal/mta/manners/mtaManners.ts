@@ -10,7 +10,7 @@ import type { AnsweredStage } from "../../protocol/stageTable.ts"
 import type { Connect, DefaultAction, MacroValues, Text } from "../clientValues.ts"
 import type { Refusal } from "../interpretReply.ts"
 
-/** What macros tell about. */
+/** What the macros of an MTA are made from. */
 export interface Facts {
   readonly client: Connect
   readonly queueId: string
@@ -37,8 +37,8 @@ export interface Timeouts {
 }
 
 /**
- * The macros that an MTA sends ahead of a command, and those it has on request. `sent: undefined` is no packet unless the
- * filter asked for macros there.
+ * The macros that an MTA sends ahead of a command, and those it has on request. With `sent: undefined` it sends no macro
+ * packet unless the filter asked for macros there.
  */
 export interface KnownMacros {
   readonly sent: MacroValues | undefined
@@ -53,23 +53,23 @@ export interface Manners {
   readonly name: string
   readonly offer: Offer
   readonly timeouts: Timeouts
-  /** What it makes of steps that a filter wants without an offer, and of macro lists without one. */
+  /** What the MTA does with steps, and with macro lists, that a filter asks for and that were not offered. */
   readonly unoffered: { readonly steps: "ignored" | "refused"; readonly macroLists: "ignored" | "refused" }
-  /** Whose reading of the macro lists of a filter. */
+  /** Which MTA's reading of a filter's macro lists applies. */
   readonly macroLists: "postfix" | "sendmail"
-  /** The client as it tells of it. */
+  /** The client as the MTA announces it. */
   readonly introduce: (client: Partial<Connect> | undefined) => Connect
-  /** `undefined` is never any. */
+  /** The macros ahead of a command; `undefined` if this MTA never sends any there. */
   readonly macros: (stage: AnsweredStage, facts: Facts) => KnownMacros | undefined
-  /** Whether a macro that was known before is not any more at that stage. */
+  /** Whether the MTA no longer knows a macro at that stage. */
   readonly forgets: (stage: AnsweredStage, name: string) => boolean
-  /** What it tells of a command that it does not know. */
+  /** The part of an unknown command that the filter is shown. */
   readonly unknownLine: (line: Text) => Text
-  /** `always`: after each message, each HELO but the first, and before quit; `open`: for what has no verdict; or never. */
+  /** `always`: after each message, each HELO but the first, and before quit; `open`: without a verdict; or when told to. */
   readonly aborts: "always" | "open" | "onDemand"
-  /** How it takes leave of a filter that has given its verdict on the whole session; `stays` waits for quit. */
+  /** How the MTA leaves a filter that has given its verdict on the whole session; `stays` waits for quit. */
   readonly afterVerdictOnSession: "closes" | "quits" | "stays"
-  /** What skip in answer to a header or the end of the header leaves out. */
+  /** What the MTA leaves out after a skip in answer to a header or the end of the header. */
   readonly skips: "command" | "body"
   /** Whether progress is legal before end of message. */
   readonly progressEverywhere: boolean
@@ -77,21 +77,21 @@ export interface Manners {
   readonly bodyAtEnd: boolean
   /** Whether recipients that the MTA has refused itself are shown to a filter that asks for them. */
   readonly showsRefused: boolean
-  /** Whether a filter that is done with a message hears of unknown commands before the next. */
+  /** Whether a filter that is done with a message is sent unknown commands before the next message. */
   readonly unknownAfterMessage: boolean
-  /** What the SMTP client reads; `address` is what its command was about. */
+  /** The reply for the SMTP client; `address` is the sender or recipient of its command. */
   readonly reply: (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined) => Reply
-  /** Whether it ends the SMTP session with that reply. */
+  /** Whether the MTA ends the SMTP session with that reply. */
   readonly closesAfter: (reply: Reply) => boolean
-  /** Whether it has the last word on commands that it does not know, unless the filter puts the client off. */
+  /** Whether the MTA keeps its own refusal of an unknown command, unless the filter's is a temporary one. */
   readonly ownUnknownReply: boolean
   readonly onFailure: DefaultAction
-  /** What the SMTP client reads when a filter has failed; `configuration`: it is set up wrongly, rather than broken. */
+  /** The reply for the SMTP client when a filter has failed; `configuration`: the filter is set up wrongly, not broken. */
   readonly failureReply: (policy: "tempFail" | "reject" | "shutdown", configuration: boolean) => Reply
   readonly queue: (message: Message) => QueueFile
 }
 
-/** A public `Mta`, as far as it goes here. */
+/** The members of a public `Mta`, whose type is on a floor above. */
 interface Mannered {
   readonly name: string
   readonly offer: Offer
@@ -118,7 +118,7 @@ export const none: MacroValues = {}
 
 export const onlyOnRequest: KnownMacros = { sent: undefined, onRequest: none }
 
-/** A name in brackets is an address that has no name, or whose name does not lead back to it. */
+/** A name in brackets is an address without a name, or with a name that does not resolve to the address. */
 export const isUnverified = (client: Connect): boolean => client.hostname.startsWith("[")
 
 export const reply = (code: string, enhanced: string, text: string): Reply => ({
@@ -127,7 +127,7 @@ export const reply = (code: string, enhanced: string, text: string): Reply => ({
   lines: [ByteString.fromText(text)]
 })
 
-/** Without a choice of its own a filter is spoken to as the protocol has it, without macros or aborts of the MTA's own. */
+/** The plain protocol, for a client that imitates no MTA: no macros and no aborts but those it is told to send. */
 export const plain = (manners: Manners): Manners => ({
   ...manners,
   name: "plain",
@@ -138,7 +138,7 @@ export const plain = (manners: Manners): Manners => ({
   afterVerdictOnSession: "stays"
 })
 
-/** The same MTA, which says other things of itself at connect; what it sends to those who ask, it goes on sending to them only. */
+/** The same MTA with other macros at connect. A macro that the MTA does not send there anyway is sent on request only. */
 export const called = (manners: Manners, macros: MacroValues): Manners => ({
   ...manners,
   macros: (stage, facts) => {

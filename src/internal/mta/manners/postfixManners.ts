@@ -57,7 +57,7 @@ const connectMacros = ({ name, number }: Release, { client }: Facts): KnownMacro
       ...(number >= 305 ? { _: `${clientName} [${address}]` } : none)
     },
     onRequest: {
-      // Only here: what Postfix knows after DATA is without the prefix.
+      // The prefix is here only: after DATA, Postfix has the address without it.
       "{client_addr}": prefixed(address),
       "{client_name}": clientName,
       "{client_ptr}": clientName,
@@ -111,7 +111,7 @@ const macrosOf = (release: Release) => (stage: AnsweredStage, facts: Facts): Kno
   return { sent: i, onRequest: address.includes(":") ? { "{client_addr}": address } : none }
 }
 
-/** The content is another process's affair, which was not told all. */
+/** Postfix hands the content to another process (cleanup), which is not told all macros of the session. */
 const forgets = (stage: AnsweredStage, name: string): boolean =>
   isContent(stage) && /^(?:mail_|rcpt_|tls_|cipher|cert_|client_resolve)/.test(name)
 
@@ -133,7 +133,7 @@ const make = (release: Release): Manners => ({
     connect: 30_000,
     command: 30_000,
     content: 300_000,
-    // Postfix waits as long as there is progress; an hour is more than any SMTP client does.
+    // Postfix waits as long as there is progress; no SMTP client waits for an hour.
     total: 3_600_000
   },
   unoffered: { steps: "ignored", macroLists: release.number < 205 ? "refused" : "ignored" },
@@ -160,7 +160,7 @@ const make = (release: Release): Manners => ({
   closesAfter: ({ code }) => code === "421" || code === "521",
   ownUnknownReply: release.number >= 308,
   onFailure: release.number < 311 ? "tempFail" : "shutdown",
-  // It does not reject for its own mistakes.
+  // Postfix does not reject mail because of a wrong configuration.
   failureReply: (policy, configuration) => configuration && policy !== "shutdown" ? misconfigured : failures[policy],
   queue: postfixQueue.make
 })

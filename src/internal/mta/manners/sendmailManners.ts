@@ -54,11 +54,11 @@ const rcptMacros = ({ accepted, recipient, refused }: Facts): KnownMacros => ({
     : recipient === undefined
     ? none
     : { "{rcpt_mailer}": "local", "{rcpt_host}": recipient.domain, "{rcpt_addr}": recipient.address },
-  // It counts this one too.
+  // Sendmail counts this recipient too.
   onRequest: { "{nrcpts}": String(accepted + 1), "{nbadrcpts}": "0" }
 })
 
-/** What it makes up for a message without one: `<202401011200.QUEUEID@mx.example.org>`. */
+/** The Message-ID that Sendmail gives to a message without one: `<202401011200.QUEUEID@mx.example.org>`. */
 const messageIdOf = ({ began, queueId }: Facts): string =>
   `<${new Date(began).toISOString().replace(/\D/g, "").slice(0, 12)}.${queueId}@${hostname}>`
 
@@ -103,7 +103,7 @@ const rejectedAt = (stage: AnsweredStage): typeof later =>
     ? reply("550", "5.0.0", "Command rejected")
     : reply(isContent(stage) ? "554" : "550", "5.7.1", "Command rejected")
 
-/** At connect it words everything itself; with some codes the first line begins with the address that it is about. */
+/** Words a refusal. At connect all words are Sendmail's own; with some codes the first line begins with the address. */
 const replyTo = (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined): typeof later => {
   if (refusal._tag === "TempFail") return later
   if (refusal._tag === "Reply" && stage === "connect") {
@@ -145,7 +145,7 @@ export const sendmail: Manners = {
   reply: replyTo,
   closesAfter: ({ code }) => code === "421",
   ownUnknownReply: false,
-  // As with F=T; without a flag it lets mail pass.
+  // As with F=T; without a flag Sendmail lets mail pass.
   onFailure: "tempFail",
   failureReply: (policy) => policy === "tempFail" ? later : policy === "reject" ? rejectedAt("mail") : closing,
   queue: sendmailQueue.make
