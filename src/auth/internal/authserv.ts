@@ -1,7 +1,7 @@
 /** Reading Authentication-Results (RFC 8601): whose they are, and what one of our own says. */
 import * as Result from "effect/Result"
+import { asciiDomain } from "../../internal/mail/domainName.ts"
 import { InvalidValue } from "../../InvalidValue.ts"
-import { asciiDomain } from "./privateKey.ts"
 
 /** A host name, or any other token of RFC 2045. */
 export const checkId = (id: string): Result.Result<string, InvalidValue> =>

@@ -4,11 +4,11 @@
  */
 import * as Result from "effect/Result"
 import { type DKIMVerifyResult, dmarc, type DMARCResult } from "mailauth"
+import { asciiDomain } from "../../internal/mail/domainName.ts"
 import type { DmarcResult } from "../Results.ts"
 import type { Author } from "./author.ts"
 import type { Resolver } from "./bridge.ts"
 import { mended } from "./dmarcRecord.ts"
-import { asciiDomain } from "./privateKey.ts"
 
 export const normalDomain = (domain: string): string => asciiDomain(domain) ?? domain.toLowerCase()
 

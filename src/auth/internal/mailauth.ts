@@ -14,6 +14,7 @@ import {
   type SPFResult
 } from "mailauth"
 import { isIP } from "node:net"
+import { asciiDomain } from "../../internal/mail/domainName.ts"
 import type { ArcResult, DkimResult, Results, SpfResult } from "../Results.ts"
 import type { Author } from "./author.ts"
 import { fold, withPlainComments } from "./authserv.ts"
@@ -21,7 +22,6 @@ import type { Resolver, Resolvers } from "./bridge.ts"
 import type { Feed } from "./content.ts"
 import { judge, type Judged, normalDomain } from "./dmarc.ts"
 import type { Refused, Selected } from "./headerBlock.ts"
-import { asciiDomain } from "./privateKey.ts"
 
 /** It gave up on a message, or could not make a seal. */
 export class MailauthError extends Data.TaggedError("MailauthError")<{

@@ -3,20 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { createPrivateKey, createPublicKey, type KeyObject, sign as signWith } from "node:crypto"
-import { domainToASCII } from "node:url"
+import { asciiDomain } from "../../internal/mail/domainName.ts"
 import type { KeyInput, SigningKey } from "./keyTypes.ts"
 
 const objects = new WeakMap<SigningKey, KeyObject>()
-
-const label = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
-const dnsName = new RegExp(`^${label}(?:\\.${label})*$`)
-
-/** In lower case and A-labels, without a final dot; undefined if it could not stand in DNS. */
-export const asciiDomain = (domain: string): string | undefined => {
-  // Node takes a name of numbers for an address, and gives nothing for what is no name at all.
-  const ascii = (/[^\0-\x7f]/.test(domain) ? domainToASCII(domain) : domain).toLowerCase().replace(/\.$/, "")
-  return ascii.length <= 253 && dnsName.test(ascii) ? ascii : undefined
-}
 
 const signingLabel = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 const signingName = new RegExp(`^${signingLabel}(?:\\.${signingLabel})*$`)

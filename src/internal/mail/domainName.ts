@@ -26,6 +26,15 @@ export const toAscii = (domain: string): string | undefined => {
     : undefined
 }
 
+const label = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+const dnsName = new RegExp(`^${label}(?:\\.${label})*$`)
+
+/** The name in lower case and ASCII, without a final dot; `undefined` if it cannot be in DNS. */
+export const asciiDomain = (domain: string): string | undefined => {
+  const ascii = toAscii(domain)?.toLowerCase().replace(/\.$/, "")
+  return ascii !== undefined && ascii.length <= 253 && dnsName.test(ascii) ? ascii : undefined
+}
+
 /** The name as people write it: labels that IDNA has encoded are decoded, others stay. For display, not to compare. */
 export const toUnicode = (domain: string): string => {
   const ascii = toAscii(domain)
