@@ -1,11 +1,9 @@
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { forTest } from "./testbed/timeLimits.ts"
 
 // `effect-milter/...` means the sources here, as in tsconfig's customConditions.
 const conditions = ["effect-milter-source"]
-
-/** Milliseconds. */
-const testTimeout = 120_000
 
 export default defineConfig({
   resolve: { conditions },
@@ -13,10 +11,8 @@ export default defineConfig({
   test: {
     // Some hundred Node processes are started; compiled code of the sources is kept between them, and halves their start.
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL("node_modules/.cache/node", import.meta.url)) },
-    // For all of a test, so that none fails because the machine is slow or busy. What waits for
-    // a process has a limit below it (testbed/childProcess.ts).
-    testTimeout,
-    hookTimeout: testTimeout,
+    testTimeout: forTest,
+    hookTimeout: forTest,
     fakeTimers: { toFake: [] },
     reporters: process.env["CI"] === undefined ? ["default"] : ["default", "json"],
     outputFile: { json: "test-results/vitest.json" },

@@ -10,23 +10,24 @@ import { checkWords } from "./docs/words.ts"
 import { glob, publicSources, report } from "./repository.ts"
 
 /** Whose comments are not checked for their wording yet: delete what is in order. */
-const exempt = process.argv.includes("--all") ? [] : ["src/", "test/"]
+const exempt = process.argv.includes("--all") ? [] : ["src/"]
 
 const pages = ["*.md", "docs/**/*.md", "examples/**/*.md", "container/**/*.md"].flatMap(glob)
   .filter((file) => file !== "CHANGELOG.md")
 const sources = publicSources()
 const program = ["src", "scripts", "testbed", "examples", "benchmark"].flatMap((folder) => glob(`${folder}/**/*.ts`))
+const tests = glob("test/**/*.ts").filter((file) => !file.startsWith("test/fixtures/"))
 
 const examples = checkExamples([...pages, ...glob("src/**/*.ts")])
 
 const wording = [
   ...checkWording(sources),
-  ...checkFirstLines(program),
+  ...checkFirstLines([...program, ...tests]),
   // Generated from the comments of src.
   ...checkWords([
     ...pages.filter((page) => !page.startsWith("docs/reference/api/")),
     ...program,
-    ...glob("test/**/*.ts")
+    ...tests
   ])
 ].filter(({ file }) => !exempt.some((folder) => file.startsWith(folder)))
 

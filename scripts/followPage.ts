@@ -10,15 +10,13 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import { forEvent } from "../testbed/timeLimits.ts"
 import { missingFrom, type Step, stepsOf } from "./docs/steps.ts"
 import { manifest, read } from "./repository.ts"
 
 const [tarball, ...rest] = process.argv.slice(2)
 const pages = rest.filter((page) => page !== "--bare")
 if (tarball === undefined || pages.length === 0) throw new Error("followPage.ts TARBALL PAGE... [--bare]")
-
-/** How long a background program may take until it shows what the page says; milliseconds. */
-const patience = 60_000
 
 const directory = Fs.mkdtempSync(Path.join(Os.tmpdir(), "effect-milter-page-"))
 const home = Path.join(directory, "home")
@@ -96,7 +94,7 @@ const follow = async (page: string, step: Step): Promise<void> => {
     throw new Error(`${page}:${step.line} ${message}\n${printed}`)
   }
   const awaitShown = async (terminal: Terminal, shows: ReadonlyArray<string>): Promise<void> => {
-    const deadline = Date.now() + patience
+    const deadline = Date.now() + forEvent
     while (true) {
       const missing = missingFrom(terminal.printed, shows)
       if (missing === undefined) return

@@ -1,3 +1,4 @@
+/** ClientAddress: addresses of clients, from packets and from text, and networks. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import * as IpNetwork from "effect/net/IpNetwork"

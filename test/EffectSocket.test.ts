@@ -1,3 +1,4 @@
+/** EffectSocket: servers and clients on the sockets of Effect. */
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Scope } from "effect"

@@ -1,3 +1,4 @@
+/** Envelope: mailboxes, domain names and parameters of MAIL and RCPT. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import { domainToASCII, domainToUnicode } from "node:url"
@@ -98,7 +99,7 @@ describe("Mailbox", () => {
     ["a@Bücher.例え.example", "xn--bcher-kva.xn--r8jz45g.example", "bücher.例え.example"],
     ["a@مثال.إختبار", "xn--mgbh0fb.xn--kgbechtv", "مثال.إختبار"],
     ["a@💩.la", "xn--ls8h.la", "💩.la"],
-    // A full stop that is none in ASCII.
+    // A full stop outside ASCII.
     ["a@example\u3002org", "example.org", "example.org"],
     ["a@e\u0308xample.org", "xn--xample-ova.org", "ëxample.org"],
     // What is left alone.

@@ -1,3 +1,4 @@
+/** Header: checks of names and values, and what MTAs make of them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import * as Header from "../src/Header.ts"

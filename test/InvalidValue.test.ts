@@ -1,3 +1,4 @@
+/** InvalidValue: how a bad value is shown. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Result, Schema } from "effect"
 import { InvalidValue, show } from "../src/InvalidValue.ts"

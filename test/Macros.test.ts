@@ -1,3 +1,4 @@
+/** Macros: names of macros, and the macros of a session. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as Macros from "../src/Macros.ts"

@@ -1,3 +1,4 @@
+/** Message: what a document reads, edits and sends. */
 import { assert, describe, it } from "@effect/vitest"
 import { DateTime, Effect, Layer, Option, Ref, Stream } from "effect"
 import * as Message from "effect-milter/Message"

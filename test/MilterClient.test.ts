@@ -1,3 +1,4 @@
+/** MilterClient: sessions with a filter, as an MTA has them. */
 import { assert, describe } from "@effect/vitest"
 import { Data, Effect, Fiber, Result, Stream } from "effect"
 import { dialerOf } from "../src/internal/net/dialer.ts"

@@ -1,3 +1,4 @@
+/** MilterServer: layers, options, limits and shutdown of servers. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as Verdict from "effect-milter/Verdict"

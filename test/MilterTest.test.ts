@@ -1,3 +1,4 @@
+/** MilterTest: the test kit, for users of the library. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Option, Ref, Result } from "effect"
 import { TestClock } from "effect/testing"

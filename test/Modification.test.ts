@@ -1,3 +1,4 @@
+/** Modification: checks of values, and their packets. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Envelope from "effect-milter/Envelope"
 import * as Modification from "effect-milter/Modification"

@@ -1,3 +1,4 @@
+/** Negotiation: what MTA and filter agree on. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"

@@ -1,3 +1,4 @@
+/** Packet: each packet decoded, encoded and printed. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import type * as Frame from "../src/Frame.ts"

@@ -1,3 +1,4 @@
+/** RawMessage: messages from bytes and from text. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as Delivery from "../src/Delivery.ts"

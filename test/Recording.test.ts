@@ -1,3 +1,4 @@
+/** Recording: sessions read, written, redacted and replayed. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
 import type * as Frame from "../src/Frame.ts"

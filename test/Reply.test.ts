@@ -1,3 +1,4 @@
+/** Reply: SMTP replies, checked and rendered. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result, Schema } from "effect"
 import * as Reply from "../src/Reply.ts"

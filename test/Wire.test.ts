@@ -1,3 +1,4 @@
+/** Wire: byte strings, readers, writers and packet definitions. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import type * as Frame from "../src/Frame.ts"

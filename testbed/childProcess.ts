@@ -1,6 +1,7 @@
 /** Programs started as child processes: what they print is waited for, and they are killed with the scope. */
 import * as Effect from "effect/Effect"
 import * as ChildProcess from "node:child_process"
+import { forEvent } from "./timeLimits.ts"
 
 /** How to start one. */
 export interface Options {
@@ -9,9 +10,6 @@ export interface Options {
   readonly pass?: ReadonlyArray<number>
   readonly user?: number
 }
-
-/** How long a process may take for anything, on a busy machine; milliseconds. Below vitest's limit for a test. */
-export const patience = 60_000
 
 /** One that was started. */
 export class Child {
@@ -54,7 +52,7 @@ export class Child {
     const look = (): RegExpExecArray | "never" | undefined =>
       pattern.exec(this.output) ?? (this.ended === undefined ? undefined : "never")
     return this.until(look).pipe(
-      Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.succeed("never" as const) }),
+      Effect.timeoutOrElse({ duration: forEvent, orElse: () => Effect.succeed("never" as const) }),
       Effect.flatMap((found) =>
         found === "never" ? Effect.die(new Error(`no ${pattern.source} in\n${this.output}`)) : Effect.succeed(found)
       )
@@ -64,7 +62,7 @@ export class Child {
   /** The exit code, or the signal that ended it. */
   get exit(): Effect.Effect<string | number> {
     return this.until(() => this.ended).pipe(
-      Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.die(new Error(`runs on\n${this.output}`)) })
+      Effect.timeoutOrElse({ duration: forEvent, orElse: () => Effect.die(new Error(`runs on\n${this.output}`)) })
     )
   }
 

@@ -12,9 +12,9 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
-import { patience } from "./childProcess.ts"
 import { describeWith } from "./prerequisite.ts"
 import { realTime } from "./realTime.ts"
+import { forEvent } from "./timeLimits.ts"
 
 /** It does not start; with what it printed. */
 export class DaemonError extends Data.TaggedError("DaemonError")<{ readonly message: string }> {}
@@ -128,7 +128,7 @@ export const start = Effect.fnUntraced(function*(program: Program) {
   while (!(yield* isListening(program.socket))) {
     const why = child.pid === undefined || ended(child)
       ? "has ended"
-      : performance.now() - started > patience
+      : performance.now() - started > forEvent
       ? "does not listen"
       : undefined
     if (why !== undefined) return yield* new DaemonError({ message: `${program.command} ${why}:\n${output}` })

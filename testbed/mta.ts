@@ -13,6 +13,7 @@ import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { realTime } from "./realTime.ts"
+import { forEvent } from "./timeLimits.ts"
 
 /** An MTA is not usable here, does not start, or did not do what was waited for; with the end of its log. */
 export class MtaError extends Data.TaggedError("MtaError")<{
@@ -368,7 +369,7 @@ const makeMailbox = (
   const awaitMatching = (count: number, options: TakeOptions | undefined) =>
     awaitSome(
       `${count} delivered${options?.queueId === undefined ? "" : ` of ${options.queueId}`}`,
-      options?.timeout ?? 10_000,
+      options?.timeout ?? forEvent,
       Effect.map(scan, (all) => {
         const found = all.filter(({ message }) => isWanted(options)(message))
         return found.length >= count ? found : undefined
@@ -425,7 +426,7 @@ export const makeInstance = <Name extends string, Held extends Delivered>(
     version,
     directory,
     log,
-    awaitLog: (pattern, timeout = 10_000) =>
+    awaitLog: (pattern, timeout = forEvent) =>
       awaitSome(
         `log line ${String(pattern)}`,
         timeout,
@@ -439,7 +440,7 @@ export const makeInstance = <Name extends string, Held extends Delivered>(
     takeHeld: Effect.fnUntraced(function*(count, options) {
       const found = yield* awaitSome(
         `${count} held`,
-        options?.timeout ?? 10_000,
+        options?.timeout ?? forEvent,
         Effect.map(held, (all) => {
           const wanted = all.filter(isWanted(options))
           return wanted.length >= count ? wanted.slice(0, count) : undefined
@@ -449,7 +450,7 @@ export const makeInstance = <Name extends string, Held extends Delivered>(
       return found
     }),
     queueEmpty,
-    awaitIdle: (timeout = 10_000) =>
+    awaitIdle: (timeout = forEvent) =>
       Effect.andThen(
         awaitSome("empty queue", timeout, Effect.map(queueEmpty, (empty) => empty ? true : undefined)),
         mailbox.delivered

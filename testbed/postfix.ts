@@ -42,6 +42,7 @@ import {
 } from "./mta.ts"
 import { describeWith } from "./prerequisite.ts"
 import { missingRelease, releaseOf } from "./releases.ts"
+import { forEvent } from "./timeLimits.ts"
 
 export { type Content, type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 
@@ -417,7 +418,7 @@ const logTail = (directory: string): string => tail(readLog(directory))
 const start = Effect.fnUntraced(function*(installation: Installation, directory: string) {
   const master = yield* spawnMaster(installation, directory)
   const started = yield* poll(
-    20_000,
+    forEvent,
     Effect.sync(() => {
       if (/postfix\/master\[\d+\]: daemon started/.test(readLog(directory))) return "started"
       return master.hasEnded() ? "ended" : undefined

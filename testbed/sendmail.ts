@@ -37,6 +37,7 @@ import {
 } from "./mta.ts"
 import { describeWith } from "./prerequisite.ts"
 import { missingRelease, releaseOf } from "./releases.ts"
+import { forEvent } from "./timeLimits.ts"
 
 export { type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 
@@ -353,7 +354,7 @@ const start = Effect.fnUntraced(function*(
     })
   const daemon = yield* spawnDaemon(program, library, directory)
   const started = yield* poll(
-    20_000,
+    forEvent,
     Effect.sync(() => {
       if (Fs.existsSync(Path.join(directory, "sendmail.pid")) && areOpen()) return "started"
       return daemon.hasEnded() || /problem creating SMTP socket/.test(readLog(directory)) ? "ended" : undefined

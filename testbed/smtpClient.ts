@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import { realTime } from "./realTime.ts"
+import { forEvent } from "./timeLimits.ts"
 
 /** The connection could not be made, or an answer did not come in time. */
 export class SmtpClientError extends Data.TaggedError("SmtpClientError")<{
@@ -105,7 +106,7 @@ export interface SmtpClient extends SmtpConnection {
 export interface Options {
   /** Where the server listens; 127.0.0.1 by default. */
   readonly host?: string
-  /** Longest wait for one reply, in milliseconds; 30000 by default. */
+  /** Longest wait for one reply, in milliseconds; 60000 by default. */
   readonly timeout?: number
 }
 
@@ -337,7 +338,7 @@ const makeConnection = (connection: Connection, timeout: number): SmtpConnection
 /** Connects without waiting for the greeting, which is then the first reply to `read`. Closed with the scope. */
 export const open = Effect.fnUntraced(
   function*(port: number, options?: Options): Effect.fn.Return<SmtpConnection, SmtpClientError, Scope.Scope> {
-    const timeout = options?.timeout ?? 30_000
+    const timeout = options?.timeout ?? forEvent
     const connection = yield* Effect.acquireRelease(
       openSocket(port, options?.host ?? "127.0.0.1", timeout),
       (connection) => Effect.sync(() => connection.socket.destroy()),

@@ -8,7 +8,7 @@ import * as Redacted from "effect/Redacted"
 import { dkimSign } from "mailauth"
 import { authorDomain, authorOf } from "../../src/auth/internal/author.ts"
 import { ByteString } from "../../src/Wire.ts"
-import { assertLinear, patience } from "../support/linear.ts"
+import { assertLinear } from "../support/linear.ts"
 import { input, message, recordsOf, valuesOf } from "./support/mail.ts"
 
 const spf = { TXT: ["v=spf1 ip4:192.0.2.0/24 -all"] }
@@ -303,7 +303,7 @@ describe("the author", () => {
           authorOf([closed])
         }
       })
-    }, patience)
+    })
   }
 
   it("is told with what makes readers disagree", () => {

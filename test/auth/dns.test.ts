@@ -1,3 +1,4 @@
+/** Dns: records from a list, and other resolvers. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Auth from "effect-milter/auth"

@@ -1,3 +1,4 @@
+/** Private keys and rings of keys, valid ones and others. */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, FileSystem, Layer, Logger, Redacted, Result } from "effect"

@@ -1,3 +1,4 @@
+/** What the program says of differences between two replies or messages. */
 import { assert, describe, it } from "@effect/vitest"
 import * as comparison from "../../src/cli/comparison.ts"
 import { plain } from "../../src/cli/style.ts"

@@ -1,3 +1,4 @@
+/** The difference of two texts, line by line. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { edits, hunks } from "../../src/cli/lineDiff.ts"

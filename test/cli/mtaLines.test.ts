@@ -1,3 +1,4 @@
+/** The lines for the configuration of MTAs that the program prints. */
 import { assert, describe, it } from "@effect/vitest"
 import { mtaLines } from "../../src/cli/mtaLines.ts"
 

@@ -1,3 +1,4 @@
+/** Packets in words, as `trace` prints them. */
 import { assert, describe, it } from "@effect/vitest"
 import { describe as describePacket, packetLine } from "../../src/cli/packetLine.ts"
 import { coloured, plain } from "../../src/cli/style.ts"

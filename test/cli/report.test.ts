@@ -1,3 +1,4 @@
+/** The report of a session that the program prints. */
 import { assert, describe, it } from "@effect/vitest"
 import * as report from "../../src/cli/report.ts"
 import { coloured, plain } from "../../src/cli/style.ts"

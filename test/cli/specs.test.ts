@@ -1,3 +1,4 @@
+/** Values of the program's flags. */
 import { assert, describe, it } from "@effect/vitest"
 import { Option } from "effect"
 import { addressesIn } from "../../src/cli/addresses.ts"

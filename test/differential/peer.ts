@@ -4,6 +4,7 @@ import * as Packet from "effect-milter/Packet"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Net from "node:net"
+import { forEvent } from "../../testbed/timeLimits.ts"
 
 /**
  * What came back for one command: the frames up to the first verdict, or up to the close. `how` tells what ended the
@@ -13,9 +14,6 @@ export interface Answer {
   readonly frames: ReadonlyArray<Uint8Array>
   readonly how: "verdict" | "closed" | "silence"
 }
-
-/** Longer than anything takes here, even on a machine that is busy with something else. */
-const patience = 20_000
 
 const neutral = new Set(Array.from("himb+2-eqp", (code) => code.charCodeAt(0)))
 
@@ -84,7 +82,7 @@ export class Peer {
     }
     // A callback of the socket's world, where no fiber waits.
     // @effect-diagnostics-next-line globalTimersInEffect:off
-    const timer = setTimeout(() => look("silence"), patience)
+    const timer = setTimeout(() => look("silence"), forEvent)
     this.watcher = () => look(undefined)
     look(undefined)
   })
@@ -97,7 +95,7 @@ export class Peer {
       resume(Effect.succeed({ frames: this.frames.splice(0), how }))
     }
     // @effect-diagnostics-next-line globalTimersInEffect:off
-    const timer = setTimeout(() => done("silence"), patience)
+    const timer = setTimeout(() => done("silence"), forEvent)
     this.watcher = () => {
       if (this.closed) done("closed")
     }

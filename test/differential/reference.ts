@@ -73,7 +73,7 @@ export const start = (
       child.once("close", (status, signal) => failed(`ended with ${String(status ?? signal)}`))
       return Effect.sync(() => child.kill("SIGKILL"))
     }),
-    // smfi_main looks only every five seconds whether it shall end.
+    // smfi_main looks only every five seconds whether it should end.
     (child) =>
       Effect.callback<void>((resume) => {
         if (child.exitCode !== null || child.signalCode !== null) return resume(Effect.void)

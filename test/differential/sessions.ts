@@ -82,7 +82,7 @@ export const run = Effect.fnUntraced(function*(driver: Driver, random: Random, v
     const say = new Utterances(random, mta.style)
     const local = random.chance(0.1)
     const last = yield* smtpSession({ driver, random, mta, say, lively, at: undefined, tls, bodyAtEnd, local })
-    // Neither MTA does that, but libmilter takes it behind a message that may pass and an unknown command.
+    // Neither MTA does that, but libmilter takes it after a message that may pass and an unknown command.
     if ((last === "E" || last === "U") && random.chance(0.1)) {
       driver.tell({ _tag: "QuitNewConnection" })
       continue
@@ -207,7 +207,7 @@ const recipients = Effect.fnUntraced(function*(world: World) {
     if (verdict === "a" || verdict === "d") return "M"
     if (verdict === "c") accepted++
     if (random.chance(0.03)) {
-      // EHLO in the middle: Postfix sends the abort behind it, Sendmail in front.
+      // EHLO in the middle: Postfix sends the abort after it, Sendmail before it.
       if (mta.style === "sendmail") driver.tell({ _tag: "Abort" })
       const greeting = yield* helo(world)
       if (mta.style === "postfix") driver.tell({ _tag: "Abort" })

@@ -180,7 +180,7 @@ export class Utterances {
     }
   }
 
-  /** Fields that ask for changes; at most one for the body, and whether others come behind it. */
+  /** Fields that ask for changes; at most one for the body, and whether others come after it. */
   edits(leadingSpace: boolean): ReadonlyArray<Packet.Header> {
     const { random } = this
     if (!random.chance(0.4)) return []

@@ -1,4 +1,4 @@
-/** The tests of docs/learn/testing.md are tests: they run here as they stand there. */
+/** The tests of docs/learn/testing.md are tests: they run here as they are on the page. */
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Fs from "node:fs"
 import * as Url from "node:url"

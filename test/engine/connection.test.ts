@@ -178,7 +178,7 @@ describe("a hook that is running", () => {
       take()
       assert.deepStrictEqual(yield* mta.say(Mta.header(), Mta.header(), Mta.abort, Mta.mail()), ["Continue"])
       assert.deepStrictEqual(take(), ["hook interrupted", "message 1 closes: interrupted", "message 2 opens"])
-      // With the whole message behind it, end of message is the command that is answered.
+      // With the whole message queued after it, end of message is the command that is answered.
       const replies = yield* mta.say(Mta.header(), Mta.header(), Mta.endOfMessage(), Mta.abort, Mta.mail())
       assert.strictEqual(replies.length, 2)
       assert.match(replies[0]!, putOff)

@@ -1,3 +1,4 @@
+/** What a session answers: verdicts, macros, state and failures at each stage. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import { Step } from "effect-milter/Negotiation"
@@ -282,7 +283,7 @@ describe("sessions", () => {
         take()
         assert.deepStrictEqual(yield* mta.say(command), ["Continue"])
         assert.strictEqual(take()[0], "message 1 closes: interrupted")
-        // Postfix sends the abort behind the EHLO.
+        // Postfix sends the abort after the EHLO.
         assert.deepStrictEqual(yield* mta.say(Mta.abort), [])
         assert.deepStrictEqual(take(), command._tag === "Mail" ? ["message 2 closes: interrupted"] : [])
       }

@@ -221,7 +221,7 @@ describe("modifications", () => {
       const modern = yield* mta.say(Mta.endOfMessage())
       assert.deepStrictEqual(normalize(modern), normalize(expected(" ")))
       for (const index of [0, 1, 2, 3, 4, 5, 6, 7, 9]) assert.strictEqual(modern[index], expected(" ")[index])
-      // An MTA that puts the space behind the colon itself.
+      // An MTA that puts the space after the colon itself.
       const old = yield* server.open({ steps: 0 })
       yield* old.each(Mta.connect(), Mta.mail(), Mta.rcpt("bob@example.org"))
       const plain = yield* old.say(Mta.endOfMessage())

@@ -186,7 +186,7 @@ const replies = (received: Uint8Array): string => {
   return frames.map(({ code }) => String.fromCharCode(code)).join("")
 }
 
-/** An orderly session gets its answers. It hangs up after the last: a quit behind a command would mean that nobody waits. */
+/** An orderly session gets its answers. It hangs up after the last: a quit after a command would mean that nobody waits. */
 const served = Effect.fnUntraced(function*(chunks: ReadonlyArray<Uint8Array>) {
   const received = yield* talk(yield* port, chunks, { end: false, enough: (soFar) => replies(soFar).endsWith("hc") })
   assert.strictEqual(replies(received), "O" + "c".repeat(8) + "hc")
@@ -229,7 +229,7 @@ layer(Server, { excludeTestServices: true })("a server on a real socket", (it) =
         }), { concurrency: 20, discard: true })
       yield* wellServed
       yield* nothingLeft
-    }), 60_000)
+    }))
 
   it.effect("is not filled by a peer that never reads", () =>
     Effect.gen(function*() {
@@ -253,7 +253,7 @@ layer(Server, { excludeTestServices: true })("a server on a real socket", (it) =
       yield* wellServed
       stalled.destroy()
       yield* nothingLeft
-    }), 60_000)
+    }))
 })
 
 const Impatient = MilterServer.layer(Everything, { writeTimeout: "1 second" }).pipe(
@@ -284,5 +284,5 @@ layer(Impatient, { excludeTestServices: true })("a server that closes", (it) => 
       assert.strictEqual(yield* sessions, 0)
       for (const socket of sockets) socket.destroy()
       yield* nothingLeft
-    }), 60_000)
+    }))
 })

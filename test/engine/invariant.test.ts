@@ -23,6 +23,7 @@ import {
   type PhaseName,
   transition
 } from "../../src/internal/protocol/commandOrder.ts"
+import { forLongTest } from "../../testbed/timeLimits.ts"
 import { type Answered, commands, describeExit, isSent } from "../support/filters.ts"
 import type * as Ledger from "../support/ledger.ts"
 import * as RandomFilter from "../support/randomFilter.ts"
@@ -109,7 +110,7 @@ const outcomeOf = (reply: Packet.FilterPacket): string | undefined =>
 
 type Entry = Ledger.Entry<Told | undefined>
 
-/** Sessions are numbered, in base 36 behind the start of their process. */
+/** Sessions are numbered, in base 36 after the start of their process. */
 const serial = (session: string): number => Number.parseInt(session.split("-")[1]!, 36)
 
 /** What is wrong with the exit of a message, of which the MTA knows this. `around` is all of its session. */
@@ -267,9 +268,9 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
     yield* mta.write(packet)
     yield* Mta.settle
     if (stage === undefined || (mta.agreed.steps & RandomFilter.replySteps[stage]) !== 0) {
-      // Hooks that only watch may go on behind it: of each filter a builder and one for the stage.
+      // Hooks that only watch may go on after it: of each filter a builder and one for the stage.
       ahead += 2 * plan.filters.length
-      // What comes behind a refused DATA, but for a recipient, has the same answer.
+      // What comes after a refused DATA, but for a recipient, has the same answer.
       const { message } = now
       if (message !== undefined && isContent(stage)) message.final ??= message.refused
       assert.deepStrictEqual(yield* mta.replies, [], packet._tag)
@@ -296,7 +297,7 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
       const replies = (yield* mta.packets).filter(isVerdict)
       assert.isAtMost(replies.length, 1)
       if (replies[0] !== undefined) told(stage, replies[0])
-      // A command behind finalizers is still worked on before the QUIT behind it.
+      // A command that waits for finalizers is still worked on before the QUIT after it.
       else if (meanwhile === "quit") late = { stage, message: now.message }
       how = meanwhile
     }
@@ -338,7 +339,7 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
   assert.strictEqual(counts.filesClosed, counts.filesOpened, "files that are gone")
   const waited = server.logs.some(({ text }) => text.startsWith("FinalizerTimeout"))
   const end: End = how === "quit"
-    // A QUIT behind a command which waits for finalizers may not be seen in time.
+    // A QUIT after a command that waits for finalizers may not be seen in time.
     ? (waited ? "either" : "success")
     : how === "end"
     // So may a MAIL never be read.
@@ -391,13 +392,13 @@ describe("any conversation", () => {
     `with a filter ${promise}`,
     [planOf(1, 1)],
     ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
-    { arbitrary: { runs: 2000, size: 30, seed }, timeout: 900_000 }
+    { arbitrary: { runs: 2000, size: 30, seed }, timeout: forLongTest }
   )
 
   it.effect.prop(
     `with a sequence of filters ${promise}`,
     [planOf(2, 3)],
     ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
-    { arbitrary: { runs: 700, size: 60, seed }, timeout: 900_000 }
+    { arbitrary: { runs: 700, size: 60, seed }, timeout: forLongTest }
   )
 })

@@ -33,7 +33,7 @@ const modified = (packets: ReadonlyArray<Packet.FilterPacket>): ReadonlyArray<Mo
 
 const play = Effect.fnUntraced(function*(mta: "postfix" | "sendmail", scripts: ReadonlyArray<Script>, seed: number) {
   const log: Array<string> = []
-  // Each filter has the space behind the colon, or none has.
+  // Each filter has the space after the colon, or none has.
   const leadingSpace = seed % 3 > 0
   const space = leadingSpace ? " " : ""
   const model = new Model(mta, scripts, leadingSpace)
@@ -207,7 +207,7 @@ describe("the negotiation of a sequence", () => {
     }))
 })
 
-/** A file that is none. */
+/** A file that cannot be written or read. */
 const memoryFile = Effect.sync((): TemporaryFile => {
   let contents = new Uint8Array(0)
   return {

@@ -55,7 +55,7 @@ const editing = (notes: Notes) =>
 const told = ({ macros }: Session, ...names: ReadonlyArray<string>) =>
   names.map((name) => `${name}=${macros.get(name)}`).join(" ")
 
-/** Only in a sequence does a filter know of recipients that one behind it has refused. */
+/** Only in a sequence does a filter know of recipients that a later one has refused. */
 const recipientsOf = ({ recipients }: Envelope): string =>
   recipients.map(({ recipient }) => recipient.address).filter((address) => address !== "spam@example.net").join(", ")
 

@@ -1,3 +1,4 @@
+/** The example account_header. */
 import * as NodeCrypto from "@effect/platform-node/NodeCrypto"
 import { assert, describe, it } from "@effect/vitest"
 import * as MilterTest from "effect-milter/MilterTest"

@@ -1,3 +1,4 @@
+/** The example alignment. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as ClientAddress from "effect-milter/ClientAddress"

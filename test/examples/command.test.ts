@@ -116,7 +116,7 @@ describe("a program of the examples", () => {
   }
 })
 
-describe("the command of an example", { timeout: 180_000 }, () => {
+describe("the command of an example", () => {
   it.live("tells its flags, its version, and which examples there are", () =>
     Effect.gen(function*() {
       const [help, version, none, wrong] = yield* Effect.all([

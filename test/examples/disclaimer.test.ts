@@ -1,3 +1,4 @@
+/** The example disclaimer. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit } from "effect"
 import type * as MilterClient from "effect-milter/MilterClient"

@@ -1,3 +1,4 @@
+/** The example external_banner. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as ClientAddress from "effect-milter/ClientAddress"

@@ -1,3 +1,4 @@
+/** The example greylist. */
 import { assert, describe, it } from "@effect/vitest"
 import * as ClientAddress from "effect-milter/ClientAddress"
 import type * as MilterClient from "effect-milter/MilterClient"

@@ -1,3 +1,4 @@
+/** The example instance_header. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type * as MilterClient from "effect-milter/MilterClient"

@@ -1,3 +1,4 @@
+/** The example json_log. */
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, FileSystem, Layer, Logger, Scope } from "effect"

@@ -1,3 +1,4 @@
+/** The example sender_restriction. */
 import { assert, describe, it } from "@effect/vitest"
 import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterTest from "effect-milter/MilterTest"

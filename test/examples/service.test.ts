@@ -1,3 +1,4 @@
+/** The example service. */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, describe, it } from "@effect/vitest"
 import * as MilterTest from "effect-milter/MilterTest"

@@ -1,3 +1,4 @@
+/** Filters with a circuit breaker. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as Verdict from "effect-milter/Verdict"

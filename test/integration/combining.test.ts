@@ -1,4 +1,4 @@
-/** Filters under conditions, in the shadow and with refusals given later, in one sequence behind real MTAs. */
+/** Filters under conditions, in the shadow and with refusals given later, in one sequence that real MTAs ask. */
 import { assert, layer } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as Verdict from "effect-milter/Verdict"

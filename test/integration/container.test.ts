@@ -13,6 +13,7 @@ import { findProgram, freePort, makeDirectory, MtaError, poll, run } from "../..
 import * as Postfix from "../../testbed/postfix.ts"
 import { realTime } from "../../testbed/realTime.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
+import { forLongTest } from "../../testbed/timeLimits.ts"
 import * as Example from "./support/exampleProcess.ts"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
@@ -287,5 +288,5 @@ describe.skipIf(noEngine !== undefined)(`container images${noEngine === undefine
         Effect.map(Effect.orElseSucceed(inbox, () => ""), (text) => text.includes("Hello, Bob.") ? text : undefined)
       )
       assert.match(mail ?? "", /^X-MilterExample-Connect-IP: [\d.]+$/m)
-    }), 900_000)
+    }), forLongTest)
 })

@@ -210,7 +210,7 @@ Postfix.describePostfix("examples with Postfix", () => {
           yield* refused("alice@mail.example.org", messageOf("five")),
           /^550-5\.7\.1 .* sent by mail\.example\.org/
         )
-        // A bounce of whomever.
+        // A bounce, whoever sent it.
         assert.strictEqual((yield* delivered(client, messageOf("six"), "")).sender, "")
         assert.deepStrictEqual(yield* (yield* Postfix.Postfix).awaitIdle(), [])
       }))

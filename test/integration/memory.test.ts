@@ -82,7 +82,7 @@ describe("memory", () => {
         const after = yield* server.ask("report")
         assert.strictEqual(after.seen, events)
         assert.isBelow(figures(what, before, after).rss, peak)
-      }), 60_000)
+      }))
   }
 
   it.live("frames of the largest size, for an observer that holds them up", () =>
@@ -94,7 +94,7 @@ describe("memory", () => {
       figures("200 frames of 1 MB, held up", before, held)
       const { external, heap } = Memory.growth(before.now, held.now)
       assert.isBelow(heap + external, inUse)
-    }), 30_000)
+    }))
 
   it.live("answers of 400 MB for an MTA that does not read them", () =>
     Effect.gen(function*() {
@@ -109,7 +109,7 @@ describe("memory", () => {
       assert.isBelow(heap + external, inUse)
       assert.isBelow(rss, peak)
       yield* server.logs(/WriteTimeout/)
-    }), 30_000)
+    }))
 
   it.live("a replaced body of 50 MB for an MTA that does not read it at once", () =>
     Effect.gen(function*() {
@@ -131,7 +131,7 @@ describe("memory", () => {
       const after = yield* server.ask("settle")
       assert.isBelow(figures("a replaced body of 50 MB", before, after).rss, peak)
       assert.strictEqual(after.openFiles, 0)
-    }), 60_000)
+    }))
 
   it.live("a text of 50 MB in base64 with text put before and after it", () =>
     Effect.gen(function*() {
@@ -152,7 +152,7 @@ describe("memory", () => {
       assert.isAbove(peer.body, total)
       assert.strictEqual(after.openFiles, 0)
       assert.deepStrictEqual(yield* Memory.names(temporary), [])
-    }), 240_000)
+    }))
 
   it.live("a replaced body that finds no room for its file is put off", () =>
     Effect.gen(function*() {
@@ -162,7 +162,7 @@ describe("memory", () => {
       // y is a reply of its own: 451 4.3.0.
       yield* peer.until("the verdict", () => peer.replies === "Ocy")
       yield* server.logs(/replace failed at endOfMessage/)
-    }), 30_000)
+    }))
 
   it.live("a replaced body of 50 MB for an MTA that never reads it", () =>
     Effect.gen(function*() {
@@ -173,5 +173,5 @@ describe("memory", () => {
       const after = yield* server.ask("settle")
       assert.strictEqual(after.openFiles, 0)
       assert.deepStrictEqual(yield* Memory.names(temporary), [])
-    }), 60_000)
+    }))
 })

@@ -325,7 +325,7 @@ const completed: Readonly<
 > = {
   "fields that are missing": {
     sent: "Subject: s\n\nx\n",
-    // Postfix adds them before the filter, Sendmail behind it.
+    // Postfix adds them before the filter, Sendmail after it.
     shown: { postfix: "Subject: s\nMessage-Id: …\nDate: …\nFrom: alice@example.org\n\nx\n" },
     postfix: "Subject: s\nMessage-Id: …\nDate: …\nFrom: alice@example.org\n\nx\n",
     sendmail: "Date: …\nFrom: alice@example.org\nMessage-Id: …\nSubject: s\n\nx\n"

@@ -329,7 +329,7 @@ Postfix.describePostfix("reliability with Postfix", () => {
           "message interrupted"
         ])
         yield* nothingDelivered
-      }), 20_000)
+      }))
 
     it.effect("ends hooks when the SMTP client has gone, at the end of the session", () =>
       Effect.gen(function*() {

@@ -27,7 +27,7 @@ const bodies: { readonly [name: string]: MilterClient.Message["body"] } = {
 describeDaemon("opendkim and our filters", prerequisites, () => {
   it.effect("verifies what we sign", () =>
     Effect.gen(function*() {
-      // A signature of 1970 is none to opendkim.
+      // opendkim ignores a signature of 1970.
       yield* TestClock.setTime(1_700_000_000_000)
       const files = signingKey(yield* directory)
       const address = yield* opendkim(files)

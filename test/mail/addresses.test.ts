@@ -5,7 +5,7 @@ import * as Header from "../../src/Header.ts"
 import * as addresses from "../../src/internal/mail/addresses.ts"
 import * as Message from "../../src/Message.ts"
 import { ByteString } from "../../src/Wire.ts"
-import { assertLinear, patience } from "../support/linear.ts"
+import { assertLinear } from "../support/linear.ts"
 
 const one = (address: string, name = "") => ({ name, address })
 const group = (name: string, ...members: ReadonlyArray<Message.Address>) => ({ name, members })
@@ -316,6 +316,6 @@ describe("what strangers write", () => {
           }
         }
       })
-    }, patience)
+    })
   }
 })

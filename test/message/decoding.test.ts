@@ -7,7 +7,7 @@ import * as Verdict from "effect-milter/Verdict"
 import * as Header from "../../src/Header.ts"
 import { HeaderEditor } from "../../src/internal/message/headerList.ts"
 import { ByteString } from "../../src/Wire.ts"
-import { assertLinear, patience } from "../support/linear.ts"
+import { assertLinear } from "../support/linear.ts"
 
 /** A header with one field; the value in bytes, one character each. */
 const headersOf = (name: string, value: string, smtpUtf8 = false) =>
@@ -210,7 +210,7 @@ describe("encoded words", () => {
           headersOf("Date", `${value}?=)`).date()
         }
       })
-    }, patience)
+    })
   }
 })
 

@@ -100,7 +100,7 @@ const hostile: { readonly [name: string]: Mail } = {
   )
 }
 
-describe("cost", { timeout: 300_000 }, () => {
+describe("cost", () => {
   it.live("is linear in bytes", () =>
     Effect.gen(function*() {
       yield* best(ordinary(size), 2)

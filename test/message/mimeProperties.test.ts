@@ -111,7 +111,7 @@ const checkReplaced = (mail: Mail) =>
     return replaced
   })
 
-describe("replacing", { timeout: 120_000 }, () => {
+describe("replacing", () => {
   for (
     const [name, make] of [["generated", mailOf], ["mangled", (seed: number) => mangled(mailOf(seed), seed)]] as const
   ) {
@@ -128,7 +128,7 @@ describe("replacing", { timeout: 120_000 }, () => {
   }
 })
 
-describe("generated messages", { timeout: 120_000 }, () => {
+describe("generated messages", () => {
   for (const how of ["append", "prepend"] as const) {
     it.effect(`${how} changes what it says`, () =>
       Effect.gen(function*() {

@@ -1,3 +1,4 @@
+/** Packages that MIME editing needs, where one is missing. */
 import { assert, it } from "@effect/vitest"
 import { Cause, Effect, Exit } from "effect"
 import { load } from "../../src/internal/message/mime/peers.ts"

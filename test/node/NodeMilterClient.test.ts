@@ -1,3 +1,4 @@
+/** NodeMilterClient: filters asked through real sockets. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, type Scope } from "effect"
 import * as Fs from "node:fs"

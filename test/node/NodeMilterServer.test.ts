@@ -287,7 +287,7 @@ describe("UNIX sockets", () => {
       assert.strictEqual(yield* Listeners.ask(path), "second")
       yield* Scope.close(second, Exit.void)
       assert.deepStrictEqual(Fs.readdirSync(directory), [])
-      // Anything else that has come to stand there stays as well.
+      // Any other file that is at the path by then stays as well.
       yield* Effect.scoped(Effect.gen(function*() {
         yield* Listeners.serve("third", { listen: path })
         Fs.unlinkSync(path)
@@ -412,7 +412,7 @@ describeWith(notRoot, "UNIX sockets of root in a directory that another user can
   it.live("change nothing else while that user tries to", () =>
     Effect.gen(function*() {
       const { ours, path, victim } = yield* places
-      // As fast as it can, with two threads, like somebody who wants to be root.
+      // As fast as it can, with two threads, like an attacker who tries to become root.
       const exchange = `
         const fs = require("node:fs")
         process.setgid(${attacker})
@@ -440,7 +440,7 @@ describeWith(notRoot, "UNIX sockets of root in a directory that another user can
       }
       assert.isAbove(started, 0)
       assert.match(child.output, /exchanged/)
-    }), 120_000)
+    }))
 
   it.effect("are refused where there is no /proc, unless the directory is sticky", () =>
     Effect.gen(function*() {

@@ -309,7 +309,7 @@ describeWith(missing, "sd_notify", () => {
     return { child, env: { NOTIFY_SOCKET: path } }
   })
 
-  /** What has come so far, without the barriers that systemd-notify sets behind its messages. */
+  /** What has come so far, without the barriers that systemd-notify sends after its messages. */
   const messages = (output: string): ReadonlyArray<ReadonlyArray<string>> =>
     output.split("\n").filter((line) => line.startsWith("[") && !line.includes("BARRIER=1")).map((line) =>
       JSON.parse(line)

@@ -1,3 +1,4 @@
+/** Which command may come when. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import {

@@ -1,3 +1,4 @@
+/** Macros of a session: their lifetimes and limits. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { type MacroLimits, MacroStore } from "../../src/internal/protocol/macroStore.ts"

@@ -1,3 +1,4 @@
+/** The table of stages, and that nothing in it stands elsewhere. */
 import { assert, describe, it } from "@effect/vitest"
 import { glob, read } from "../../scripts/repository.ts"
 import {

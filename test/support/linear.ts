@@ -10,9 +10,6 @@ const used = (): number => {
 const noise = 20_000
 const rounds = 12
 
-/** For a test of this kind, in milliseconds: a busy machine may let a round wait for long. */
-export const patience = 120_000
-
 /**
  * Fails where twice the input takes more than 2.5 times the processor time, from 15,000 to 30,000 and to 60,000 characters.
  * `prepare` makes the work for a size. The least of several rounds counts: other work makes a round dearer, never cheaper.

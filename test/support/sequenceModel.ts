@@ -1,5 +1,5 @@
 /**
- * What a sequence of filters has to do, told as plainly as possible: filters stand one behind the other, each takes its turn.
+ * What a sequence of filters has to do, told as plainly as possible: filters are in a row, each takes its turn.
  * The engine does the same while commands come in, and without going over things twice.
  */
 import * as Delivery from "effect-milter/Delivery"
@@ -181,7 +181,7 @@ export const filterOf = ({ edits, name, sees, verdicts }: Script, log: Array<str
   }).on(answers)
 }
 
-// --- as they stand one behind the other
+// --- the filters in a row
 
 const packetOf = (edit: Edit, leadingSpace: boolean): ModificationPacket => {
   const text = ByteString.fromText

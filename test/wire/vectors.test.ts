@@ -1,3 +1,4 @@
+/** Checked bytes of packets: `fixtures/vectors.json`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as Crypto from "node:crypto"

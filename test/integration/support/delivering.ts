@@ -1,5 +1,5 @@
 /**
- * A filter that makes the edits that it is told to, behind Postfix and behind Sendmail, and what each of them delivers;
+ * A filter that makes the edits that it is told to, asked by Postfix and by Sendmail, and what each of them delivers;
  * beside it what `Delivery` says that they deliver.
  */
 import * as Delivery from "effect-milter/Delivery"
@@ -91,7 +91,7 @@ const modelledBy = (model: typeof Delivery.postfix, packets: Seen): Letter => {
   }
 }
 
-/** The filter, on a UNIX socket behind a tap. */
+/** The filter, on a UNIX socket that a tap records. */
 const editingFilter = Effect.fnUntraced(function*(mode: number) {
   const directory = yield* socketDirectory
   const edit = yield* Ref.make(Editing.nothing)

@@ -56,7 +56,7 @@ const withoutMail: Changes = {
   secondMessage: undefined
 }
 
-/** There is an abort only for a message that somebody else ended, and no unknown command behind a message that has ended. */
+/** There is an abort only for a message that somebody else ended, and no unknown command after a message that has ended. */
 const allCommands = "CHMRRTLLLLLNBEMRTLLLLLNBEQ"
 
 const passed: Outcome = { replies: changed({}), delivered: [firstMail, secondMail], commands: allCommands }
@@ -211,7 +211,7 @@ export const expectations: ReadonlyArray<Expectation> = [
   row("helo", "acceptConnection", Verdict.acceptConnection, { ...passed, commands: "CHQ" }),
   ...messageStages.flatMap((stage) => [
     row(stage, "acceptMessage", Verdict.acceptMessage, { ...passed, commands: left(stage, "", "") }),
-    // A message that is discarded before its content has come is aborted; behind MAIL the filter hears of other commands.
+    // A message that is discarded before its content has come is aborted; after MAIL the filter hears of other commands.
     row(stage, "discardMessage", Verdict.discardMessage, {
       replies: changed({}),
       commands: left(stage, stage === "rcpt" || stage === "data" ? "A" : "", stage === "mail" ? "U" : "")
