@@ -9,8 +9,12 @@ import { checkLinks } from "./docs/links.ts"
 import { checkWords } from "./docs/words.ts"
 import { glob, publicSources, report } from "./repository.ts"
 
-/** Whose comments are not checked for their wording yet: delete what is in order. */
-const exempt = process.argv.includes("--all") ? [] : ["src/"]
+/** The folders whose comments are not checked for their wording yet. Delete a folder when its comments are in order. */
+const exempt = process.argv.includes("--all") ? [] : [
+  "src/auth/",
+  "src/cli/",
+  ...["engine", "filter", "message", "mta", "server", "testing"].map((wing) => `src/internal/${wing}/`)
+]
 
 const pages = ["*.md", "docs/**/*.md", "examples/**/*.md", "container/**/*.md"].flatMap(glob)
   .filter((file) => file !== "CHANGELOG.md")

@@ -35,7 +35,7 @@ const dial = (address: string): Effect.Effect<Transport, unknown> => {
  * Dials `inet:PORT@HOST` and `inet6:PORT@HOST` as libmilter and Sendmail write it (`@HOST` may be left out for loopback),
  * `inet:HOST:PORT` as Postfix does, and `unix:/path`.
  *
- * **Example** (Is somebody there?)
+ * **Example** (Does a filter answer?)
  *
  * ```ts
  * import * as Effect from "effect/Effect"

@@ -21,7 +21,7 @@ import type { Reply } from "../Reply.ts"
 import { ByteString } from "../Wire.ts"
 
 /**
- * What is used of a session of `smtp-server`.
+ * The properties of a session of `smtp-server` that are used.
  *
  * @category models
  * @since 0.1.0
@@ -32,9 +32,9 @@ export interface Session {
   readonly remotePort: number
   /** The name in DNS (PTR), which `smtp-server` has not verified, or the address in brackets. */
   readonly clientHostname: string
-  /** What it said at HELO. */
+  /** The argument of HELO or EHLO. */
   readonly hostNameAppearsAs: string | false
-  /** The login: a name, or an object with `username` and perhaps `method`, as `onAuth` has given it. */
+  /** The login from `onAuth`: a name, or an object with `username` and, optionally, `method`. */
   readonly user?: unknown
   /** Whether the connection is encrypted, and how. */
   readonly secure?: boolean
@@ -43,7 +43,7 @@ export interface Session {
 }
 
 /**
- * What is used of an address of `smtp-server`: the address without brackets, and its ESMTP parameters by name.
+ * The properties of an address of `smtp-server` that are used: the address without brackets, and its ESMTP parameters by name.
  *
  * @category models
  * @since 0.1.0
@@ -56,7 +56,7 @@ export interface Address {
 /**
  * A message that the filters let pass.
  *
- * - `message`: as it now is, header and body with CR LF
+ * - `message`: the message after the filters, header and body with CR LF
  * - `quarantined`: a filter wants somebody to look at it first, for this reason
  * - `session`: the SMTP session in which it came
  *
@@ -112,7 +112,7 @@ const errorOf = ({ code, enhanced, lines }: Reply): Error =>
 
 const failure = Object.assign(new Error("4.3.0 Please try again later"), { responseCode: 451 })
 
-/** What the server says of itself, unless the options do. */
+/** The macros about the server, unless the options have them. */
 const ownMacros = ({ localAddress }: Session): MilterClient.MacroValues => {
   const hostname = Os.hostname()
   return {
@@ -130,7 +130,7 @@ const stringAt = (value: unknown, key: string): string | undefined => {
   return typeof found === "string" && found !== "" ? found : undefined
 }
 
-/** `smtp-server` does not tell by which method a client has logged in: `onAuth` can, beside the name. */
+/** `smtp-server` does not tell the method of a login: `onAuth` can return it together with the name. */
 const authMacros = ({ user }: Session): MilterClient.MacroValues => {
   const name = typeof user === "string" && user !== "" ? user : stringAt(user, "username")
   return name === undefined
@@ -160,8 +160,8 @@ const tlsMacros = ({ secure, tlsOptions }: Session): MilterClient.MacroValues =>
 const lookupTimeout = "5 seconds"
 
 /**
- * The name of the client if that leads back to its address, else the address in brackets: anybody can have a PTR record with
- * anybody's name.
+ * The name of the client if it resolves to the client's address, else the address in brackets: the owner of an address can
+ * put any name into its PTR record.
  */
 const verifiedName = ({ clientHostname, remoteAddress }: Session): Effect.Effect<string> => {
   const unverified = `[${remoteAddress}]`
@@ -193,7 +193,7 @@ const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
  * then. What they let pass goes to `deliver`, with their changes; the SMTP client is answered when that is done, and put off
  * (451) if it fails.
  *
- * What a filter that is away means for mail is its policy, by default that the client is put off; see `MilterClient.chain`.
+ * If a filter is not available, its policy decides; by default the client is asked to try again later. See `MilterClient.chain`.
  * Other options of `smtp-server` stay yours, TLS and authentication among them. Filters are told of a login, `{auth_authen}`
  * and `{auth_type}`: of the name that `onAuth` gives as `user`, or of an object's `username` and `method`
  * (`callback(null, { user: { username, method: auth.method } })`); without a method the type is `unknown`. They are told of
@@ -202,8 +202,9 @@ const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
  *
  * **Gotchas**
  *
- * After a reply with code 421 `smtp-server` closes the connection. The whole message is kept in memory, up to the option
- * `size` of `smtp-server`: set it.
+ * - `smtp-server` closes the connection after a reply with code 421.
+ * - The whole message is kept in memory, up to the option `size` of `smtp-server`: set it.
+ * - A filter sees a login only if `onAuth` returns it as `user`.
  *
  * **Example** (Signed by opendkim)
  *

@@ -1,4 +1,4 @@
-/** The values behind `Wire.ByteString`. */
+/** Strings of bytes: the schemas and functions of `Wire.ByteString`. */
 import type * as Brand from "effect/Brand"
 import * as Schema from "effect/Schema"
 import * as latin1 from "./latin1.ts"
@@ -11,7 +11,7 @@ export const schema = Schema.String.check(
   Schema.isPattern(/^[^\u0100-\u{10ffff}]*$/u, { expected: "a string of bytes (characters up to U+00FF)" })
 ).pipe(brand)
 
-/** What fits into a NUL-terminated string. */
+/** The byte strings that fit into a NUL-terminated string. */
 export const withoutNul = Schema.String.check(
   Schema.isPattern(/^[^\0\u0100-\u{10ffff}]*$/u, {
     expected: "a string of bytes (characters up to U+00FF) without NUL"
@@ -30,7 +30,7 @@ export const single = Schema.String.check(
 
 /**
  * Text whose characters are bytes already, because it was made of parts of byte strings and of ASCII, such as by a
- * replacement. Where {@link cut}, {@link joined} or {@link bytes} will do, use those.
+ * replacement. Prefer {@link cut}, {@link joined} or {@link bytes}.
  */
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one place where a string becomes a byte string unchecked
 export const ofParts = (text: string): ByteString => text as ByteString
@@ -38,14 +38,14 @@ export const ofParts = (text: string): ByteString => text as ByteString
 /** A part of a byte string. */
 export const cut = (self: ByteString, start: number, end?: number): ByteString => ofParts(self.slice(start, end))
 
-/** Several as one, with ASCII in between. */
+/** Joins byte strings, with ASCII between them. */
 export const joined = (parts: ReadonlyArray<ByteString>, by: string): ByteString => ofParts(parts.join(by))
 
 /** Byte strings in a template of ASCII. */
 export const bytes = (texts: TemplateStringsArray, ...values: ReadonlyArray<ByteString>): ByteString =>
   ofParts(texts.map((text, index) => index === 0 ? text : `${values[index - 1]!}${text}`).join(""))
 
-/** {@link latin1.slice} makes one character of each byte. */
+/** A part of the bytes: {@link latin1.slice} makes one character of each byte. */
 export const slice = (bytes: Uint8Array, start: number, end: number): ByteString =>
   ofParts(latin1.slice(bytes, start, end))
 
@@ -63,7 +63,7 @@ export const toBytes = (self: ByteString): Uint8Array => {
 }
 
 export const fromText = (text: string): ByteString =>
-  // ASCII is the same in both, and a test costs less than a copy.
+  // ASCII text is a byte string already, and a test costs less than a copy.
   ascii.test(text) ? ofParts(text) : fromBytes(encoder.encode(text))
 
 export const toText = (self: ByteString): string => ascii.test(self) ? self : decoder.decode(toBytes(self))

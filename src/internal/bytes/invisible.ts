@@ -1,19 +1,19 @@
-/** Characters that a terminal obeys, or that make text look like another text. */
+/** Characters that a terminal obeys, or that make a text look like another text. */
 
-// Control characters but tab and line feed; marks of direction, joiners that join nothing and other formats without a form
-// of their own; separators of lines and paragraphs. The joiners that scripts and emoji need stay.
+// Control characters except tab and line feed; marks of direction, joiners without effect and other invisible format
+// characters; separators of lines and paragraphs. The joiners that scripts and emoji need are not among them.
 const invisible = /(?![\t\n\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
 const hex = (code: number, digits: number): string => code.toString(16).toUpperCase().padStart(digits, "0")
 
-/** Shows them as `\\x9B` or `\\u{202E}`. */
+/** Shows these characters as `\\x9B` or `\\u{202E}`. */
 export const showInvisible = (text: string): string =>
   text.replace(invisible, (character) => {
     const code = character.codePointAt(0)!
     return code <= 0xff ? `\\x${hex(code, 2)}` : `\\u{${hex(code, 4)}}`
   })
 
-/** Writes them as JSON escapes, where `JSON.stringify` does not. */
+/** Writes these characters as JSON escapes, which `JSON.stringify` does not do for all of them. */
 export const escapeInvisible = (json: string): string =>
   json.replace(invisible, (character) => {
     let escaped = ""

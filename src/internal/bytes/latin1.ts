@@ -1,10 +1,10 @@
 /**
- * Bytes to one-character-per-byte strings and back.
+ * Converts bytes to strings with one character per byte, and back.
  *
- * `TextDecoder("latin1")` is no help: the Encoding standard makes it windows-1252, which maps 0x80 to 0x9F elsewhere.
+ * `TextDecoder("latin1")` cannot be used: by the Encoding standard it is windows-1252, which differs from 0x80 to 0x9F.
  */
 
-/** Two methods that Node's Buffer (and Bun's) has, undocumented but in use since Node 0.x; they take any Uint8Array. */
+/** Two methods of the Buffers of Node and Bun, undocumented but in use since Node 0.x; they take any Uint8Array. */
 interface Native {
   readonly latin1Slice: (this: Uint8Array, start: number, end: number) => string
   readonly latin1Write: (this: Uint8Array, text: string, offset: number, length: number) => number
@@ -14,16 +14,16 @@ const native: Native | undefined = (() => {
   const prototype: Partial<Native> | undefined = Reflect.get(globalThis, "Buffer")?.prototype
   const { latin1Slice, latin1Write } = prototype ?? {}
   if (typeof latin1Slice !== "function" || typeof latin1Write !== "function") return undefined
-  // A stand-in for Buffer may have them and mean windows-1252.
+  // A replacement of Buffer may have these methods with windows-1252 as encoding.
   return latin1Slice.call(Uint8Array.of(0x80, 0xff), 0, 2) === "\u0080\u00ff" ? { latin1Slice, latin1Write } : undefined
 })()
 
 const fromCharCode = String.fromCharCode
 
-// The arguments of one call live on the stack.
+// The arguments of one call are on the stack, whose size is limited.
 const sliceSize = 4096
 
-/** {@link slice} without native help. */
+/** {@link slice} without native methods. */
 export const sliceLong = (bytes: Uint8Array, start: number, end: number): string => {
   let text = ""
   for (let at = start; at < end; at += sliceSize) {
@@ -36,7 +36,7 @@ export const sliceLong = (bytes: Uint8Array, start: number, end: number): string
   return text
 }
 
-/** The bytes from `start` to before `end`, one character each. */
+/** The bytes from `start` up to, but not including, `end`, one character each. */
 export const slice = (bytes: Uint8Array, start: number, end: number): string => {
   // Up to eight bytes one call of fromCharCode costs a third of the way into native code (measured: 25 to 95 ns), and
   // macro names, verbs and many header names are that short.
@@ -93,7 +93,7 @@ export const slice = (bytes: Uint8Array, start: number, end: number): string => 
   return native === undefined ? sliceLong(bytes, start, end) : native.latin1Slice.call(bytes, start, end)
 }
 
-/** Writes each character of `text` as one byte; the caller has made room. Returns the offset behind the last one. */
+/** Writes each character of `text` as one byte; the caller provides the room. Returns the offset after the last byte. */
 export const write = (bytes: Uint8Array, text: string, offset: number): number => {
   const length = text.length
   // Below some 32 characters the loop beats the call into native code.

@@ -1,4 +1,4 @@
-/** The line ends of a body that a filter gave, as an MTA shows them to the next filter. */
+/** The line ends of a body from a filter, in the form in which an MTA shows the body to the next filter. */
 
 const cr = 13
 const lf = 10
@@ -31,7 +31,7 @@ export class LineEnds {
     return all
   }
 
-  /** What the last line lacks. */
+  /** The line end that the last line lacks; empty if it is complete. */
   get end(): Uint8Array {
     return this.last === lf ? new Uint8Array(0) : Uint8Array.of(cr, lf)
   }

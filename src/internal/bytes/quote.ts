@@ -1,3 +1,4 @@
+/** Strings of bytes as quoted, printable ASCII. */
 const escapes: { readonly [character: string]: string } = {
   "\t": "\\t",
   "\n": "\\n",

@@ -1,9 +1,9 @@
-/** Where a new body waits until it is complete: in memory, and past a limit in a file. */
+/** Storage for a new body until it is complete: in memory, and above a limit in a file. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { concat } from "./concat.ts"
 
-/** A temporary file that is gone when it is closed, or when the process is. Failures are defects: the disk is ours. */
+/** A temporary file that is removed when it is closed or when the process ends. Failures are defects: no peer causes them. */
 export interface TemporaryFile {
   readonly append: (bytes: Uint8Array) => Effect.Effect<void>
   readonly read: (position: number, length: number) => Effect.Effect<Uint8Array>
@@ -12,7 +12,7 @@ export interface TemporaryFile {
 
 export type OpenFile = Effect.Effect<TemporaryFile>
 
-/** How hooks open files; the server that runs them says it. */
+/** The function with which hooks open files; the server that runs the hooks provides it. */
 export const Files = Context.Reference<OpenFile | undefined>("effect-milter/internal/Files", {
   defaultValue: () => undefined
 })
@@ -28,7 +28,7 @@ export class Spool {
   private isClosed = false
   length = 0
 
-  /** Without files (tests in memory, an MTA's socket that is none of Node's) all stays in memory. */
+  /** Without `openFile` (tests in memory, sockets other than Node's) the whole body stays in memory. */
   constructor(openFile: OpenFile | undefined, inMemory = mostInMemory) {
     this.openFile = openFile
     this.inMemory = inMemory
@@ -38,7 +38,7 @@ export class Spool {
     return Effect.suspend(() => {
       this.length += bytes.length
       if (this.file !== undefined) return this.file.append(bytes)
-      // Copied: its author may reuse the buffer before the answer is written.
+      // Copied: the filter may reuse the buffer before the answer is written.
       this.chunks.push(bytes.slice())
       return this.length > this.inMemory && this.openFile !== undefined ? this.moveToFile(this.openFile) : Effect.void
     })
@@ -48,7 +48,7 @@ export class Spool {
     return Effect.flatMap(
       Effect.uninterruptible(Effect.tap(openFile, (file) => {
         this.file = file
-        // Nobody waits for ever.
+        // The spool was closed while the file was being opened: `close` cannot have closed the file.
         return this.isClosed ? file.close : Effect.void
       })),
       (file) => {

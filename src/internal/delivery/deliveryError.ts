@@ -1,7 +1,8 @@
+/** The error of modifications that an MTA does not carry out. Re-exported by `Delivery`. */
 import * as Data from "effect/Data"
 
 /**
- * The MTA does not carry out these modifications; it answers the client with `reply` instead.
+ * The MTA does not carry out the modifications. It answers the SMTP client with `reply` instead.
  *
  * @category errors
  * @since 0.1.0

@@ -1,9 +1,9 @@
-/** Messages as an MTA has them, and what differs between two. Re-exported by `Delivery`. */
+/** Messages as an MTA has them, and differences of two messages. Re-exported by `Delivery`. */
 import type { ByteString } from "../../Wire.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 
 /**
- * A header field. `value` is everything behind the colon, the space included; folds are LF and white space.
+ * A header field. `value` is everything after the colon, the space included; folds are LF and white space.
  *
  * @category models
  * @since 0.1.0
@@ -14,7 +14,7 @@ export interface HeaderField {
 }
 
 /**
- * A recipient in the envelope. Addresses stand without angle brackets; `parameters` are ESMTP parameters in one string.
+ * A recipient in the envelope. Addresses have no angle brackets; `parameters` are ESMTP parameters in one string.
  *
  * @category models
  * @since 0.1.0
@@ -25,11 +25,14 @@ export interface Recipient {
 }
 
 /**
- * A message and its envelope, as the MTA has it before and after a filter. The MTA's own Received field is not part of it,
- * though it is there: positions of inserted fields count it.
+ * A message and its envelope, as the MTA has it before and after a filter.
  *
  * - `sender`: without angle brackets, `""` for the null sender
  * - `body`: with CR LF
+ *
+ * **Gotchas**
+ *
+ * `headers` does not include the MTA's own Received field, but positions of inserted fields count it.
  *
  * @category models
  * @since 0.1.0
@@ -64,8 +67,8 @@ export interface Draft extends Omit<Message, "body"> {
 /**
  * Options of {@link diff}.
  *
- * - `mta`: whose reading of the modifications counts. Left out, only what means the same to both is used
- * - `leadingSpace`: that step was agreed on, so that header values bring their own space
+ * - `mta`: the MTA that will carry out the modifications. Without it only modifications with the same effect on both are used
+ * - `leadingSpace`: this step was agreed on, so that header values include the space after the colon
  *
  * @category models
  * @since 0.1.0
@@ -76,16 +79,16 @@ export interface DiffOptions {
 }
 
 /**
- * Something that no modification brings about. `index` is the place of the field in the new header.
+ * A difference that no modification can make. `index` is the place of the field in the new header.
  *
- * - `Place`: a new field between two that stay may stand elsewhere. Postfix takes an index for it. Sendmail's counts fields of
- *   its configuration that nobody sees, and the one given holds for the usual `sendmail.cf`; dependable there are the top, the
- *   end and the place above the first field of the same name. Where the MTA is not known the field comes to the top or the end,
- *   whichever is nearer
+ * - `Place`: a new field between two that stay may get another place. Postfix takes an index for it. The index of Sendmail also
+ *   counts fields of its configuration, which no filter sees; the index used is right for the usual `sendmail.cf`. Dependable
+ *   with Sendmail are the top, the end, and the place above the first field of the same name. If the MTA is not known, the field
+ *   goes to the top or the end, whichever is nearer
  * - `Name`: Sendmail keeps the old spelling of the name of a changed field
- * - `Space`: without the step `leadingSpace` the MTA puts a space behind the colon
- * - `Recipient`: a recipient that stays keeps its parameters and, with Sendmail, the spelling of its address; Sendmail adds none
- *   with parameters other than NOTIFY and ORCPT, so it is added without
+ * - `Space`: without the step `leadingSpace` the MTA puts a space after the colon
+ * - `Recipient`: a recipient that stays keeps its parameters and, with Sendmail, the spelling of its address; Sendmail does
+ *   not add a recipient with parameters other than NOTIFY and ORCPT, so the recipient is added without parameters
  *
  * @category models
  * @since 0.1.0
@@ -97,7 +100,7 @@ export type Inexact =
   | { readonly _tag: "Recipient"; readonly recipient: Recipient }
 
 /**
- * What makes one message of another. `inexact` is empty if the MTA will have exactly the message that was wanted.
+ * The modifications that turn one message into another. `inexact` is empty if the MTA will have exactly the new message.
  *
  * @category models
  * @since 0.1.0

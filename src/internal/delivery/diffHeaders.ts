@@ -1,4 +1,4 @@
-/** The fewest packets that make one list of header fields of another. */
+/** Finds the fewest packets that turn one list of header fields into another. */
 import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
 import { bytes, ofParts } from "../bytes/byteString.ts"
@@ -6,7 +6,7 @@ import type { HeaderField, Inexact } from "./deliveryTypes.ts"
 import { align, none } from "./editScript.ts"
 import { ownFields } from "./sendmailQueue.ts"
 
-/** `both`: not known which of them, so only what means the same to either. */
+/** `both`: the MTA is not known, so only packets with the same effect on either are used. */
 export type Mta = "postfix" | "sendmail" | "both"
 
 export type HeaderPacket = Packet.AddHeader | Packet.InsertHeader | Packet.ChangeHeader
@@ -23,11 +23,11 @@ const top = 1
 const beyondEnd = 0x3fffffff
 
 /**
- * Fields that stay are not touched. Changes and deletions go by occurrence and from the last field to the first, so that it
- * does not matter that Postfix counts what is left and Sendmail what was there first. Then comes what is new: above all others,
- * in between, below all others; see {@link Inexact} for what is in between.
+ * Fields that stay are not touched. Changes and deletions go by occurrence and from the last field to the first: Postfix counts
+ * the fields that are left, Sendmail those that were there first, and in this order the numbers are the same. New fields follow:
+ * above all others, in between, below all others; see {@link Inexact} for those in between.
  *
- * `leadingSpace`: that step was agreed on with the MTA. Values are those of `Delivery` either way, with their space.
+ * `leadingSpace`: this step was agreed on with the MTA. The values are those of `Delivery` in both cases, with their space.
  */
 export const diffHeaders = (
   before: ReadonlyArray<HeaderField>,
@@ -66,7 +66,7 @@ export const diffHeaders = (
   return {
     modifications: [
       ...changes(before, after, origins, names.before, wire),
-      // Each pushes the one before it down.
+      // Each inserted field moves the one before it down.
       ...above.toReversed().map((at) => insert(top, at)),
       ...added.map((at): HeaderPacket => ({ _tag: "AddHeader", name: after[at]!.name, value: wire(after[at]!) })),
       ...between.map(({ at, index }) => insert(index, at)),
@@ -81,7 +81,7 @@ const lowerName = ({ name }: HeaderField): string => name.toLowerCase()
 const isSame = (left: HeaderField, right: HeaderField): boolean =>
   left.name === right.name && left.value === right.value
 
-/** Neighbours on the right that are new: from `start` to before `end`. */
+/** Adjacent new fields of the list on the right: from `start` up to, but not including, `end`. */
 interface Run {
   readonly start: number
   readonly end: number
@@ -165,33 +165,33 @@ interface Names {
   readonly after: ReadonlyArray<string>
 }
 
-/** How what is new gets to its place, each in the order of the packets but for `above`, which is upside down there. */
+/** The new fields by the way to their place, in the order of their packets; `above` is in the reverse order. */
 interface Places {
   readonly above: ReadonlyArray<number>
   readonly added: ReadonlyArray<number>
   readonly between: ReadonlyArray<{ readonly at: number; readonly index: number }>
   readonly below: ReadonlyArray<number>
-  /** Those that may stand elsewhere. */
+  /** New fields that may get another place. */
   readonly displaced: ReadonlyArray<number>
 }
 
 const placesOf = (mta: Mta, names: Names, origins: Int32Array): Places => {
   const { length } = origins
   const runs = runsOf(origins)
-  // Where nothing stays, all is at the end.
+  // If no field stays, all new fields go to the end.
   const above = positions(runs[0]?.start === 0 && runs[0].end < length ? runs.shift() : undefined)
   const below = positions(runs[runs.length - 1]?.end === length ? runs.pop() : undefined)
   const others = runs.flatMap(positions)
   switch (mta) {
     case "postfix":
-      // The index counts its own Received field.
+      // The index counts the MTA's own Received field.
       return { above, added: [], between: others.map((at) => ({ at, index: at + 1 })), below, displaced: [] }
     case "sendmail": {
       const { added, between } = betweenInSendmail(names, origins, runs, above)
       return { above, added, between, below, displaced: between.map(({ at }) => at) }
     }
     case "both": {
-      // No index means the same to both: at the nearer end, then.
+      // No index has the same effect on both MTAs: use the nearer end.
       const isUpper = (at: number): boolean => at < length / 2
       return {
         above: [...above, ...others.filter(isUpper)],
@@ -204,14 +204,14 @@ const placesOf = (mta: Mta, names: Names, origins: Int32Array): Places => {
   }
 }
 
-// 8.18.2 appends what is added to the field that is there.
+// Sendmail 8.18.2 appends an added field of these names to the existing one.
 const merged = /^(?:resent-)?(?:to|b?cc)$|^apparently-to$/
 
 const own = new Set(ownFields.map((name) => name.toLowerCase()))
 
 /**
- * In Sendmail what is added comes above the first of its name, even if that is deleted; all others need an index into its list,
- * which begins with the fields of sendmail.cf.
+ * Sendmail puts an added field above the first field of its name, even a deleted one. All other places need an index into its
+ * list, which begins with the fields of sendmail.cf.
  */
 const betweenInSendmail = (
   names: Names,
@@ -225,7 +225,7 @@ const betweenInSendmail = (
   }
   const atTop = new Set(above.map((at) => names.after[at]))
   const canAdd = ({ end, start }: Run): boolean => {
-    // In the gap between the field above and the one below, both of which stay.
+    // In the gap between the field above and the field below, both of which stay.
     let from = origins[start - 1]! + 1
     for (let at = start; at < end; at++) {
       const name = names.after[at]!
@@ -241,7 +241,7 @@ const betweenInSendmail = (
   let newAbove = above.length
   for (const run of runs) {
     const isAdded = canAdd(run)
-    // It comes behind the entry with that index.
+    // The new field comes after the entry with that index.
     const index = ownFields.length + origins[run.start - 1]! + newAbove
     for (const at of positions(run)) {
       if (isAdded) added.push(at)
@@ -249,6 +249,6 @@ const betweenInSendmail = (
       newAbove++
     }
   }
-  // The lowest first: each comes above those of its name that are there.
+  // The lowest first: each goes above the existing fields of its name.
   return { added: added.toReversed(), between }
 }

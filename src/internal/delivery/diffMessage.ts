@@ -1,4 +1,4 @@
-/** The fewest modifications that make one message of another. */
+/** Finds the fewest modifications that turn one message into another. */
 import type { ByteString } from "../../Wire.ts"
 import { bytes } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
@@ -51,10 +51,10 @@ export const diffRecipients = (
   after: ReadonlyArray<Recipient>,
   mta: Mta
 ): Difference => {
-  // Sendmail takes two spellings for one recipient: it deletes both and adds neither.
+  // For Sendmail two spellings are one recipient: it deletes both, and adds neither.
   const keyOf = ({ address }: Recipient): string => mta === "postfix" ? address : address.toLowerCase()
   const index = (recipients: ReadonlyArray<Recipient>): Map<string, Recipient> =>
-    // Of several with one key the first.
+    // Of several recipients with the same key, the first.
     new Map(recipients.toReversed().map((recipient) => [keyOf(recipient), recipient]))
   const present = index(before)
   const wanted = index(after)

@@ -1,6 +1,6 @@
-/** The fewest edits that make one list of another. */
+/** Finds the fewest edits that turn one list into another. */
 
-/** Two lists by position. `changeable`: what stands at `left` can be changed into what stands at `right`, as one edit. */
+/** Two lists by position. `changeable`: the item at `left` can be changed into the item at `right`, as one edit. */
 export interface Lists {
   readonly left: number
   readonly right: number
@@ -8,15 +8,15 @@ export interface Lists {
   readonly changeable: (left: number, right: number) => boolean
 }
 
-/** What stands for "none" in {@link align}. */
+/** The value for "no item" in the result of {@link align}. */
 export const none = -1
 
-// Up to this many edits the result is the smallest; beyond, a good one is found without the square of their number.
+// Up to this many edits the result is the smallest. Above, it is a good one, found in less than quadratic time.
 const mostEdits = 256
 
 /**
- * For each position on the right the one on the left that it is or was made of, or {@link none} if it is new. Positions on the
- * left that do not come up are gone. Deleting, inserting and changing cost the same.
+ * Returns, for each position on the right, the position on the left of the same or changed item, or {@link none} for a new
+ * item. Positions on the left that are not in the result are deleted. Deleting, inserting and changing cost the same.
  *
  * This is the search along diagonals of Ukkonen (1985) and Myers (1986): its time grows with the length of the lists times the
  * number of edits, so long lists with few edits are cheap.
@@ -29,7 +29,7 @@ export const align = (lists: Lists): Int32Array => {
   return origins
 }
 
-/** Goes on from a pair of positions to the ends of both lists, or as far as the number of edits allows. */
+/** Continues from a pair of positions to the ends of both lists, or as far as the number of edits allows. */
 const advance = (
   lists: Lists,
   left: number,
@@ -47,7 +47,7 @@ const advance = (
   const reached: Array<Int32Array> = []
   const at = (edits: number, diagonal: number): number =>
     edits < 0 || Math.abs(diagonal) > edits ? none : reached[edits]![diagonal + edits]!
-  /** Where the edit leads that gets farthest on the diagonal, and the diagonal that it comes from. */
+  /** The end of the edit that gets farthest on the diagonal, and the diagonal from which it comes. */
   const step = (edits: number, diagonal: number): readonly [end: number, from: number] => {
     const before = at(edits - 1, diagonal)
     let end = before
@@ -92,7 +92,7 @@ const advance = (
   return end
 }
 
-/** The diagonal on which most of both lists is behind us. */
+/** The diagonal on which the search has got through most of both lists. */
 const farthest = (reached: Int32Array, edits: number): number => {
   let best = 0
   let most = -1

@@ -3,9 +3,9 @@
 /** Where an item is. It stays valid while other items come and go. */
 export class Place<Item> {
   item: Item
-  /** Items from here down: the left branch, this one, the right branch. */
+  /** The number of items of this subtree: the left branch, this item, the right branch. */
   size = 1
-  /** Random, so that nobody who chooses positions can make the tree deep; no lower than those of both branches. */
+  /** Random, so that a peer that chooses positions cannot make the tree deep; not lower than those of both branches. */
   readonly priority = Math.floor(Math.random() * 0x40000000)
   parent: Place<Item> | undefined
   left: Place<Item> | undefined
@@ -15,7 +15,7 @@ export class Place<Item> {
     this.item = item
   }
 
-  /** How many items come before this one. */
+  /** The number of items before this one. */
   get index(): number {
     return indexOf(this)
   }
@@ -34,8 +34,8 @@ export const itemOf = <Item>({ item }: Place<Item>): Item => item
 const sizeOf = (place: Place<unknown> | undefined): number => place?.size ?? 0
 
 /**
- * An array would move all that comes after an item, for each item: with a header of 30,000 fields and as many edits, which
- * a sender and a filter can choose, that blocks the event loop for half a minute. This is a treap.
+ * A treap. An array would move all items after the edited one, for each edit: with a header of 30,000 fields and as many
+ * edits, which a sender and a filter can choose, that blocks the event loop for half a minute.
  */
 export class OrderedList<Item> {
   private root: Place<Item> | undefined
@@ -64,7 +64,7 @@ export class OrderedList<Item> {
     return this.insertAfter(() => true, item)
   }
 
-  /** Before the item with that number, or at the end if there are not so many. */
+  /** Inserts an item before the one with that number, or at the end of a shorter list. */
   insert(index: number, item: Item): Place<Item> {
     let rest = index
     return this.insertAfter(({ left }) => {
@@ -75,7 +75,7 @@ export class OrderedList<Item> {
     }, item)
   }
 
-  /** After the items that `isBefore` holds for, which must be the first so many. It is asked from the root of the tree down. */
+  /** Inserts an item after those for which `isBefore` is true, which must be the first of the list. */
   insertAfter(isBefore: (place: Place<Item>) => boolean, item: Item): Place<Item> {
     const added = new Place(item)
     let isRight = false
@@ -92,7 +92,7 @@ export class OrderedList<Item> {
   }
 
   remove(place: Place<Item>): void {
-    // Down to where it has no branches.
+    // Down to a place where it has no branches.
     for (;;) {
       const { left, right } = place
       const higher = left === undefined || (right !== undefined && right.priority > left.priority) ? right : left
@@ -120,7 +120,7 @@ export class OrderedList<Item> {
     }
   }
 
-  /** Turns a branch and what it hangs from around, without changing the order. */
+  /** Rotates a branch and its parent, without a change of the order. */
   private lift(place: Place<Item>, parent: Place<Item>): void {
     const inner = place === parent.left ? place.right : place.left
     this.replaceBranch(parent.parent, parent, place)
@@ -145,7 +145,7 @@ export class OrderedList<Item> {
   }
 }
 
-/** Adds a place of one list to another list, whose places stand in the order of the first. */
+/** Adds a place of one list to another list, whose places are in the order of the first list. */
 export const insertInOrder = <Item>(places: OrderedList<Place<Item>>, place: Place<Item>): void => {
   const { index } = place
   places.insertAfter(({ item }) => item.index < index, place)

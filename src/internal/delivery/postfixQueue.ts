@@ -1,4 +1,4 @@
-/** What Postfix makes of modifications. Compared with messages that 3.7 delivered. */
+/** A model of how Postfix carries out modifications. Tests compare it with messages that Postfix 3.7 delivered. */
 import { ByteString } from "../../Wire.ts"
 import { cut, ofParts } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
@@ -12,7 +12,7 @@ const longestReason = 100
 const broken = (reason: string): DeliveryError =>
   new DeliveryError({ reason, reply: "451 4.3.5 Server configuration problem - try again later" })
 
-/** What Postfix takes for a broken configuration. */
+/** Finds modifications that Postfix reports as a broken configuration. */
 const check = (modifications: ReadonlyArray<ModificationPacket>): DeliveryError | undefined => {
   let hasBody = false
   let previous: ModificationPacket["_tag"] | undefined
@@ -27,18 +27,18 @@ const check = (modifications: ReadonlyArray<ModificationPacket>): DeliveryError 
   return undefined
 }
 
-/** Of recipients with the same key one gets the message. */
+/** Recipients with the same key get one copy of the message. */
 const duplicateKey = ({ address, parameters }: Recipient): string => `${address.toLowerCase()} ${parameters ?? ""}`
 
-/** With a milter Postfix keeps this many bytes of a header field, name and colon included. */
+/** The most bytes of a header field that Postfix keeps with a milter, name and colon included. */
 const longestField = 60_000
 
 /**
- * A field as Postfix takes it in, for filters and for recipients: each line ends at a NUL, and of a field that is too long
- * the lines stay that fit, or the first bytes of its only line.
+ * A field as Postfix receives it, for filters and for recipients. Each line ends at a NUL. Of a field that is too long, the
+ * lines that fit are kept, or the first bytes of its only line.
  */
 const asTakenIn = ({ name, value }: HeaderField): HeaderField => {
-  // Parts of a byte string.
+  // Parts of a byte string are byte strings.
   const text = ofParts(value.replace(/\0[^\n]*/g, ""))
   const limit = Math.max(0, longestField - name.length - 1)
   if (text.length <= limit) return { name, value: text }
@@ -50,13 +50,13 @@ class PostfixQueueFile implements queueFile.QueueFile {
   // Filters do not see the MTA's own Received field, but the positions of inserted fields count it.
   private readonly own: Place<HeaderField>
   private readonly headers = new OrderedList<HeaderField>()
-  /** Where the fields of a name are, in lower case and in the order of the header; without the MTA's own. */
+  /** The places of the fields of a name, by the name in lower case, in the order of the header; without the MTA's own. */
   private readonly named = new Map<string, OrderedList<Place<HeaderField>>>()
   private readonly recipients: Set<Recipient>
-  /** The recipients with an address, in its spelling. */
+  /** The recipients with an address, by its exact spelling. */
   private readonly addressed = new Map<ByteString, Array<Recipient>>()
   private readonly draft: queueFile.Draft
-  /** Keys of the recipients that filters have added; one that the client named can be added once more. */
+  /** Keys of the recipients that filters have added. A recipient that the client named can be added once more. */
   private readonly added = new Set<string>()
 
   constructor(message: Message) {
@@ -120,7 +120,7 @@ class PostfixQueueFile implements queueFile.QueueFile {
         this.deleteRecipient(queueFile.bare(modification.recipient))
         break
       case "ChangeSender":
-        // The first of a list, with a warning in its log.
+        // Postfix takes the first of a list, with a warning in its log.
         draft.sender = queueFile.addressesIn(modification.sender)[0] ?? draft.sender
         break
       case "Quarantine":
@@ -137,7 +137,7 @@ class PostfixQueueFile implements queueFile.QueueFile {
     insertInOrder(this.fieldsNamed(field.name), this.headers.insert(index, field))
   }
 
-  /** Counts what is there now, from 1; the MTA's own Received does not count. */
+  /** Changes the field with that number among those that are left, from 1. The MTA's own Received does not count. */
   private changeHeader(index: number, field: HeaderField, remove: boolean): void {
     const fields = this.fieldsNamed(field.name)
     const found = fields.at(Math.max(index, 1) - 1)
@@ -158,7 +158,7 @@ class PostfixQueueFile implements queueFile.QueueFile {
     return fields
   }
 
-  /** The first of a list, too. */
+  /** Adds a recipient: the first of a list, as for the sender. */
   private addRecipient(recipient: ByteString, parameters: ByteString | undefined): void {
     const address = queueFile.addressesIn(recipient)[0]
     if (address === undefined || address === "") return

@@ -1,4 +1,4 @@
-/** A message in an MTA's queue while filters change it, one after the other. */
+/** A message in an MTA's queue, while filters change it one after the other. */
 import { Mailbox } from "../../Envelope.ts"
 import type { ByteString } from "../../Wire.ts"
 import { bytes, cut, ofParts } from "../bytes/byteString.ts"
@@ -9,15 +9,15 @@ import type { DeliveryError } from "./deliveryError.ts"
 import type { Delivered, Message, Recipient } from "./deliveryTypes.ts"
 
 export interface QueueFile {
-  /** What the next filter is shown. */
+  /** The message that the next filter is shown. */
   readonly shown: () => Message
-  /** What leaves the queue. */
+  /** The message that leaves the queue. */
   readonly delivered: () => Delivered
-  /** How many of the fields that are shown stand above the MTA's own Received field. */
+  /** The number of shown fields above the MTA's own Received field. */
   readonly above: () => number
   /**
-   * Carries out what one filter wants, in the order in which it came, or nothing of it. `leadingSpace`: that step was
-   * agreed on with it, so that header values bring their own space.
+   * Carries out the modifications of one filter in the order in which they came, or none of them. `leadingSpace`: this step
+   * was agreed on with the filter, so that header values include the space after the colon.
    */
   readonly apply: (
     modifications: ReadonlyArray<ModificationPacket>,
@@ -28,7 +28,7 @@ export interface QueueFile {
 /** A modification that is carried out by itself; pieces of a new body are not. */
 export type Single = Exclude<ModificationPacket, { readonly _tag: "ReplaceBody" }>
 
-/** Carries out the single ones in their order, and gives the new body, if there is one. One empty piece is an empty body. */
+/** Carries out single modifications in their order, and returns the new body. One empty piece is an empty body. */
 export const carryOut = (
   modifications: ReadonlyArray<ModificationPacket>,
   one: (modification: Single) => void
@@ -59,11 +59,11 @@ export const normalizeLines = (bytes: Uint8Array, complete: boolean): Uint8Array
   return complete && end.length > 0 ? concat([normalized, end]) : normalized
 }
 
-/** Lines behind the first that do not begin with white space get it, so that none can pose as another field. */
+/** Indents the lines after the first that do not begin with white space, so that no line can pose as another field. */
 export const fold = (value: ByteString, indent: "\t" | " "): ByteString =>
   ofParts(value.replace(/\n(?![ \t])/g, `\n${indent}`))
 
-/** A value with the space behind the colon, which the filter leaves to the MTA unless it asked for it. */
+/** A value with the space after the colon, which the MTA adds unless the filter has asked for `leadingSpace`. */
 export const spaced = (value: ByteString, leadingSpace: boolean): ByteString => leadingSpace ? value : bytes` ${value}`
 
 export const sameText = (left: string, right: string): boolean => left.toLowerCase() === right.toLowerCase()

@@ -1,6 +1,6 @@
 /**
- * What Sendmail makes of modifications. Compared with messages that 8.17 delivered; 8.18.2 differs in one point, it
- * appends an added To, Cc or Bcc to the field that is there.
+ * A model of how Sendmail carries out modifications. Tests compare it with messages that Sendmail 8.17 delivered. 8.18.2
+ * differs in one point: it appends an added To, Cc or Bcc to the existing field.
  */
 import { ByteString } from "../../Wire.ts"
 import { ofParts } from "../bytes/byteString.ts"
@@ -13,15 +13,15 @@ import * as queueFile from "./queueFile.ts"
 /** An entry of Sendmail's list of header fields. */
 interface Entry {
   readonly name: ByteString
-  /** Undefined for what is deleted and for defaults that were not needed. */
+  /** Undefined for deleted entries, and for defaults that were not needed. */
   value: ByteString | undefined
-  /** Whether it came with the message or from a filter; others are neither shown nor counted. */
+  /** Whether the entry came with the message or from a filter; other entries are neither shown nor counted. */
   given: boolean
-  /** Received: is never taken for a default that a filter wants to replace. */
+  /** Received: never treated as a default that an added field replaces. */
   readonly trace: boolean
 }
 
-// The H lines of sendmail.cf, which stand at the head of the list, with a value or without.
+// The H lines of sendmail.cf, which are at the head of the list, with a value or without.
 export const ownFields = [
   "Return-Path",
   "Received",
@@ -38,17 +38,17 @@ const isTrace = (name: string): boolean => queueFile.sameText(name, "Received")
 
 const rcptParameter = /^(?:NOTIFY=(?:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY))*)|ORCPT=[^;]+;.+)$/i
 
-/** It adds no recipient with a parameter that it does not know. */
+/** Sendmail does not add a recipient with a parameter that it does not know. */
 export const understands = (parameters: ByteString): boolean =>
   parameters.split(/[ \t]+/).every((parameter) => parameter === "" || rcptParameter.test(parameter))
 
-/** Where the entries of one name are, while one filter's modifications are carried out. */
+/** The places of the entries of one name, while the modifications of one filter are carried out. */
 interface Named {
   /** The first of all. */
   first: Place<Entry>
-  /** Those that are shown and counted, with those that this filter has deleted. */
+  /** The entries that are shown and counted, and those that this filter has deleted. */
   readonly given: OrderedList<Place<Entry>>
-  /** The others that a new field may take the place of, from `next` on. */
+  /** The other entries, whose place a new field may take, from `next` on. */
   readonly vacant: Array<Place<Entry>>
   next: number
 }
@@ -59,15 +59,15 @@ const give = (named: Named, place: Place<Entry>, value: ByteString | undefined):
   insertInOrder(named.given, place)
 }
 
-/** What is left of a value that a client sent: NULs are taken out. */
+/** A value as Sendmail receives it from the client: NULs are removed. */
 const asTakenIn = (value: ByteString): ByteString => ofParts(value.replaceAll("\0", ""))
 
 /** Sendmail writes header lines from a buffer of this size, and names of at most 200 bytes. */
 const lineBuffer = 2304
 
 /**
- * A field as its mailers write it, line by line from a buffer: what does not fit of the last line is lost, what does not
- * fit of another becomes a line of its own, without its first byte.
+ * A field as Sendmail's mailers write it, line by line from a buffer. The part of the last line that does not fit is lost. The
+ * part of another line that does not fit becomes a line of its own, without its first byte.
  */
 const asWritten = ({ name, value }: HeaderField): HeaderField => {
   if (name.length + value.length < lineBuffer) return { name, value }
@@ -90,9 +90,9 @@ class SendmailQueueFile implements queueFile.QueueFile {
   private readonly entries = new OrderedList<Entry>()
   /** The MTA's own Received field. */
   private readonly received: Place<Entry>
-  /** By name in lower case. */
+  /** Entries by name in lower case. */
   private readonly named = new Map<string, Named>()
-  /** By address in lower case. */
+  /** Recipients by address in lower case. */
   private readonly recipients: Map<string, Recipient>
   private readonly draft: queueFile.Draft
 
@@ -178,7 +178,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
         }
         break
       case "AddRecipient":
-        // All of a list.
+        // Sendmail takes all addresses of a list.
         for (const address of queueFile.addressesIn(modification.recipient)) {
           this.addRecipient({ address, parameters: undefined })
         }
@@ -203,7 +203,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
     }
   }
 
-  /** Takes the place of a default, else stands above the first field of that name, else at the end. */
+  /** Adds an entry: in the place of a default, else above the first field of that name, else at the end. */
   private add(entry: Entry): void {
     const named = this.named.get(entry.name.toLowerCase())
     const replaced = named?.vacant[named.next]
@@ -216,7 +216,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
     this.insertAt(this.named.get(entry.name.toLowerCase())?.first.index ?? this.entries.size, entry)
   }
 
-  /** Behind the entry with that number in a list that holds more than anybody sees; so 0 is above Received, 1 below. */
+  /** Inserts after the entry with that number in a list with invisible entries; so 0 is above Received, 1 below. */
   private insert(index: number, entry: Entry): void {
     this.insertAt(Math.max(index | 0, 0) + 1, entry) // the number is signed there
   }
@@ -257,7 +257,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
     return named
   }
 
-  /** Nobody gets it twice. */
+  /** Adds a recipient unless the message has it. */
   private addRecipient(recipient: Recipient): void {
     const key = recipient.address.toLowerCase()
     if (key !== "" && !this.recipients.has(key)) this.recipients.set(key, recipient)

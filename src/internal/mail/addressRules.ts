@@ -1,15 +1,15 @@
 /** Rules that addresses of RFC 5321 and RFC 5322 share: atoms, quoted strings, domains and their literals. */
 
-/** 1 for the characters of an atom. */
+/** 1 for each character of an atom. */
 const table = new Uint8Array(128)
 for (const character of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~") {
   table[character.charCodeAt(0)] = 1
 }
 
-/** RFC 5322 3.2.3, with everything outside ASCII (RFC 6532 3.2). */
+/** Whether an atom may have the character: RFC 5322 3.2.3, with everything outside ASCII (RFC 6532 3.2). */
 export const isAtext = (code: number): boolean => code > 127 || table[code] === 1
 
-/** The index after the quoted string or literal that ends with this character; -1 without an end. */
+/** The index after the quoted string or literal that ends with `end`; -1 if the end is missing. */
 export const endOf = (text: string, start: number, end: "\"" | "]"): number => {
   for (let index = start + 1; index < text.length; index++) {
     const character = text[index]!
@@ -37,8 +37,8 @@ export const isQuotedString = (text: string): boolean => text[0] === "\"" && end
 export const isLiteral = (text: string): boolean => /^\[[!-Z^-~]+\]$/.test(text)
 
 /**
- * A host name as mail uses it: labels of letters, digits, hyphens, underscores and what is outside ASCII, none of them
- * empty. One final dot is allowed, as DNS has it.
+ * A host name as mail uses it: labels of letters, digits, hyphens, underscores and characters outside ASCII. No
+ * label is empty. One final dot is allowed, as in DNS.
  */
 export const isHostName = (text: string): boolean => {
   let length = 0

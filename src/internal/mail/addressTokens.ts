@@ -36,12 +36,12 @@ const afterComment = (text: string, start: number): { readonly index: number; re
   return { index: text.length, complete: false }
 }
 
-/** Up to the next question mark, so that no part of a text is searched twice. */
+/** The text of an encoded word ends at the next question mark, so that no part is searched twice. */
 const encodedWord = /=\?[^?\s]{1,75}\?[bq]\?[^?]*\?=/iy
 
 /**
- * `complete`: every comment has its end. The last token is `end`. With `encodedWords` an encoded word is an atom even with
- * spaces, commas and the like inside, which RFC 2047 forbids and mail has.
+ * Finds the tokens of a text; `complete` if every comment has its end. The last token is `end`. With `encodedWords` an encoded
+ * word is an atom even with spaces, commas and the like inside, which RFC 2047 forbids but mail has.
  */
 export const tokenize = (
   text: string,
@@ -49,7 +49,7 @@ export const tokenize = (
 ): { readonly tokens: ReadonlyArray<Token>; readonly complete: boolean } => {
   const tokens: Array<Token> = []
   let complete = true
-  // A quote without its end is invalid, and so are those after it: they are not looked at again.
+  // A quote without its end is invalid, and so are the quotes after it: the search for an end is not repeated.
   let quotes = true
   let literals = true
   let index = 0
@@ -101,6 +101,6 @@ const tokenAt = (
     const end = endOf(text, start, isQuoted ? "\"" : "]")
     if (end !== -1) return { kind: isQuoted ? "quoted" : "literal", end }
   }
-  // A backslash takes the next character along, as some readers still think.
+  // A backslash quotes the next character, as some readers still have it.
   return { kind: "invalid", end: Math.min(start + (character === "\\" ? 2 : 1), text.length) }
 }

@@ -1,7 +1,7 @@
 /** Addresses in header fields. Re-exported by `Message`. */
 
 /**
- * An address in a header field. `name` is what stands beside it, decoded; `""` if there is none.
+ * An address in a header field. `name` is the display name or comment beside it, decoded; `""` without one.
  *
  * @category models
  * @since 0.1.0

@@ -2,9 +2,8 @@
  * Addresses in header fields (RFC 5322 3.4, with the obsolete forms of 4.4 and the characters of RFC 6532): reading and
  * writing them. One pass over the text, then one over its words; groups cannot nest, so nothing recurs.
  *
- * There are two readings. The strict one takes what the grammar allows and nothing else. The forgiving one takes the same
- * and makes the best of the rest, element by element: it finds addresses that stand free, and leaves out what could be two
- * things.
+ * There are two readings. The strict reading accepts what the grammar allows and nothing else. The forgiving reading accepts the
+ * same. Of other elements it takes the addresses that are clearly separate, and leaves out what is ambiguous.
  */
 import * as Result from "effect/Result"
 import { ByteString } from "../../Wire.ts"
@@ -19,8 +18,8 @@ export interface StrictMailbox extends Address {
   /** As written, without white space and comments. */
   readonly domain: string
   /**
-   * What stands where some readers do not expect it: between the words of the address, or as a comment anywhere between the
-   * angle brackets.
+   * White space or a comment at a place where some readers do not expect it: between the words of the address, or, as a comment,
+   * anywhere between the angle brackets.
    */
   readonly inside: Gap
 }
@@ -47,12 +46,12 @@ type Entry = { readonly mailbox: StrictMailbox } | { readonly group: string; rea
 const worse = (one: Gap, other: Gap): Gap =>
   one === "comment" || other === "comment" ? "comment" : one === "space" ? one : other
 
-/** What cannot stand in one line of a message. */
+/** Characters that one line of a message cannot have. */
 const breaks = /[\0\r\n]/g
 
 class Reader {
   readonly entries: Array<Entry> = []
-  /** What is wrong first. */
+  /** The first fault. */
   error: string | undefined
   private readonly text: string
   private readonly tokens: ReadonlyArray<Token>
@@ -70,7 +69,7 @@ class Reader {
     if (this.group !== undefined) this.error ??= "a group without its end"
   }
 
-  /** Reads what begins at a token, and returns the index of the next. */
+  /** Reads the element that begins at a token, and returns the index of the next token. */
   private element(start: number): number {
     if (this.isSpecial(start, ",")) return start + 1
     if (this.isSpecial(start, ";")) {
@@ -104,12 +103,12 @@ class Reader {
     return next
   }
 
-  /** The addresses that stand free in an element that the grammar does not allow; returns the index after it. */
+  /** Takes the separate addresses of an element that the grammar does not allow; returns the index after it. */
   private guess(start: number): number {
     let end = start
     while (!this.isEnd(end) && !this.isSpecial(end, ",") && !this.isSpecial(end, ";")) end++
     if (end === start) return start + 1
-    // A word alone is a local address, as MTAs read it.
+    // A single word is a local address, as MTAs read it.
     const local = this.localAddress(start, end)
     if (local !== undefined) return this.add(this.comments(end), local)
     let name = start
@@ -122,7 +121,7 @@ class Reader {
         if (this.isSpecial(index, ">")) index++
         name = index
       } else if (this.isWord(index) || this.isSpecial(index, ".") || this.isSpecial(index, "@")) {
-        // Words that stand together.
+        // Words without a gap between them.
         const first = index++
         let isAddress = this.isSpecial(first, "@")
         for (; index < end && this.tokens[index]!.gap === "none"; index++) {
@@ -140,7 +139,7 @@ class Reader {
     return end
   }
 
-  /** An invalid character stands close to these words: they may be a part of something else. */
+  /** Whether an invalid character touches these words: they may be a part of something else. */
   private touchesInvalid(start: number, end: number): boolean {
     const before = this.tokens[start - 1]
     const after = this.tokens[end]!
@@ -175,7 +174,7 @@ class Reader {
     if (found === undefined) return undefined
     const closed = found.next < end && this.isSpecial(found.next, ">")
     if (!closed && found.next !== end) return undefined
-    // White space after the first bracket and before the last is read alike by all.
+    // All readers agree on white space after the first bracket and before the last.
     const edges = [this.tokens[index]!, this.tokens[found.next]!].some(({ gap }) => gap === "comment")
     inside = worse(worse(inside, found.inside), edges ? "comment" : "none")
     return { ...found, inside, closed, next: closed ? found.next + 1 : found.next }
@@ -232,7 +231,7 @@ class Reader {
     return next
   }
 
-  /** Words of an address, put together. */
+  /** The words of an address, without the gaps between them. */
   private textOf(start: number, end: number): string {
     const words: Array<string> = []
     for (let index = start; index < end; index++) {
@@ -243,7 +242,7 @@ class Reader {
     return decodeText(words.join("").replace(/\r?\n(?=[ \t])/g, "").replace(breaks, " "))
   }
 
-  /** A name: single spaces between its words, quotes taken off. */
+  /** A name: single spaces between its words, without quotes. */
   private phrase(start: number, end: number): string {
     const words: Array<string> = []
     for (let index = start; index < end; index++) {
@@ -256,7 +255,7 @@ class Reader {
     return encodedWord.decode(ofParts(words.join("")))
   }
 
-  /** What the comments before a token say. */
+  /** The text of the comments before a token. */
   private comments(index: number): string {
     const texts = this.tokens[index]!.comments.map(([start, end]) => {
       const last = this.text[end - 1] === ")" ? end - 1 : end
@@ -292,8 +291,8 @@ const unescape = (text: string): string =>
 const unquote = (word: string): string => unescape(word.slice(1, -1))
 
 /**
- * The strict reading. Fails with what is wrong. One final dot of a domain is taken, though the grammar has no place for it:
- * all readers agree on what it means.
+ * Reads a list by the grammar. Fails with the first fault. A final dot of a domain is accepted, though not in the grammar: all
+ * readers agree on its meaning.
  */
 export const parse = (
   value: ByteString
@@ -306,7 +305,7 @@ export const parse = (
     : Result.fail(error)
 }
 
-/** The forgiving reading. */
+/** Reads a list and leaves out what is ambiguous. */
 export const read = (value: ByteString): ReadonlyArray<Address | Group> => {
   const strict = new Reader(value, true)
   const { entries } = strict.error === undefined ? strict : new Reader(value, false)

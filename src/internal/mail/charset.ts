@@ -1,7 +1,7 @@
 /** Bytes of a named character set as text. */
 import { ByteString } from "../../Wire.ts"
 
-/** Names that mail uses and the Encoding standard does not know. */
+/** Names of character sets in mail that the Encoding standard does not have. */
 const aliases: { readonly [label: string]: string } = {
   cp932: "shift_jis",
   cp936: "gbk",
@@ -14,7 +14,7 @@ const aliases: { readonly [label: string]: string } = {
 
 const utf7Labels = new Set(["utf-7", "utf7", "unicode-1-1-utf-7", "csunicode11utf7"])
 
-// As many as the Encoding standard has names: others are not kept.
+// The number of names in the Encoding standard. No more decoders are kept.
 const decoders = new Map<string, InstanceType<typeof TextDecoder>>()
 
 const decoderOf = (label: string): InstanceType<typeof TextDecoder> | undefined => {
@@ -29,18 +29,18 @@ const decoderOf = (label: string): InstanceType<typeof TextDecoder> | undefined 
   }
 }
 
-/** The text; `undefined` for a character set that is not known. Bytes that mean nothing become U+FFFD. */
+/** Decodes bytes; `undefined` for an unknown character set. Invalid bytes become U+FFFD. */
 export const decode = (bytes: ByteString, charset: string): string | undefined => {
   const label = charset.trim().toLowerCase()
   if (utf7Labels.has(label)) return decodeUtf7(bytes)
-  // RFC 2781 4.3: without a mark the first byte is the higher one. The Encoding standard has it the other way round.
+  // RFC 2781 4.3: without a mark the first byte is the higher one. In the Encoding standard it is the lower one.
   const byteOrdered = label === "utf-16" ? (bytes.startsWith("\xff\xfe") ? "utf-16le" : "utf-16be") : label
   return decoderOf(byteOrdered)?.decode(ByteString.toBytes(bytes))
 }
 
 const base64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
-/** RFC 2152. No decoder of the platform knows it. */
+/** Decodes UTF-7 (RFC 2152), for which the platform has no decoder. */
 const decodeUtf7 = (bytes: ByteString): string => {
   let text = ""
   for (let index = 0; index < bytes.length;) {

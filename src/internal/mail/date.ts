@@ -18,7 +18,7 @@ const zones: { readonly [name: string]: number } = {
   PDT: -7
 }
 
-/** A date without comments, with single spaces, has fewer. */
+/** A date without comments, with single spaces, has fewer characters. */
 const longest = 60
 
 /** The text with comments, which nest, and runs of white space as one space each; `undefined` if it is too long for a date. */
@@ -42,7 +42,7 @@ const simplified = (text: string): string | undefined => {
   return depth === 0 ? result : undefined
 }
 
-/** Minutes from UTC. */
+/** The offset from UTC in minutes. */
 const offsetOf = (zone: string): number | undefined => {
   if (!/^[+-]/.test(zone)) return (zones[zone.toUpperCase()] ?? 0) * 60
   const minutes = Number(zone.slice(3))
@@ -50,7 +50,7 @@ const offsetOf = (zone: string): number | undefined => {
   return minutes > 59 ? undefined : Number(`${zone[0]}1`) * (Number(zone.slice(1, 3)) * 60 + minutes)
 }
 
-/** `undefined` for a text that is not a date. */
+/** Reads a date; `undefined` for a text that is not a date. */
 export const parse = (text: string): DateTime.Utc | undefined => {
   const found = date.exec(simplified(text) ?? "")
   if (found === null) return undefined
@@ -62,7 +62,7 @@ export const parse = (text: string): DateTime.Utc | undefined => {
   const offset = offsetOf(zone)
   const local = new Date(0)
   local.setUTCFullYear(year, month, Number(day))
-  // A day that the month does not have would be one of the next month.
+  // A day that the month does not have would become a day of the next month.
   if (
     month === -1 || local.getUTCDate() !== Number(day) || hours > 23 || minutes > 59 || seconds > 60 ||
     offset === undefined

@@ -1,19 +1,19 @@
 /**
  * Internationalised domain names (IDNA, UTS 46).
  *
- * The way to ASCII is that of `URL`, which every runtime has and keeps up to date with Unicode; node:url's functions
- * exist on Node only. The way back is not part of any web standard, so punycode (RFC 3492) is decoded here and the result
- * goes back through `URL` to see that it is what IDNA would have made.
+ * `URL` converts to ASCII: every runtime has it and keeps it up to date with Unicode, while the functions of node:url exist on
+ * Node only. No web standard converts from ASCII, so punycode (RFC 3492) is decoded here, and `URL` converts the result back to
+ * check that IDNA would have made it.
  */
 
 const outsideAscii = /[^\0-\x7f]/
 
-/** What a URL's parser would take for something else than a part of the name, percent signs first of all. */
+/** Characters that a URL parser would not read as a part of the name, percent signs above all. */
 const notOfName = /[\0-,/:-@[-^`{-\x7f]/
 
 /**
- * The name in ASCII (`xn--...`), lower case. ASCII stays as it is; `undefined` for what IDNA does not allow, or maps to
- * something that is no name.
+ * The name in ASCII (`xn--...`), lower case. ASCII stays as it is; `undefined` for a name that IDNA does not allow, or
+ * maps to something that is not a name.
  */
 export const toAscii = (domain: string): string | undefined => {
   if (!outsideAscii.test(domain)) return domain

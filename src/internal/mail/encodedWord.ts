@@ -4,7 +4,7 @@ import { ofParts } from "../bytes/byteString.ts"
 import { tokenize } from "./addressTokens.ts"
 import * as charset from "./charset.ts"
 
-/** A piece of a value: white space, ASCII that goes out as it is, or text to encode. */
+/** A piece of a value: white space, ASCII that is sent unchanged, or text to encode. */
 interface Token {
   readonly kind: "space" | "plain" | "encode"
   readonly text: string
@@ -34,7 +34,7 @@ export const encodeAll = (text: string): string => encodeToken(text, 0, wordLeng
  * Encodes the names and comments of a list of addresses: encoded words stand where a phrase or a comment may, never in
  * quotes, and an address itself cannot be encoded. `undefined` if one would have to be.
  *
- * - `ascii`: what is not ASCII is encoded
+ * - `ascii`: text outside ASCII is encoded
  * - `lookalikes`: text in quotes that looks like an encoded word is encoded
  */
 export const encodeAddresses = (
@@ -136,7 +136,7 @@ const words = (text: string, isEncoded: (word: string) => boolean): ReadonlyArra
 
 const endsWithWord = ({ kind, text }: Token): boolean => kind === "plain" && text.endsWith("?=") && text.includes("=?")
 
-/** White space between two encoded words is not displayed, so it has to be inside: neighbours become one token. */
+/** Joins adjacent tokens to encode: white space between two encoded words is not displayed, so it must be inside one. */
 const joined = (tokens: ReadonlyArray<Token>): ReadonlyArray<Token> => {
   const found: Array<Token> = []
   for (const token of tokens) {
@@ -164,7 +164,7 @@ const joined = (tokens: ReadonlyArray<Token>): ReadonlyArray<Token> => {
 const emit = (tokens: ReadonlyArray<Token>, start: number): string => {
   let result = ""
   let column = start
-  // White space that may still become a fold.
+  // White space that can still become a fold.
   let space = ""
   const write = (text: string): void => {
     result += text
@@ -185,7 +185,7 @@ const emit = (tokens: ReadonlyArray<Token>, start: number): string => {
         space += token.text
         break
       case "plain": {
-        // What stands close after it cannot be folded away.
+        // Text without white space before it cannot move to a line of its own.
         separate(token.text.length + (tokens[index + 1]?.kind === "encode" ? leastRoom : 0))
         write(token.text)
         break
@@ -268,19 +268,19 @@ const finder = (text: string, sought: string): (from: number) => number => {
 // Longer than any name of a character set, with a language (RFC 2231 5).
 const longestCharset = 75
 
-/** What would break the line or end the value, and other controls but tab and escape. */
+/** Characters that would break the line or end the value, and other controls except tab and escape. */
 const controls = /[\0-\x08\n-\x1a\x1c-\x1f\x7f-\x9f\u2028\u2029]+/g
 
 /**
- * Text as people see it, on one line. Takes more than RFC 2047 allows, as mail programs do: encoded words anywhere, with
+ * Decodes text for people, on one line. Accepts more than RFC 2047 allows, as mail programs do: encoded words anywhere, with
  * spaces or bytes outside ASCII inside, and characters that are cut in two by the end of a word. A word of an unknown
- * character set stays as it is.
+ * character set is unchanged.
  */
 export const decode = (value: ByteString): string => {
   const nextStart = finder(value, "=?")
   const nextEnd = finder(value, "?=")
   let result = ""
-  // Where that begins which is not in the result.
+  // The start of the text that is not in the result yet.
   let rest = 0
   let pending: Word | undefined
   const flush = (): void => {
@@ -309,7 +309,7 @@ export const decode = (value: ByteString): string => {
   return (result + ByteString.toText(ofParts(value.slice(rest)))).replace(controls, " ")
 }
 
-/** The encoded word that begins here, if one does. */
+/** The encoded word that begins here, if there is one. */
 const wordAt = (
   value: string,
   at: number,

@@ -37,7 +37,7 @@ const groups = (text: string, withQuad: boolean): Array<number> | undefined => {
   return found
 }
 
-/** Parses an address; an IPv4-mapped IPv6 address becomes the IPv4 address it stands for. */
+/** Parses an address; an IPv4-mapped IPv6 address becomes its IPv4 address. */
 export const parse = (text: string): Ip | undefined => {
   if (text.length > 45) return undefined
   if (!text.includes(":")) {
@@ -83,7 +83,7 @@ const mask = (prefix: number, index: number): number => {
   return bits <= 0 ? 0 : bits >= 32 ? -1 : -1 << (32 - bits)
 }
 
-/** The same address with everything behind the first `prefix` of the 128 bits set to zero. */
+/** The same address with all bits after the first `prefix` of the 128 set to zero. */
 export const truncate = (ip: Ip, prefix: number): Ip => ({
   v4: ip.v4 && prefix >= 96,
   words: [

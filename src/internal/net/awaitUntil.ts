@@ -1,12 +1,12 @@
-/** Waiting for an event without losing it: the one place where a fiber waits for a callback of something mutable. */
+/** Waiting for an event without missing it: the only place where a fiber waits for a callback of a mutable object. */
 import * as Effect from "effect/Effect"
 
 /**
- * Waits until `ready` gives an effect, and completes with that.
+ * Waits until `ready` returns an effect, and completes with its result.
  *
- * `register` gets a function to call whenever the answer of `ready` may have changed, and returns how to take it back. It
- * is called before `ready` is asked for the first time: a fiber may yield between two of its steps, so a condition that is
- * tested before its event is listened to can change in between, and the event wakes nobody.
+ * `register` gets a function to call whenever the result of `ready` may have changed, and returns a function that unregisters
+ * it. `register` is called before `ready`. A fiber may yield between two steps: if the condition were tested first, it could
+ * change before the registration, and the event would be missed.
  */
 export const awaitUntil = <A, E = never>(
   ready: () => Effect.Effect<A, E> | undefined,

@@ -1,4 +1,4 @@
-/** Where milters listen, in the spellings of Sendmail and Postfix. */
+/** Addresses of milters, in the spellings of Sendmail and Postfix. */
 import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
 
@@ -6,7 +6,7 @@ export type Endpoint =
   | { readonly _tag: "Tcp"; readonly host: string; readonly port: number }
   | { readonly _tag: "Unix"; readonly path: string }
 
-/** Where a server listens: an address of its own, or a socket that the process was started with. */
+/** What a server listens on: an address, or a socket that the process was started with. */
 export type Listening =
   | Endpoint
   | { readonly _tag: "Descriptor"; readonly descriptor: number }
@@ -19,7 +19,7 @@ const expected = "expected inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or un
 
 /**
  * Reads `inet:PORT@HOST` and `inet6:PORT@HOST` (Sendmail, libmilter), `inet:HOST:PORT` (Postfix), `unix:/path`,
- * `local:/path` and a bare `/path`. Without a host it is loopback, never all interfaces.
+ * `local:/path` and a bare `/path`. Without a host the address is loopback, never all interfaces.
  */
 export const parse = (spec: string): Result.Result<Endpoint, InvalidValue> => {
   const invalid = (reason: string): Result.Result<never, InvalidValue> =>
@@ -37,7 +37,7 @@ export const parse = (spec: string): Result.Result<Endpoint, InvalidValue> => {
   return Result.succeed({ _tag: "Tcp", host: host.replace(/^\[(.*)\]$/, "$1"), port })
 }
 
-/** Reads what {@link parse} does, and `fd:3`, `systemd`, `systemd:NAME`. */
+/** Reads the same as {@link parse}, and `fd:3`, `systemd`, `systemd:NAME`. */
 export const parseListening = (spec: string): Result.Result<Listening, InvalidValue> => {
   const descriptor = /^fd:(\d{1,9})$/.exec(spec)?.[1]
   if (descriptor !== undefined) return Result.succeed({ _tag: "Descriptor", descriptor: Number(descriptor) })
@@ -55,7 +55,7 @@ export const parseListening = (spec: string): Result.Result<Listening, InvalidVa
   )
 }
 
-/** The endpoint as {@link parse} reads it, in Sendmail's spelling. */
+/** Writes an endpoint in Sendmail's spelling; {@link parse} reads it. */
 export const format = (endpoint: Endpoint): string =>
   endpoint._tag === "Unix"
     ? `unix:${endpoint.path}`

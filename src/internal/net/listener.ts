@@ -1,4 +1,4 @@
-/** What a listening layer gives a server, in the public `Listener` service. */
+/** The service `Listener`, which a listening layer provides to servers. */
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { OpenFile } from "../bytes/spool.ts"
@@ -6,28 +6,28 @@ import type { Transport } from "./transport.ts"
 
 export interface Accepting {
   readonly addresses: ReadonlyArray<string>
-  /** Hands over connections, those that are waiting already first, until the scope closes. */
+  /** Delivers connections until the scope closes, those that are already waiting first. */
   readonly accept: (onConnection: (transport: Transport) => void) => Effect.Effect<void, never, Scope.Scope>
-  /** Where large bodies can wait; they stay in memory without it. */
+  /** Opens files for large bodies; without it they stay in memory. */
   readonly openFile?: OpenFile
-  /** Whether open sessions are given time when the server stops. Not in memory: the MTA goes together with the test. */
+  /** Whether open sessions get time to end when the server stops. Not in memory, where the MTA ends with the test. */
   readonly drains?: boolean
-  /** Takes no more connections, those that are open go on. Can be called again. */
+  /** Stops taking connections; open connections go on. Can be called again. */
   readonly stop: Effect.Effect<void>
 }
 
 /** The property of a `Listener` that only the layers of this package can give it. */
 export const acceptingKey: unique symbol = Symbol.for("effect-milter/net/accepting")
 
-/** What every listening layer provides. */
+/** The service of every listening layer. */
 export interface ListenerShape {
-  /** Where it listens, as `inet:9000@127.0.0.1` or `unix:/run/filter.sock`; with the real port where 0 was asked for. */
+  /** The addresses it listens on, such as `inet:9000@127.0.0.1` or `unix:/run/filter.sock`; for port 0 with the real port. */
   readonly addresses: ReadonlyArray<string>
-  /** How it takes connections: made by the listening layers of this package. */
+  /** Takes connections; made by the listening layers of this package. */
   readonly [acceptingKey]: Accepting
 }
 
-/** The service of a listening layer. */
+/** Makes the service of a listening layer. */
 export const listenerOf = (accepting: Accepting): ListenerShape => ({
   addresses: accepting.addresses,
   [acceptingKey]: accepting

@@ -1,4 +1,4 @@
-/** A network in memory: one listener, and whoever dials its address. */
+/** A network in memory: one listener, and the clients that dial its address. */
 import * as Effect from "effect/Effect"
 import { InvalidValue } from "../../InvalidValue.ts"
 import type { Dialing } from "./dialer.ts"

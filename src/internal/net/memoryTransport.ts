@@ -1,7 +1,7 @@
-/** Two connected transports in memory: each side's writes reach the other in a microtask of their own, in order. */
+/** Two connected transports in memory: each write of a side reaches the other in a microtask of its own, in order. */
 import type { Handlers, Transport } from "./transport.ts"
 
-/** As much as one side takes from a peer that does not read before `write` asks it to wait, in bytes. */
+/** The bytes that one side may write to a peer that does not read, before `write` asks it to wait. */
 const highWaterMark = 65536
 
 class MemoryTransport implements Transport {

@@ -1,6 +1,6 @@
 /**
- * A socket of Effect's as a transport. One fiber pulls; a write starts at once and the next one waits for it, so that an
- * answer costs no turn of the scheduler where the socket takes it, and several in one turn go out together.
+ * A socket of Effect as a transport. One fiber pulls. A write starts at once, and later writes wait for it: so an answer costs
+ * no turn of the scheduler if the socket takes it, and several answers in one turn are sent together.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,7 +14,7 @@ const highWaterMark = 65536
 
 class SocketTransport implements Transport {
   readonly peer: string
-  /** A Socket does not tell. */
+  /** A Socket does not show the address of its peer. */
   readonly address = ""
   private readonly send: (
     chunks: readonly [Uint8Array, ...Array<Uint8Array>]
@@ -33,7 +33,7 @@ class SocketTransport implements Transport {
   private error: unknown
   /** Open while chunks may be pulled. */
   readonly flowing = Latch.makeUnsafe(false)
-  /** Open when the connection is to be given up. */
+  /** Open when the connection must be closed. */
   readonly done = Latch.makeUnsafe(false)
 
   constructor(peer: string, send: SocketTransport["send"], fork: SocketTransport["fork"]) {
@@ -55,7 +55,7 @@ class SocketTransport implements Transport {
     this.out.push(bytes)
     this.queued += bytes.length
     if (!this.writing && !this.scheduled) {
-      // More may follow in this turn.
+      // More writes may follow in this turn.
       this.scheduled = true
       queueMicrotask(() => {
         this.scheduled = false
@@ -149,7 +149,7 @@ export const run = (
     yield* pulling.pipe(
       Effect.catch(({ reason }) =>
         reason._tag === "SocketCloseError" && reason.code === 1000
-          // The peer has closed its side; what is being answered may still reach it.
+          // The peer has closed its side. Answers that are being made may still reach it.
           ? Effect.andThen(Effect.sync(() => transport.end()), Effect.never)
           : Effect.sync(() => transport.fail(reason))
       ),

@@ -5,17 +5,17 @@ import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import { type Ending, endings } from "./metrics.ts"
 
-/** Undefined is left out. */
+/** The annotations of a line; undefined values are left out. */
 export type Facts = { readonly [name: string]: string | number | ReadonlyArray<string> | undefined }
 
 // Longer than any address that RFC 5321 allows.
 const maxLength = 320
 
-// Line breaks, other control characters, and what turns text around or hides in it. A lone surrogate is no text.
+// Line breaks, other control characters, and characters that reverse or hide text. A lone surrogate is not text.
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
 const allUnprintable = new RegExp(unprintable, "gu")
 
-/** Text from outside for a log: one line, of limited length, without anything that a terminal or a reader obeys. */
+/** Makes text from outside fit for a log: one line, of limited length, without characters that a terminal obeys. */
 export const printable = (text: string): string => {
   const cut = text.length > maxLength ? `${text.slice(0, maxLength)}…` : text
   if (!unprintable.test(cut)) return cut
@@ -45,7 +45,7 @@ class Annotations {
 
 const lines = new Map(endings.map((ending) => [ending, Effect.logInfo(`message ${ending}`)]))
 
-/** Whether anybody reads what is logged at Info. */
+/** Whether lines of level Info are logged. */
 export const isLogged = (context: Context.Context<never>): boolean =>
   Context.get(context, References.CurrentLoggers).size > 0 &&
   !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Info")
@@ -55,7 +55,7 @@ export const write = (context: Context.Context<never>, ending: Ending, facts: Fa
   Effect.runForkWith(annotated(context, facts))(lines.get(ending)!)
 }
 
-/** A context in which lines are logged with these as well. */
+/** A context that adds these annotations to log lines. */
 export const annotated = (context: Context.Context<never>, facts: Facts): Context.Context<never> => {
   const annotations = Object.assign(new Annotations(), Context.get(context, References.CurrentLogAnnotations))
   for (const [name, value] of Object.entries(facts)) {

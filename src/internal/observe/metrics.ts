@@ -9,20 +9,20 @@ export type Ending = "accepted" | "rejected" | "tempFailed" | "discarded" | "fai
 
 export const endings: ReadonlyArray<Ending> = ["accepted", "rejected", "tempFailed", "discarded", "failed", "aborted"]
 
-/** Verdicts are called as the functions that make them. */
+/** The name of a verdict: that of the function that makes it. */
 export const nameOf = (verdict: Verdict["_tag"]): string => verdict[0]!.toLowerCase() + verdict.slice(1)
 
-// Seconds. A hook has some to spend, and minutes at end of message.
+// Seconds. A hook may take seconds, and minutes at end of message.
 const hookBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240]
 
 // A message takes as long as its client and the network do.
 const messageBoundaries = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 1800]
 
-/** Of one filter. */
+/** The metrics of one filter. */
 export class FilterMetrics {
   protected readonly context: Context.Context<never>
   protected readonly attributes: { readonly filter: string }
-  // The series of these come up as they happen.
+  // These series begin with the first event.
   private readonly verdicts = new Map<string, Metric.Counter<number>>()
   private readonly hooks = new Map<Stage, Metric.Histogram<number>>()
   private readonly errors = new Map<string, Metric.Counter<number>>()
@@ -78,7 +78,7 @@ export class FilterMetrics {
   }
 }
 
-/** Of a server. */
+/** The metrics of a server. */
 export class Metrics extends FilterMetrics {
   private readonly sessions: Metric.Counter<number>
   private readonly openSessions: Metric.Gauge<number>
@@ -103,7 +103,7 @@ export class Metrics extends FilterMetrics {
     })
     this.read = this.counter("milter_read_bytes_total", "Bytes read on connections that have closed")
     this.written = this.counter("milter_written_bytes_total", "Bytes written on connections that have closed")
-    // What has not happened yet is 0, not unknown: rates need a start.
+    // Events that have not happened yet count 0, not unknown: rates need a start.
     for (const metric of [this.sessions, this.read, this.written, ...this.messages.values()]) this.add(metric, 0)
     this.openSessions.modifyUnsafe(0, context)
   }

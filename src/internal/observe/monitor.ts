@@ -1,4 +1,4 @@
-/** What the engine tells whoever watches it: the log, metrics and spans are made from this. */
+/** The events that the engine reports; the log, metrics and spans are made from them. */
 import type * as Context from "effect/Context"
 import type * as Exit from "effect/Exit"
 import type { Mail, Outcome, Rcpt, Session, Stage } from "../../Stage.ts"
@@ -7,13 +7,13 @@ import type { Verdict } from "../../Verdict.ts"
 /** A message that has ended, by a verdict or without one. */
 export interface MessageReport {
   readonly exit: Exit.Exit<Outcome, unknown>
-  /** The client or the MTA gave it up, or the connection ended. */
+  /** Whether the client or the MTA gave the message up, or the connection ended. */
   readonly aborted: boolean
-  /** The stage of the last verdict, or at which it was given up. */
+  /** The stage of the last verdict, or of the abort. */
   readonly stage: Stage
-  /** The last verdict on the message; not one on a recipient. */
+  /** The last verdict on the message, not on a recipient. */
   readonly verdict: Verdict["_tag"] | undefined
-  /** Whose verdict that was; undefined for the library's own, and for what all were content with. */
+  /** The filter of that verdict; undefined for a verdict of the library, and if all filters let the message pass. */
   readonly by: string | undefined
   readonly recipients: ReadonlyArray<Rcpt>
   readonly queueId: string | undefined
@@ -21,13 +21,13 @@ export interface MessageReport {
 }
 
 interface Watched {
-  /** The context that hooks run with, for those who add a span to it. */
+  /** The context that hooks run with; a monitor may add a span to it. */
   readonly inside: (context: Context.Context<never>) => Context.Context<never>
   /** A hook that did not finish at once. */
   readonly hook: (filter: string, stage: Stage, milliseconds: number) => void
 }
 
-/** Of one filter in the program. */
+/** The monitor of one filter. */
 export interface FilterMonitor {
   /** A verdict other than continue. */
   readonly verdict: (stage: Stage, verdict: Verdict["_tag"]) => void
@@ -43,7 +43,7 @@ export interface MessageMonitor extends Watched {
 
 export interface SessionMonitor extends Watched {
   readonly message: (mail: Mail, context: Context.Context<never>) => MessageMonitor
-  /** May come twice, when a connection closes while its session ends. */
+  /** May be called twice, if a connection closes while its session ends. */
   readonly end: (exit: Exit.Exit<unknown, unknown>) => void
 }
 
@@ -53,7 +53,7 @@ export interface Monitor {
   /** A connection is closed, after this many bytes. */
   readonly disconnected: (read: number, written: number) => void
   readonly filter: (name: string) => FilterMonitor
-  /** A verdict of the library's own. */
+  /** A verdict of the library. */
   readonly verdict: (stage: Stage, verdict: Verdict["_tag"]) => void
   /** Something went wrong: the tag of an error, or what ran out (`IdleTimeout`, …). */
   readonly error: (kind: string) => void

@@ -10,13 +10,13 @@ import { type Facts, isLogged, printable, write } from "./messageLog.ts"
 import { type Ending, FilterMetrics, Metrics, nameOf } from "./metrics.ts"
 import type { MessageMonitor, MessageReport, Monitor, SessionMonitor } from "./monitor.ts"
 
-/** What all sessions of a server share. */
+/** The state that all sessions of a server share. */
 interface Shared {
   readonly filter: string
   readonly metrics: Metrics
   readonly logs: boolean
   readonly traces: boolean
-  /** Nanoseconds. */
+  /** The time in nanoseconds. */
   readonly now: () => bigint
 }
 
@@ -27,7 +27,7 @@ export const make = (filter: string, context: Context.Context<never>, clock: Clo
     filter,
     metrics,
     logs: isLogged(context),
-    // Without a tracer of the application's there is the native one, whose spans nobody sees.
+    // Without a tracer of the application the native tracer is in use, whose spans are not exported.
     traces: Context.get(context, References.TracerEnabled) &&
       Context.get(context, Tracer.Tracer) !== Tracer.nativeTracer,
     now: () => timed ? clock.currentTimeNanosUnsafe() : 0n
@@ -137,7 +137,7 @@ const endingOf = ({ aborted, exit }: MessageReport): Ending =>
 const optional = (text: string | undefined): string | undefined =>
   text === undefined || text === "" ? undefined : printable(text)
 
-/** What a line says of the session. */
+/** The facts about the session in a line. */
 export const sessionFacts = (filter: string, session: Session): Facts => ({
   filter,
   session: session.id,

@@ -1,7 +1,7 @@
 /**
- * The order of commands on one connection, as a pure state machine: which phase a session is in, and what has to happen
- * when a command arrives. Tolerant of what Postfix and Sendmail do, strict elsewhere: what does not fit is a
- * `ProtocolError`, never swallowed in silence, since the MTA might wait for an answer.
+ * The order of commands on one connection, as a pure state machine: the phase of a session, and what must happen when a
+ * command arrives. It tolerates what Postfix and Sendmail do, and is strict elsewhere: any other order is a `ProtocolError`. No
+ * command is silently ignored, since the MTA might wait for an answer.
  *
  *     new ── Negotiate ──> idle ── Mail ──> mail ──> rcpt, data ──> header ──> endOfHeaders ──> body ── EndOfMessage ──> idle
  *
@@ -20,7 +20,7 @@ export type Command = Packet.MtaPacket["_tag"]
  */
 export type PhaseName = "new" | "idle" | Exclude<MessageStage, "endOfMessage">
 
-/** Where a session is. There is one object for each name. */
+/** The phase of a session. There is one object for each name. */
 export interface Phase {
   readonly name: PhaseName
   /** Dense, from 0. */
@@ -31,18 +31,18 @@ export interface Phase {
 
 export interface Transition {
   readonly phase: Phase
-  /** Before anything else, the message that is open is over. */
+  /** The command first ends the open message. */
   readonly endsMessage: boolean
 }
 
 /**
- * A command that the session's phase does not allow. The connection is closed, since nobody knows what the peer expects
- * now; no other session is touched.
+ * A command that the session's phase does not allow. The connection is closed, since the state of the peer is unknown. No other
+ * session is affected.
  */
 export class ProtocolError extends Data.TaggedError("ProtocolError")<{
   readonly state: PhaseName
   readonly command: Command
-  /** Where its frame begins, in bytes from the start of the stream. */
+  /** The start of its frame, in bytes from the start of the stream. */
   readonly offset: number
 }> {
   override get message(): string {
@@ -108,7 +108,7 @@ const compute = (phase: Phase, command: Command): Transition | undefined => {
       return { phase: idle, endsMessage: phase.hasMessage }
     case "Mail":
       return { phase: mail, endsMessage: phase.hasMessage }
-    // What is open then ends with the connection.
+    // An open message ends with the connection.
     case "Quit":
       return { phase: idle, endsMessage: false }
     case "EndOfMessage":
@@ -122,7 +122,7 @@ const compute = (phase: Phase, command: Command): Transition | undefined => {
 
 const codes = 256
 
-// One array for all pairs: on the way of a packet nothing is looked up by name, and nothing is allocated.
+// One array for all pairs: handling a packet needs no lookup by name and no allocation.
 const table = Array.from<Transition | undefined>({ length: phases.length * codes })
 for (const phase of phases) {
   for (const { code, name } of Packet.mtaDefinitions) table[phase.number * codes + code] = compute(phase, name)

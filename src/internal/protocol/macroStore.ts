@@ -24,7 +24,7 @@ export interface MacroLimits {
   readonly bytes?: number | undefined
 }
 
-/** The names that somebody may see of each stage, in the order of `stages`; all where that is undefined. */
+/** The names that a filter may see of each stage, in the order of `stages`; all if undefined. */
 export type Visible = ReadonlyArray<ReadonlySet<string> | undefined>
 
 // A slot for the macros of each stage that has a list, and one for those of unknown commands.
@@ -40,8 +40,8 @@ for (const stage of answeredStages) {
 }
 
 /**
- * The macros of one connection. Packets that define macros are only stored; they are searched when somebody asks, so a
- * filter that never looks pays next to nothing.
+ * The macros of one connection. Packets that define macros are stored, and searched at a lookup: a filter that reads no macros
+ * costs almost nothing.
  *
  * One list is kept per stage and a lookup goes from the latest stage back. Defining a stage drops it and the later
  * ones; a command that came without a definition of its own drops the later ones; the end of a message drops everything
@@ -120,8 +120,8 @@ export class MacroStore extends Macros {
     this.fresh = 0
     this.atUnknown = slot === unknown
     if (!this.atUnknown || !defined) this.forget(unknown)
-    // What MAIL defined belongs to a message that is over when another MAIL comes, even if nobody said so (Sendmail
-    // sends no abort for RSET to a filter that does not answer MAIL).
+    // Macros of a MAIL belong to a message that has ended when another MAIL comes, also without an abort: Sendmail sends no
+    // abort for RSET to a filter that does not answer MAIL.
     if (!defined && slot < unknown) this.drop(slot === mail ? mail : slot + 1)
   }
 
@@ -157,7 +157,7 @@ export class MacroStore extends Macros {
         const end = list.indexOf("\0", middle + 1)
         const written = cut(list, start, middle)
         const bare = normalize(written)
-        // With braces twice it is found under no other name than that.
+        // A name with two pairs of braces is found by that name only.
         const name = toText(normalize(bare) === bare ? ofParts(bare) : written)
         // In one list the first definition counts, as for `get`.
         if (!here.has(name) && visible?.[slot]?.has(bare) !== false) {
@@ -170,7 +170,7 @@ export class MacroStore extends Macros {
     return Array.from(found)
   }
 
-  /** These as they are now, for somebody who looks at them later. */
+  /** A copy of the present macros, for reading them later. */
   snapshot(): MacroStore {
     const copy = new MacroStore({ macros: this.maximumMacros, bytes: this.maximumBytes })
     for (let slot = 0; slot < slots; slot++) {

@@ -8,18 +8,18 @@ import { Step } from "./negotiationBits.ts"
 
 type Command = Packet.MtaPacket["_tag"]
 
-/** What a row says. */
+/** A row of the table. */
 interface Row {
-  /** Dense, from 0: arrays by stage are indexed with it. */
+  /** The number of the stage, dense from 0: the index in arrays by stage. */
   readonly number: number
   /** The declaration of its packet, which has its letter and the version that introduced it; `undefined` if it shares one. */
   readonly command: { readonly name: Command; readonly code: number; readonly since: number } | undefined
   /**
-   * What it is about: the SMTP session, with no message or any; the envelope of a message; or its content, which the MTA has
-   * received by then.
+   * The part that the stage belongs to: the SMTP session, whatever its messages; the envelope of a message; or its content, which
+   * the MTA has received by then.
    */
   readonly part: "session" | "envelope" | "content"
-  /** The filter is sent it whether or not a hook looks at it. */
+  /** Whether the filter is sent the stage even without a hook for it. */
   readonly isRequired: boolean
   /** The bit (NO*) with which a filter asks not to be sent the command; 0 if it cannot. */
   readonly no: number
@@ -33,11 +33,11 @@ interface Row {
   /** Of a stage with a macro list of its own: its number in the negotiation. */
   readonly macroList: number | undefined
   /**
-   * What MTAs send in that list when no filter asks for anything and nobody has configured them otherwise. Of Postfix 3.7
-   * and Sendmail 8.17 together: an MTA ignores a name that it does not know.
+   * The macros that MTAs send at this stage if no filter requests any, with their default configuration. Of Postfix 3.7 and
+   * Sendmail 8.17 together: an MTA ignores a name that it does not know.
    */
   readonly usualMacros: ReadonlyArray<string>
-  /** The tags of the verdicts that are legal; none if it is not answered. */
+  /** The tags of the legal verdicts; empty for a stage without an answer. */
   readonly verdicts: ReadonlyArray<string>
 }
 
@@ -169,7 +169,7 @@ export const stageTable = {
   },
   rejectedRecipient: {
     number: 10,
-    // It comes as a Rcpt whose macros say so. The MTA ignores the answer.
+    // It comes as a Rcpt whose macros show the refusal. The MTA ignores the answer.
     command: undefined,
     part: "envelope",
     isRequired: false,
@@ -207,13 +207,13 @@ export const allStages: ReadonlyArray<StageName> = names.toSorted((a, b) => stag
 
 const isAnswered = (stage: StageName): stage is AnsweredStage => stageTable[stage].verdicts.length > 0
 
-/** Those that are answered, in the order of an SMTP session. */
+/** The answered stages, in the order of an SMTP session. */
 export const answeredStages: ReadonlyArray<AnsweredStage> = allStages.filter(isAnswered)
 
-/** Whether it is about a message. */
+/** Whether the stage belongs to a message. */
 export const isOfMessage = (stage: StageName): boolean => stageTable[stage].part !== "session"
 
-/** Whether it is about the content of a message. */
+/** Whether the stage belongs to the content of a message. */
 export const isContent = (stage: StageName): boolean => stageTable[stage].part === "content"
 
 /** The answered stages of a message, in order. */
@@ -246,11 +246,11 @@ const byCommand: ReadonlyMap<Command, AnsweredStage> = new Map(
   answeredStages.map((stage) => [stageTable[stage].command.name, stage])
 )
 
-/** The same by the tag of its packet. */
+/** The stage of a command, by the tag of its packet. */
 export const stageOf = (command: Command): AnsweredStage | undefined => byCommand.get(command)
 
-/** The letter of its command, which also names it in macro packets. */
+/** The letter of the stage's command, which also names the stage in macro packets. */
 export const letterOf = (stage: AnsweredStage): string => String.fromCharCode(stageTable[stage].command.code)
 
-/** What MTAs send of the macros of a stage by themselves. */
+/** The macros of a stage that MTAs send without a request. */
 export const usualMacrosOf = (stage: MacroStageName): ReadonlyArray<string> => stageTable[stage].usualMacros

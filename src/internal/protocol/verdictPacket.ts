@@ -1,4 +1,4 @@
-/** Verdicts as bytes. */
+/** Encodes verdicts as packets. */
 import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
 import * as Reply from "../../Reply.ts"
@@ -15,21 +15,21 @@ const plain = {
   SkipBody: Packet.encode({ _tag: "Skip" })
 }
 
-/** A sign of life while end of message is awaited. */
+/** A sign of life while the MTA waits for the answer to end of message. */
 export const progress = Packet.encode({ _tag: "Progress" })
 
-/** A temporary refusal in the MTA's words. */
+/** A temporary refusal with the MTA's own text. */
 export const tempFail = plain.TempFail
 
 /**
- * Whether a text is an SMTP reply of this class. Another one would make an acceptance of a refusal, or write lines of its own
- * into the SMTP session.
+ * Whether a text is an SMTP reply of this class. A reply of another class could turn a refusal into an acceptance, and other text
+ * could add lines to the SMTP session.
  */
 const isReply = (wire: unknown, replyClass: "4" | "5"): boolean =>
   typeof wire === "string" && wire.startsWith(replyClass) && !/[^\t\r\n -~]/.test(wire) &&
   Result.isSuccess(Reply.parse(ofParts(wire)))
 
-/** Whether a hook really gave a verdict, which plain JavaScript does not guarantee. */
+/** Whether a value is a verdict, which plain JavaScript does not guarantee for the result of a hook. */
 export const isVerdict = (u: unknown): u is Verdict.Verdict => {
   if (typeof u !== "object" || u === null || !("_tag" in u) || typeof u._tag !== "string") return false
   if (!Object.hasOwn(plain, u._tag)) return false
@@ -38,7 +38,7 @@ export const isVerdict = (u: unknown): u is Verdict.Verdict => {
     isReply(wire, u._tag === "Reject" ? "5" : "4")
 }
 
-/** The packet of a verdict. A policy made by hand may have a text that is no reply: the MTA words the refusal then. */
+/** The packet of a verdict. If its text is not a valid reply, as in a verdict made by hand, the MTA words the refusal. */
 export const encode = (verdict: Verdict.Verdict): Uint8Array =>
   (verdict._tag === "Reject" || verdict._tag === "TempFail") && verdict.wire !== undefined && isVerdict(verdict)
     ? Packet.encode({ _tag: "ReplyCode", text: verdict.wire })

@@ -4,11 +4,14 @@ import { packet } from "./packetDefinition.ts"
 import { macroLists } from "./packetFields.ts"
 
 /**
- * `O`, the answer to {@link Negotiate}: what the filter wants.
+ * `O`, the answer to {@link Negotiate}: what the filter requests.
  *
- * `macros` lists the macros it wants at a stage, instead of those that the MTA is configured to send: names separated by
- * spaces (or commas), `stage` 0 connect, 1 helo, 2 mail, 3 rcpt, 4 data, 5 end of message, 6 end of headers. Append lists
- * only if the MTA offers the action 0x100: Postfix 2.3 and 2.4 take them for a protocol error.
+ * `macros` lists the macros that the filter requests at a stage, instead of those that the MTA is configured to send. The names
+ * are separated by spaces (or commas). `stage` is 0 connect, 1 helo, 2 mail, 3 rcpt, 4 data, 5 end of message, 6 end of headers.
+ *
+ * **Gotchas**
+ *
+ * Append lists only if the MTA offers the action 0x100: Postfix 2.3 and 2.4 treat them as a protocol error.
  *
  * @category replies
  * @since 0.1.0
@@ -107,7 +110,7 @@ export type Discard = typeof Discard.schema.Type
 /**
  * `y`: refuse, with this SMTP reply: `550 5.7.1 no thanks`, lines joined by CRLF, each `%` doubled, no CRLF at the end.
  *
- * The packet asks only for the NUL at its end. What makes a reply that both MTAs understand is for `Reply` to say.
+ * The layout requires only the NUL at the end. `Reply` makes a text that both MTAs understand.
  *
  * @category verdicts
  * @since 0.1.0
@@ -124,8 +127,8 @@ export const ReplyCode = packet("ReplyCode", "y", { text: Wire.text }, {
 export type ReplyCode = typeof ReplyCode.schema.Type
 
 /**
- * `s`: send no more pieces of this body. Only in answer to {@link Body}: at other stages Sendmail leaves the filter out for the
- * rest of the session.
+ * `s`: send no more pieces of this body. Only in answer to {@link Body}: at other stages Sendmail skips the filter for the rest
+ * of the session.
  *
  * @category verdicts
  * @since 0.1.0
@@ -140,7 +143,7 @@ export const Skip = packet("Skip", "s", {}, { since: 6, documentation: "Send no 
 export type Skip = typeof Skip.schema.Type
 
 /**
- * `p`: still working; starts the MTA's timer anew. Only at the end of the message, and not between two {@link ReplaceBody}.
+ * `p`: still working; restarts the MTA's timer. Only at the end of the message, and not between two {@link ReplaceBody}.
  *
  * @category replies
  * @since 0.1.0
@@ -158,7 +161,7 @@ export type Progress = typeof Progress.schema.Type
  * `h`: adds a header field. At the end of the message, as all modifications.
  *
  * Lines of the value are joined by LF, never CRLF, and the later ones begin with a space or tab. If the leading-space step
- * was negotiated, the value brings its own space after the colon.
+ * was negotiated, the value includes the space after the colon.
  *
  * @category modifications
  * @since 0.1.0
@@ -211,7 +214,7 @@ export const ChangeHeader = packet("ChangeHeader", "m", { index: Wire.u32, name:
 export type ChangeHeader = typeof ChangeHeader.schema.Type
 
 /**
- * `b`: a piece of the new body, at most 65535 bytes. Nothing may come between two of them, for Postfix's sake.
+ * `b`: a piece of the new body, at most 65535 bytes. Postfix does not accept another packet between two of them.
  *
  * @category modifications
  * @since 0.1.0
@@ -228,7 +231,7 @@ export const ReplaceBody = packet("ReplaceBody", "b", { bytes: Wire.bytes }, {
 export type ReplaceBody = typeof ReplaceBody.schema.Type
 
 /**
- * `+`: adds a recipient. One address: Sendmail takes a comma for a list.
+ * `+`: adds a recipient. One address: Sendmail reads a comma as a list.
  *
  * @category modifications
  * @since 0.1.0
@@ -284,8 +287,8 @@ export type DeleteRecipient = typeof DeleteRecipient.schema.Type
 /**
  * `e`: changes the envelope sender; `<>` is the null sender.
  *
- * `parameters` are ESMTP parameters in one string. For Sendmail an empty string is not the same as none: it clears those
- * that came with MAIL.
+ * `parameters` are ESMTP parameters in one string. For Sendmail an empty string is not the same as a missing one: it
+ * clears the parameters that came with MAIL.
  *
  * @category modifications
  * @since 0.1.0

@@ -27,8 +27,8 @@ export type Negotiate = typeof Negotiate.schema.Type
 /**
  * `D`: macros for the command whose letter is `stage`. Never answered.
  *
- * The names come as the MTA writes them, `i` or `{client_addr}`. The list may be empty. Postfix sends one even if nothing
- * changed, and before each header; either MTA also sends it for a command that then does not follow.
+ * The names come as the MTA writes them, `i` or `{client_addr}`. The list may be empty. Postfix sends it even if nothing
+ * changed, and before each header. Both MTAs also send it for a command that then does not follow.
  *
  * @category commands
  * @since 0.1.0
@@ -48,8 +48,8 @@ export type Macro = typeof Macro.schema.Type
  * `C`: an SMTP client has connected.
  *
  * `hostname` is its verified name; if there is none, Sendmail and Postfix send the address in brackets. The address of
- * an IPv6 client is `IPv6:0:0:0:0:0:0:0:1` from Sendmail and `::1` from Postfix; it is left as it came. The address is
- * unknown where mail is submitted through standard input.
+ * an IPv6 client is `IPv6:0:0:0:0:0:0:0:1` from Sendmail and `::1` from Postfix; the packet has it unchanged. The address
+ * is unknown for mail that is submitted through standard input.
  *
  * @category commands
  * @since 0.1.0
@@ -67,7 +67,7 @@ export const Connect = packet("Connect", "C", { hostname: Wire.text, address: cl
 export type Connect = typeof Connect.schema.Type
 
 /**
- * `H`: the client has sent HELO or EHLO (the two cannot be told apart), with what it gave as its name. Comes again after
+ * `H`: the client has sent HELO or EHLO (the two cannot be told apart), with the argument as its name. Comes again after
  * STARTTLS.
  *
  * @category commands
@@ -185,7 +185,9 @@ export type EndOfHeaders = typeof EndOfHeaders.schema.Type
 /**
  * `B`: a piece of the body, at most 65535 bytes, with CRLF line ends. Pieces end anywhere, also between CR and LF.
  *
- * What is decoded is a view into the frame.
+ * **Gotchas**
+ *
+ * The decoded bytes are a view into the frame: copy those that are kept.
  *
  * @category commands
  * @since 0.1.0

@@ -1,9 +1,10 @@
+/** Declarations of packets: from the fields of a packet to its schema, codec and printable form. */
 import * as Schema from "effect/Schema"
 import type * as Wire from "../../Wire.ts"
 import type { Reader } from "./reader.ts"
 import type { Writer } from "./writer.ts"
 
-/** What both MTAs put into one body packet, and the most that libmilter takes. */
+/** The most bytes that MTAs put into one body packet, and that libmilter accepts. */
 export const maxPayload = 65535
 
 /** The type of a packet with these fields. */
@@ -15,9 +16,9 @@ export type SchemaOf<Name extends string, Fields extends Wire.Fields> = Schema.T
   { readonly [K in keyof Fields]: Fields[K]["schema"] }
 >
 
-/** What a declaration says beside the fields. */
+/** The parts of a declaration other than the fields. */
 export interface Options {
-  /** The protocol version that introduced the packet; 1 if not given. */
+  /** The protocol version that introduced the packet; 1 by default. */
   readonly since?: number
   /** Of a command: whether the filter answers it (unless a no-reply step was negotiated). */
   readonly answered?: boolean
@@ -46,7 +47,7 @@ export interface Definition<Name extends string, Fields extends Wire.Fields> {
   readonly fields: Fields
   /** The schema of the packet: for values that come from people, for JSON, and for property tests. */
   readonly schema: SchemaOf<Name, Fields>
-  /** Reads the payload. Throws `PacketError`; leaves bytes behind the last field unread. */
+  /** Reads the payload. Throws `PacketError`; does not read bytes after the last field. */
   read(reader: Reader): Type<Name, Fields>
   /** Writes the whole packet, length and code included. Does not check it. */
   write(writer: Writer, packet: Type<Name, Fields>): void

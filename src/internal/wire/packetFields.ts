@@ -1,4 +1,4 @@
-/** The fields that only one packet has. */
+/** Fields that belong to a single packet. */
 import * as Schema from "effect/Schema"
 import { field, text, u16, u32 } from "../../Wire.ts"
 import type { ByteString } from "../bytes/byteString.ts"
@@ -13,7 +13,7 @@ export const macros = field(Schema.Array(Schema.Struct({ name: text.schema, valu
     for (let index = 1; index < texts.length; index += 2) macros.push({ name: texts[index - 1]!, value: texts[index]! })
     if (texts.length % 2 === 1) {
       const name = texts[texts.length - 1]!
-      // libmilter drops it too.
+      // libmilter ignores a name without a value, too.
       reader.warn(`macro ${quote(name)} without a value ignored`, reader.offset - 1 - name.length)
     }
     return macros
@@ -28,7 +28,7 @@ export const macros = field(Schema.Array(Schema.Struct({ name: text.schema, valu
   format: (macros) => `[${macros.map(({ name, value }) => `${quote(name)}=${quote(value)}`).join(", ")}]`
 })
 
-/** The macros a filter wants, by stage, up to the end of the packet. */
+/** The macros that a filter requests, by stage, up to the end of the packet. */
 export const macroLists = field(Schema.Array(Schema.Struct({ stage: u32.schema, names: text.schema })), {
   layout: "(stage u32, names string) repeated",
   read: (reader) => {
@@ -54,7 +54,7 @@ const ClientAddress = Schema.Union([
   Schema.TaggedStruct("IPv6", { port: u16.schema, address: text.schema })
 ])
 
-/** The family byte and, for all families but the unknown one, a port and an address. */
+/** The family byte and, unless the family is unknown, a port and an address. */
 export const clientAddress = field(ClientAddress, {
   layout: "byte `U`, or byte `L`, `4` or `6`, port u16, address string",
   read: (reader): typeof ClientAddress.Type => {

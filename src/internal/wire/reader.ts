@@ -1,3 +1,4 @@
+/** Reads the fields of a packet, and the errors of reading. Re-exported by `Wire` and `Packet`. */
 import * as Data from "effect/Data"
 import type * as Frame from "../../Frame.ts"
 import * as byteString from "../bytes/byteString.ts"
@@ -6,7 +7,7 @@ import * as byteString from "../bytes/byteString.ts"
  * A frame whose bytes are not a packet: a string without its NUL, a field that is missing, an unknown code.
  *
  * `offset` is the place in bytes from the start of the stream, as in `FrameError`; `expected` says what should have been
- * there; `command` is the name of the packet (`"Mail"`), or undefined if the code is none.
+ * there; `command` is the name of the packet (`"Mail"`), or undefined if the code is unknown.
  *
  * @category errors
  * @since 0.1.0
@@ -22,7 +23,7 @@ export class PacketError extends Data.TaggedError("PacketError")<{
 }
 
 /**
- * Something in a packet that was ignored because real peers tolerate it too: bytes behind the last field, a macro name
+ * Something in a packet that was ignored because real peers tolerate it, too: bytes after the last field, a macro name
  * without its value. The packet was decoded without it.
  *
  * `offset` is the place in bytes from the start of the stream, `command` the name of the packet.
@@ -46,16 +47,16 @@ const noBytes = new Uint8Array(0)
  * @since 0.1.0
  */
 export class Reader {
-  /** The bytes the payload lies in. */
+  /** The bytes that hold the payload. */
   bytes: Uint8Array = noBytes
   /** Where in `bytes` the next field begins. */
   offset = 0
   /** Where in `bytes` the payload ends. */
   limit = 0
-  /** What has been ignored in this packet, undefined if nothing. */
+  /** Warnings about what was ignored in this packet; undefined if nothing was. */
   warnings: Array<PacketWarning> | undefined = undefined
 
-  // What to add to an index into `bytes` to get a place in the stream.
+  // The place in the stream of index 0 of `bytes`.
   private shift = 0
   private command = ""
 
@@ -69,7 +70,7 @@ export class Reader {
     this.command = command
   }
 
-  /** Throws the {@link PacketError} for what should be at `at`. */
+  /** Throws a {@link PacketError}: `expected` should be at `at`. */
   fail(expected: string, at = this.offset): never {
     throw new PacketError({ offset: at + this.shift, expected, command: this.command })
   }
@@ -112,14 +113,14 @@ export class Reader {
     return byteString.slice(this.bytes, start, end)
   }
 
-  /** All strings up to the last NUL of the payload; what is behind it is left. */
+  /** Reads the NUL-terminated strings of the payload; bytes after the last NUL are ignored. */
   texts(): Array<byteString.ByteString> {
     const { bytes, limit, offset } = this
     let end = limit
     while (end > offset && bytes[end - 1] !== 0) end--
     const texts: Array<byteString.ByteString> = []
     if (end - offset > 4096) {
-      // Parts of a string keep the whole of it in memory.
+      // A part of a string keeps the whole string in memory.
       while (this.offset < end) texts.push(this.text())
       return texts
     }
@@ -137,7 +138,7 @@ export class Reader {
 
   private indexOfNul(): number {
     const { bytes, limit, offset } = this
-    // The usual string is short, and a loop finds its end before `indexOf` has begun.
+    // Most strings are short, and a loop finds their end before the native `indexOf` has begun.
     const near = Math.min(limit, offset + 64)
     let at = offset
     while (at < near && bytes[at] !== 0) at++
@@ -147,7 +148,7 @@ export class Reader {
     return found < limit ? found : -1
   }
 
-  /** What is left, as a view into the frame's bytes. */
+  /** Reads the rest of the payload, as a view into the frame's bytes. */
   rest(): Uint8Array {
     const { limit, offset } = this
     this.offset = limit

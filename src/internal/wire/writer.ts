@@ -1,3 +1,4 @@
+/** Writes packets into memory. Re-exported by `Wire`. */
 import type { ByteString } from "../bytes/byteString.ts"
 import * as latin1 from "../bytes/latin1.ts"
 

@@ -1,3 +1,4 @@
+/** Errors of the system as a `ListenError`. */
 import * as Effect from "effect/Effect"
 import { ListenError } from "../../MilterServer.ts"
 
@@ -16,12 +17,12 @@ const reasons: { readonly [code: string]: ListenError["reason"] } = {
   ENOTFOUND: "InvalidAddress"
 }
 
-/** What a call of the system says, for the address as the user wrote it. */
+/** The error of a system call, for the address as the user wrote it. */
 export const fromSystem = (address: string, cause: unknown): ListenError => {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : ""
   return new ListenError({ address, reason: reasons[code] ?? "Other", cause })
 }
 
-/** Calls the system at once. */
+/** Makes a synchronous system call. */
 export const attempt = <A>(address: string, call: () => A): Effect.Effect<A, ListenError> =>
   Effect.try({ try: call, catch: (cause) => fromSystem(address, cause) })

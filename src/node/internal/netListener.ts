@@ -12,19 +12,19 @@ import { NetTransport } from "./netTransport.ts"
 // Connections that come between two turns of the accept loop; the kernel caps it (net.core.somaxconn).
 const backlog = 4096
 
-/** Milliseconds for what sessions have written to go out, when they are over and the listener is to be gone. */
+/** Milliseconds for sending the last bytes of ended sessions, when the listener closes. */
 const linger = 2000
 
 /** Milliseconds for connections that keep coming while the listener stops. */
 const patience = 500
 
-/** Milliseconds between two lines of the log about connections that are not taken. */
+/** Milliseconds between two log lines about connections that were not accepted. */
 const silence = 60_000
 
 /** `fd` is missing from the types of Node's options. */
 export type Where = Net.ListenOptions & { readonly fd?: number }
 
-/** One listening socket of Node's. */
+/** One listening socket of Node. */
 export class NetListener implements Accepting {
   private readonly server: Net.Server
   private readonly sockets = new Set<Net.Socket>()
@@ -39,7 +39,7 @@ export class NetListener implements Accepting {
   private silentUntil = 0
   private readonly isShared: boolean
   private listensAt: ReadonlyArray<string> = []
-  /** Whether it listens on a path; a descriptor may be of either kind. */
+  /** Whether the socket listens on a path; a descriptor can be of either kind. */
   private isUnix = false
   /** Removes the socket file, if there is one. */
   private removeFile = (): void => undefined
@@ -68,7 +68,7 @@ export class NetListener implements Accepting {
     return this.listensAt
   }
 
-  /** It has come to listen: where, and what removes the socket file when it stops. */
+  /** Notes that the socket listens: its address, and the function that removes the socket file when it stops. */
   opened(address: string, removeFile = (): void => undefined): void {
     this.listensAt = [address]
     this.removeFile = removeFile
@@ -90,7 +90,7 @@ export class NetListener implements Accepting {
     })
   }
 
-  /** What keeps coming back comes with every connection. */
+  /** Logs a fault, at most once in {@link silence}: a lasting fault occurs at every connection. */
   private trouble(text: string): void {
     this.troubles++
     const now = performance.now()
@@ -161,7 +161,7 @@ export class NetListener implements Accepting {
 
   private whenClosed(done: () => void): void {
     if (this.closed) return done()
-    // A peer that does not read what was written last must not keep us.
+    // A peer that does not read the last bytes must not delay the stop.
     const timer = setTimeout(() => this.sockets.forEach((socket) => socket.destroy()), linger)
     this.server.once("close", () => {
       clearTimeout(timer)
@@ -169,6 +169,6 @@ export class NetListener implements Accepting {
     })
   }
 
-  /** For a listener that has not come to listen. */
+  /** Closes a listener that does not listen yet. */
   readonly discard: Effect.Effect<void> = Effect.sync(() => void this.server.close())
 }

@@ -1,3 +1,4 @@
+/** A Node socket as a transport. */
 import type * as Net from "node:net"
 import type { Handlers, Transport } from "../../internal/net/transport.ts"
 
@@ -10,7 +11,7 @@ export class NetTransport implements Transport {
   constructor(socket: Net.Socket, isUnix: boolean) {
     this.socket = socket
     this.isUnix = isUnix
-    // From the start: an error nobody listens to would end the process.
+    // From the start: an error without a listener would end the process.
     socket.on("error", (error) => {
       this.error = error
     })

@@ -1,4 +1,4 @@
-/** Opens what a filter listens on. */
+/** Opens the sockets on which a filter listens. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -8,7 +8,7 @@ import { NetListener } from "./netListener.ts"
 import * as passedSockets from "./passedSockets.ts"
 import * as unixSocket from "./unixSocket.ts"
 
-/** Listens where `spec` says, until the scope closes; `warn` is told of connections that are not taken. */
+/** Listens at the address `spec` until the scope closes; `warn` gets the connections that were not accepted. */
 export const open = Effect.fnUntraced(function*(
   spec: string,
   access: unixSocket.Access,

@@ -1,3 +1,4 @@
+/** Owner and group of socket files, by name or number. */
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import { InvalidValue } from "../../InvalidValue.ts"
@@ -7,7 +8,7 @@ import { attempt } from "./listenError.ts"
 // Node knows no getpwnam. Names from other sources than these files (LDAP) must be given as numbers; MTAs are local users.
 const databases = { owner: "/etc/passwd", group: "/etc/group" } as const
 
-/** The number of a user or group; -1, which leaves things as they are, without one. */
+/** The number of a user or group; without one -1, with which the system changes nothing. */
 export const numberOf = Effect.fnUntraced(function*(
   address: string,
   what: "owner" | "group",

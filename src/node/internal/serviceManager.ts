@@ -1,5 +1,5 @@
 /**
- * Tells systemd how the process is (sd_notify). All state is the process's own, like `NOTIFY_SOCKET`: there is one READY
+ * Tells systemd the state of the process (sd_notify). All state is the process's own, like `NOTIFY_SOCKET`: there is one READY
  * for all listeners.
  *
  * The protocol wants a datagram to a UNIX socket, and Node has no such sockets; systemd brings a program that sends them.
@@ -45,7 +45,7 @@ export class Reporter {
     send(this.log, "STOPPING=1", "STATUS=messages in progress end")
   }
 
-  /** The layer goes; waits until everything has been told. */
+  /** Ends the layer's reports; waits until all of them have been sent. */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     starting.delete(this)
     serving.delete(this)

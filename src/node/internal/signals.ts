@@ -23,7 +23,7 @@ const sameStop = 100
 const onStop = (signal: NodeJS.Signals): void => {
   const now = performance.now()
   if (firstStop === undefined) {
-    // Nobody but us listens, so nobody would stop: the process ends as if we did not listen either.
+    // Without another listener nothing would stop the process: it ends as it would without this listener.
     if (process.listenerCount(signal) === 1) {
       uninstall()
       process.kill(process.pid, signal)
@@ -40,7 +40,7 @@ const onStop = (signal: NodeJS.Signals): void => {
 const onHangup = (): void => {
   const reloads = Array.from(members).flatMap(({ reload }) => reload ?? [])
   for (const reload of reloads) reload()
-  // Others that listen know what to do.
+  // Other listeners handle the signal.
   if (reloads.length > 0 || process.listenerCount("SIGHUP") > 1) return
   for (const { log } of take(1)) log(Effect.logInfo("SIGHUP: ignored, there is no onReload"))
 }

@@ -1,16 +1,17 @@
+/** Temporary files for large bodies. */
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs/promises"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import type { OpenFile, TemporaryFile } from "../../internal/bytes/spool.ts"
 
-/** A file in the system's temporary directory that has no name any more: it goes with its last user. */
+/** A file in the system's temporary directory without a name: it is removed when it is closed. */
 export const open: OpenFile = Effect.promise(async (): Promise<TemporaryFile> => {
   const directory = await Fs.mkdtemp(Path.join(Os.tmpdir(), "effect-milter-"))
   try {
     return opened(await Fs.open(Path.join(directory, "body"), "wx+", 0o600))
   } finally {
-    // Also where it could not be opened, for want of descriptors say.
+    // Also if the file could not be opened, for instance without a free descriptor.
     await Fs.rm(directory, { recursive: true })
   }
 })
