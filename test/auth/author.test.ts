@@ -8,7 +8,7 @@ import * as Redacted from "effect/Redacted"
 import { dkimSign } from "mailauth"
 import { authorDomain, authorOf } from "../../src/auth/internal/author.ts"
 import { ByteString } from "../../src/Wire.ts"
-import { assertLinear } from "../support/linear.ts"
+import { assertLinear } from "../support/growth.ts"
 import { input, message, recordsOf, valuesOf } from "./support/mail.ts"
 
 const spf = { TXT: ["v=spf1 ip4:192.0.2.0/24 -all"] }
@@ -295,14 +295,14 @@ describe("the signer", () => {
 describe("the author", () => {
   for (const text of ["\"", "(", "a@b ", "a@b,", "<", "<a@", "a@b (", "\u200b", "\uff20a", "=?", "a."]) {
     it(`is found in time that doubles with the field: ${JSON.stringify(text)}`, () => {
-      assertLinear((size) => {
-        const value = ByteString.fromText(text.repeat(size / text.length))
-        const closed = ByteString.fromText(`${text.repeat(size / text.length)} <a@example.org>`)
-        return () => {
-          authorOf([value])
-          authorOf([closed])
-        }
-      })
+      assertLinear(
+        4000,
+        (size) => {
+          const many = text.repeat(size / text.length)
+          return [ByteString.fromText(many), ByteString.fromText(`${many} <a@example.org>`)]
+        },
+        (values) => values.forEach((value) => authorOf([value]))
+      )
     })
   }
 

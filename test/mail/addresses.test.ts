@@ -5,7 +5,7 @@ import * as Header from "../../src/Header.ts"
 import * as addresses from "../../src/internal/mail/addresses.ts"
 import * as Message from "../../src/Message.ts"
 import { ByteString } from "../../src/Wire.ts"
-import { assertLinear } from "../support/linear.ts"
+import { assertLinear } from "../support/growth.ts"
 
 const one = (address: string, name = "") => ({ name, address })
 const group = (name: string, ...members: ReadonlyArray<Message.Address>) => ({ name, members })
@@ -302,10 +302,13 @@ describe("what strangers write", () => {
     ] as const
   ) {
     it(`is read and written in time that doubles with it: ${what}`, () => {
-      assertLinear((size) => {
-        const value = ByteString.fromText(text.repeat(size / text.length))
-        const closing = ByteString.fromText(`${text.repeat(size / text.length)}>)"?= <a@b>`)
-        return () => {
+      assertLinear(
+        4000,
+        (size) => {
+          const many = text.repeat(size / text.length)
+          return { value: ByteString.fromText(many), closing: ByteString.fromText(`${many}>)"?= <a@b>`) }
+        },
+        ({ closing, value }) => {
           addresses.read(value)
           addresses.parse(value)
           const list = addresses.read(closing)
@@ -315,7 +318,7 @@ describe("what strangers write", () => {
             Header.encodeValue(`ö ${ByteString.toText(value)}`, { name, smtpUtf8: false, leadingSpace: false })
           }
         }
-      })
+      )
     })
   }
 })

@@ -137,15 +137,19 @@ describe("cost", () => {
       assert.isBelow(times[1]! / times[0]!, 8)
     }))
 
+  // Of this run; measured anew for a message that seems to cost too much, since something else may have been in the way.
+  let common: Cost | undefined
+
   for (const [name, mail] of Object.entries(hostile)) {
     it.live(`${name}: blocks for at most three times as long as an ordinary message, and costs as much for a byte within limits`, () =>
       Effect.gen(function*() {
-        // In the same run, and again if something else was in the way.
         const ratios: Array<readonly [block: number, cpu: number]> = []
-        for (let turn = 0; turn < 4; turn++) {
-          const [common, other] = [yield* best(ordinary(size), 2), yield* best(mail, 2)]
-          ratios.push([other.block / common.block, other.cpu / common.cpu])
+        for (let turn = 0; turn < 5; turn++) {
+          const ordinaryCost = common ??= yield* best(ordinary(size), 3)
+          const other = yield* best(mail, turn === 0 ? 1 : 2)
+          ratios.push([other.block / ordinaryCost.block, other.cpu / ordinaryCost.cpu])
           if (ratios.at(-1)![0] <= 3 && ratios.at(-1)![1] <= 10) return
+          common = undefined
         }
         assert.fail(JSON.stringify(ratios))
       }))
