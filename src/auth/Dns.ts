@@ -1,5 +1,5 @@
 /**
- * DNS as the checks need it, behind a service: tests bring their records along.
+ * DNS for the checks, as a service: tests provide records of their own.
  *
  * @since 0.1.0
  */
@@ -15,10 +15,11 @@ export { DnsError, type DnsErrorReason, type Records, type RecordType } from "./
 export type { DnsOptions, RecordTable } from "./internal/dnsTypes.ts"
 
 /**
- * Where the filters of this entry look up records. `resolve` gives one record or more, or fails.
+ * Looks up records for the filters of this entry. `resolve` gives one record or more, or fails.
  *
- * Effect has a service of that name in `effect/net`; it refuses names that SPF's macros make (`user+tag._spf.example.org`)
- * and does not tell a name that does not exist from one without a record, which DMARC's `np` needs.
+ * Effect has a service of the same name in `effect/net`. It refuses names that SPF's macros make
+ * (`user+tag._spf.example.org`), and does not distinguish a name that does not exist from a name without a record, as
+ * DMARC's `np` requires.
  *
  * **Example** (A domain for a test)
  *
@@ -41,7 +42,7 @@ export class Dns extends Context.Service<Dns, {
     type: T
   ) => Effect.Effect<ReadonlyArray<Records[T]>, DnsError>
 }>()("effect-milter/auth/Dns") {
-  /** Asks DNS, through Node's resolver. A query cannot be taken back: one that is interrupted ends unheard. */
+  /** Asks DNS, through Node's resolver. A query cannot be cancelled: after an interruption its answer is ignored. */
   static readonly layerWith = (options: DnsOptions = {}): Layer.Layer<Dns> =>
     Layer.effect(this, Effect.map(nodeDns.make(options), (resolve) => ({ resolve })))
 

@@ -1,5 +1,5 @@
 /**
- * Keys to sign with: reading them, and the service that finds those of a domain.
+ * Keys to sign with: reading them, and the service that finds the keys of a domain.
  *
  * @since 0.1.0
  */
@@ -21,7 +21,7 @@ import { readKey } from "./internal/privateKey.ts"
 export type { KeyInput, SigningKey } from "./internal/keyTypes.ts"
 
 /**
- * A key is none, or cannot be had. Its text says nothing of the key itself.
+ * A key is invalid or cannot be read. The message contains nothing of the key itself.
  *
  * @category errors
  * @since 0.1.0
@@ -38,8 +38,8 @@ export class KeyError extends Data.TaggedError("KeyError")<{
 }
 
 /**
- * Reads and checks a key. `KeyError` for a domain or selector that could not stand in DNS, and for a key that is no PEM, of
- * another kind or too short.
+ * Reads and checks a key. `KeyError` for a domain or selector that is not a valid name in DNS, and for a key that is not PEM,
+ * is of another kind or is too short.
  *
  * **Example** (What to publish)
  *
@@ -103,7 +103,7 @@ export const keyConfig: Config.Config<KeyInput> = Config.all({
 const makeKeys = (inputs: ReadonlyArray<KeyInput>): Effect.Effect<ReadonlyArray<SigningKey>, KeyError> =>
   Effect.forEach(inputs, (input) => Effect.fromResult(makeKey(input)))
 
-/** Those of the domain, or else those of the nearest domain above it that signs for subdomains. */
+/** The keys of the domain, or else those of the nearest domain above it that signs for subdomains. */
 const among = (keys: ReadonlyArray<SigningKey>, domain: string): ReadonlyArray<SigningKey> => {
   const own = keys.filter((key) => key.domain === domain)
   if (own.length > 0) return own
@@ -115,12 +115,12 @@ const among = (keys: ReadonlyArray<SigningKey>, domain: string): ReadonlyArray<S
 }
 
 /**
- * Finds the keys of a domain, given in lower case and A-labels; none if the domain is not ours. Several sign each for
- * itself: an RSA key beside an Ed25519 key, which not every reader knows.
+ * Finds the keys of a domain, which is given in lower case and A-labels; an empty list if the domain is not ours. With
+ * several keys each makes a signature: an RSA key, and an Ed25519 key, which not every verifier knows.
  *
- * Asked for each message: keys in a database, or in a Ref that is set anew, need nothing but an implementation of `find`.
+ * Called for each message: for keys in a database, or in a Ref that is updated, only implement `find`.
  *
- * **Example** (Keys in files, looked at again every hour)
+ * **Example** (Keys in files, read again every hour)
  *
  * ```ts
  * import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
@@ -139,7 +139,7 @@ const among = (keys: ReadonlyArray<SigningKey>, domain: string): ReadonlyArray<S
 export class Keys extends Context.Service<Keys, {
   readonly find: (domain: string) => Effect.Effect<ReadonlyArray<SigningKey>, KeyError>
 }>()("effect-milter/auth/Keys") {
-  /** These keys. */
+  /** Provides these keys. */
   static readonly layer = (inputs: ReadonlyArray<KeyInput>): Layer.Layer<Keys, KeyError> =>
     Layer.effect(
       this,
@@ -152,11 +152,11 @@ export class Keys extends Context.Service<Keys, {
   ): Layer.Layer<Keys, KeyError | Config.ConfigError> => Layer.unwrap(Effect.map(config, Keys.layer))
 
   /**
-   * Keys in PEM files. With `refresh` they are read again at this interval; where that fails the old ones stay, and a
-   * warning is logged.
+   * Keys in PEM files. With `refresh` they are read again at this interval; if that fails, the old keys stay and a warning
+   * is logged.
    *
    * A file that other users of the system can read is refused with `KeyError`; a group of the process may read it. With
-   * `unsafeKeys: "warn"` there is only a warning. Nothing is checked on Windows, and by file systems without modes.
+   * `unsafeKeys: "warn"` there is only a warning. Nothing is checked on Windows, and on file systems without modes.
    */
   static readonly layerFiles = (
     files: ReadonlyArray<KeyFile>,
@@ -167,7 +167,7 @@ export class Keys extends Context.Service<Keys, {
       Effect.gen(function*() {
         const { readFileString, stat } = yield* FileSystem.FileSystem
         const check = Effect.fnUntraced(function*({ domain, file, selector }: KeyFile) {
-          // Whether there is such a file is for reading it to say.
+          // A missing file is reported when it is read.
           const reason = yield* Effect.match(stat(file), { onFailure: () => undefined, onSuccess: exposure })
           if (reason === undefined) return
           const error = new KeyError({ domain, selector, reason: `${file} ${reason}` })

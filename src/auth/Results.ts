@@ -1,5 +1,5 @@
 /**
- * What came of checking a message: SPF, DKIM, DMARC and ARC, in the words of RFC 8601.
+ * The results of checking a message: SPF, DKIM, DMARC and ARC, in the terms of RFC 8601.
  *
  * @since 0.1.0
  */
@@ -7,9 +7,9 @@
 /**
  * SPF (RFC 7208): may this host send for the domain of MAIL, or of HELO if the sender is null?
  *
- * - `domain`: the one that was asked
- * - `identity`: which of both names it was
- * - `explanation`: what the domain has to say to a `fail`; written by strangers
+ * - `domain`: the domain whose record was checked
+ * - `identity`: whether that domain is from MAIL or from HELO
+ * - `explanation`: the domain's own text about a `fail`; written by strangers
  *
  * @category models
  * @since 0.1.0
@@ -24,9 +24,9 @@ export interface SpfResult {
 /**
  * One DKIM signature (RFC 6376).
  *
- * - `domain`, `selector`, `algorithm`: its tags `d`, `s` and `a`; `undefined` if it has none
- * - `aligned`: it belongs to the author's domain, by the rules of that domain's DMARC record
- * - `testing`: the key says that its domain only tries DKIM out
+ * - `domain`, `selector`, `algorithm`: its tags `d`, `s` and `a`; `undefined` if they are missing
+ * - `aligned`: whether it belongs to the author's domain, by the rules of that domain's DMARC record
+ * - `testing`: whether the key says that its domain is only testing DKIM
  * - `unsigned`: bytes of the body that the signature leaves out (`l`); anybody may have written these
  * - `comment`: why it did not pass
  *
@@ -50,7 +50,7 @@ export interface DkimResult {
  * - `domain`: the author's; `undefined` if From names none or several, or there are several From fields (`permerror`).
  *   `permerror` with a domain: readers may see another author in From, so that the message cannot pass
  * - `policy`: what the domain asks for where the check fails, as it applies to this message
- * - `policyDomain`: where that stands
+ * - `policyDomain`: the domain whose record has that policy
  *
  * @category models
  * @since 0.1.0
@@ -64,10 +64,11 @@ export interface DmarcResult {
 }
 
 /**
- * ARC (RFC 8617): what those found who had the message before, if their chain of seals holds.
+ * ARC (RFC 8617): whether the chain of seals by earlier hosts is intact. Then their results can be relied on as far as the
+ * hosts are trusted.
  *
  * - `instance`: length of the chain, 0 without one
- * - `comment`: why the chain is broken, or what the last one sealed
+ * - `comment`: why the chain is broken, or what the last host sealed
  *
  * @category models
  * @since 0.1.0
@@ -79,8 +80,8 @@ export interface ArcResult {
 }
 
 /**
- * All of it. `spf` is `undefined` where the client has no address. `dkim` has one entry for each signature in the order of
- * the header, and one `none` without any. `text` is the value of the Authentication-Results field.
+ * All results of a message. `spf` is `undefined` if the client has no address. `dkim` has one entry for each signature in the
+ * order of the header; without signatures, one entry `none`. `text` is the value of the Authentication-Results field.
  *
  * @category models
  * @since 0.1.0

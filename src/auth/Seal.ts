@@ -23,7 +23,7 @@ import { KeyError, Keys } from "./Keys.ts"
 import type { Selection } from "./Submission.ts"
 
 /**
- * A seal cannot be made: the message is too large to read, or what it has of a chain leaves no place for another set.
+ * A seal cannot be made: the message is too large to read, or its chain of seals leaves no place for another set.
  *
  * @category errors
  * @since 0.1.0
@@ -41,10 +41,11 @@ export class SealError extends Data.TaggedError("SealError")<{
 /**
  * Options of {@link seal}.
  *
- * - `authservId`: that of {@link verify}: its results are what is sealed
- * - `domain`: who seals. Its key comes from {@link Keys}; an RSA key if there is one, since few readers of ARC know Ed25519
- * - `when`: which mail is sealed; all that has results by default
- * - `onUnsealed`: what becomes of a message whose seal cannot be made. By default it passes without one
+ * - `authservId`: the one of {@link verify}, whose results are sealed
+ * - `domain`: the domain that seals. Its key comes from {@link Keys}; an RSA key if there is one, since few verifiers of ARC
+ *   know Ed25519
+ * - `when`: which mail is sealed; by default all mail with results
+ * - `onUnsealed`: what becomes of a message that cannot be sealed. By default it passes without a seal
  *
  * @category models
  * @since 0.1.0
@@ -66,22 +67,23 @@ interface State {
 const passUnsealed = (error: KeyError | SealError): Effect.Effect<Verdict.OfMessage> =>
   Effect.as(Effect.logWarning("Mail cannot be sealed", error), Verdict.acceptMessage)
 
-/** The state of the chain as it was when the message came, which {@link verify} has written down. */
+/** The state of the chain when the message came, as {@link verify} has noted it. */
 const chainOf = (results: string): "none" | "pass" | "fail" => {
   const found = resultsOf(results, "arc")
   return found.includes("fail") ? "fail" : found.includes("pass") ? "pass" : "none"
 }
 
 /**
- * A filter that adds an ARC set (RFC 8617) to mail that is handed on to others: what {@link verify} found is sealed, so that
- * the next one can learn of it though the message may be changed on the way, as mailing lists do. The set goes directly
+ * Makes a filter that adds an ARC set (RFC 8617) to mail that is forwarded to others. It seals the results of {@link verify},
+ * so that the next host can use them even if the message is changed on the way, as mailing lists do. The set goes directly
  * below the MTA's Received.
  *
- * It takes all Authentication-Results fields with our `authservId` together, so {@link verify} has to run ahead: in the same
- * sequence, or in a filter in front; so may others that write results under this name. A message without such a field is left alone, and so is one whose chain has ended (its
- * last seal says `cv=fail`). It stands last in a sequence, behind {@link sign}.
+ * It combines all Authentication-Results fields with our `authservId`, so {@link verify} must run before it: earlier in the
+ * same sequence, or in an earlier milter. Other filters may write results under this name too. A message without such a
+ * field is left alone, and so is a message whose chain has ended (the last seal says `cv=fail`). The filter comes last in a
+ * sequence, after {@link sign}.
  *
- * Throws `InvalidValue` for an `authservId` that is none.
+ * Throws `InvalidValue` for an invalid `authservId`.
  *
  * **Example** (A host that forwards)
  *
@@ -123,7 +125,7 @@ export const seal = <E = never, R = never, R2 = never>(
       time: yield* DateTime.nowAsDate
     }).pipe(
       Effect.mapError((cause) => new SealError({ domain, reason: cause.message, cause })),
-      // Nobody reads any more: who writes must not wait.
+      // Nothing reads any more, so a writer must not wait.
       Effect.ensuring(Effect.sync(() => feed.close())),
       Effect.forkScoped({ startImmediately: true })
     )

@@ -1,5 +1,5 @@
 /**
- * The filter that signs mail of one's own with DKIM.
+ * The filter that signs your own mail with DKIM.
  *
  * @since 0.1.0
  */
@@ -23,9 +23,9 @@ import { type Selection, type Submission, submitted } from "./Submission.ts"
 /**
  * Why a message gets no signature.
  *
- * - `NoAuthor`: From is not there, is there more than once, or does not name one domain
- * - `NoKey`: there is no key for the author's domain: not ours, or forgotten
- * - `KeyError`: the keys cannot be had
+ * - `NoAuthor`: From is missing, is there more than once, or does not name exactly one domain
+ * - `NoKey`: there is no key for the author's domain: the domain is not ours, or the key was forgotten
+ * - `KeyError`: the keys cannot be read
  *
  * @category models
  * @since 0.1.0
@@ -39,14 +39,14 @@ export type Unsigned =
  * Options of {@link sign}.
  *
  * - `when`: which mail is signed; that of your own users by default, see {@link submitted}
- * - `domain`: for which domain; that of the From field by default, which is what DMARC asks for. Gets the submission and the
- *   author's domain. `undefined`: not signed
- * - `onUnsigned`: what becomes of mail that was to be signed and is not. By default it passes unsigned, and is refused for
- *   now if the keys cannot be had
+ * - `domain`: the domain to sign for; by default that of the From field, as DMARC requires. Gets the author's domain and the
+ *   submission. With `undefined` the message is not signed
+ * - `onUnsigned`: what becomes of mail that cannot be signed. By default it passes unsigned, and gets a temporary error if
+ *   the keys cannot be read
  * - `canonicalization`: of header and body, `relaxed/relaxed` by default
- * - `fields`: the fields that are covered where they are there, {@link defaultFields} by default. From is always covered
- * - `oversigned`: those whose absence is covered, too; by default those of {@link defaultOversigned} among `fields`
- * - `expires`: how long signatures hold; without end by default
+ * - `fields`: the fields that are covered if present, {@link defaultFields} by default. From is always covered
+ * - `oversigned`: the fields whose absence is covered, too; by default those of {@link defaultOversigned} among `fields`
+ * - `expires`: how long signatures are valid; without end by default
  *
  * @category models
  * @since 0.1.0
@@ -62,7 +62,7 @@ export interface SignOptions<E = never, R = never, R2 = never> {
 }
 
 /**
- * The fields that are covered if nothing else is said: those that readers see or that mail is handled by (RFC 6376 5.4.1).
+ * The fields that are covered by default: those that readers see, and those that affect how mail is handled (RFC 6376 5.4.1).
  * Not Received and Return-Path, which every MTA on the way writes, nor results and signatures of others.
  *
  * @category constants
@@ -101,17 +101,17 @@ export const defaultFields: ReadonlyArray<string> = [
 ]
 
 /**
- * The fields whose absence is covered if nothing else is said, so that nobody can add one to a signed message: From,
- * Subject, Reply-To and Cc always; the others only where the message has one already. Sendmail adds Date and Message-Id (and
- * perhaps To, and those of MIME where it converts a body) to a message that lacks them, after the filter: had the signature
- * promised that there is none, it would not hold.
+ * The fields whose absence is covered by default, so that nobody can add one to a signed message: From, Subject, Reply-To and
+ * Cc always; other fields only if the message has one already. To a message without them, Sendmail adds Date and Message-Id
+ * after the filter (and perhaps To, and the MIME fields when it converts a body): a signature that covers their absence
+ * would break.
  *
  * @category constants
  * @since 0.1.0
  */
 export const defaultOversigned: ReadonlyArray<string> = ["From", "Subject", "Reply-To", "Cc"]
 
-/** Of these a message has one at most, or none that counts (RFC 5322 3.6). */
+/** Fields that a message may have only once (RFC 5322 3.6). */
 const single = new Set([
   "from",
   "sender",
@@ -166,17 +166,16 @@ const passUnsigned = (reason: Unsigned): Effect.Effect<Verdict.OfMessage> =>
     : Effect.as(Effect.logDebug("Mail is not signed", reason), Verdict.acceptMessage)
 
 /**
- * A filter that signs mail with DKIM (RFC 6376): a signature for each key of the domain, RSA and Ed25519 (RFC 8463), directly
- * below the MTA's Received. The keys come from the service {@link Keys}.
+ * Makes a filter that signs mail with DKIM (RFC 6376): one signature for each key of the domain, RSA and Ed25519 (RFC 8463),
+ * directly below the MTA's Received. The keys come from the service {@link Keys}.
  *
  * The body is hashed as it passes; none of it is kept, so there is no limit to its size.
  *
- * It stands last in a sequence, followed by {@link seal} at most: a filter that edits behind it is refused when the server
- * starts. What the MTA changes itself after its filters breaks signatures just as well, conversion of 8-bit bodies above
- * all.
+ * The filter comes last in a sequence; only {@link seal} may follow. A filter that edits after it is refused when the server
+ * starts. Changes that the MTA makes after its filters break signatures as well, above all the conversion of 8-bit bodies.
  *
- * That a user may write in the name of an author is not looked at: the MTA has to (`reject_sender_login_mismatch` and a look
- * at From). Throws `InvalidValue` for the name of a field that is none.
+ * The filter does not check whether a user may write in the name of the author: the MTA must do that
+ * (`reject_sender_login_mismatch`, and a check of From). Throws `InvalidValue` for an invalid name of a field.
  *
  * **Example** (Sign what users send)
  *
@@ -235,7 +234,7 @@ export const sign = <E = never, R = never, R2 = never>(
         return Verdict.continue
       }),
       endOfMessage: Effect.fnUntraced(function*(_, { edit, envelope, message, session }) {
-        // Let through unsigned, by an answer that was not the last.
+        // `onUnsigned` has let the message pass with continue, which is not final.
         if (message.keys.length === 0) return Verdict.continue
         const bodyHash = message.body.digest()
         const time = Math.floor((yield* Clock.currentTimeMillis) / 1000)

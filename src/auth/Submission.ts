@@ -1,5 +1,5 @@
 /**
- * Which mail is our own: handed in by those who may send through us, in contrast to mail from the rest of the world.
+ * Selects our own mail: submitted by users and hosts that may send through us, unlike mail from the rest of the world.
  *
  * @since 0.1.0
  */
@@ -20,7 +20,7 @@ export interface Submission {
 }
 
 /**
- * Which messages, decided at MAIL.
+ * Selects messages, at MAIL.
  *
  * @category models
  * @since 0.1.0
@@ -28,12 +28,12 @@ export interface Submission {
 export type Selection<R = never> = (submission: Submission) => boolean | Effect.Effect<boolean, never, R>
 
 /**
- * Mail of our own users and hosts: the client has authenticated itself, or it did not come by SMTP, or the client's address
- * belongs to one of the networks (CIDR; none by default, not even loopback, where content filters hand back mail from
- * anywhere). Throws `InvalidValue` for a network that is none.
+ * Selects mail of our own users and hosts: the client is authenticated, or the mail did not come by SMTP, or the client's
+ * address belongs to one of the networks (CIDR). There are no networks by default, not even loopback, from which content
+ * filters return mail from anywhere. Throws `InvalidValue` for an invalid network.
  *
- * Whether a client has authenticated itself is told by the MTA's macros `{auth_type}` and `{auth_authen}`, which Postfix and
- * Sendmail send with MAIL unless they are configured otherwise. Either is enough: a widely copied main.cf sends only
+ * Authentication is shown by the MTA's macros `{auth_type}` and `{auth_authen}`, which Postfix and Sendmail send with MAIL
+ * unless they are configured otherwise. Either is enough: a widely copied main.cf sends only
  * `{auth_authen}`.
  *
  * **Example** (Sign for users and for a host that sends newsletters)

@@ -1,5 +1,5 @@
 /**
- * The filter that checks mail from outside and writes down what it found.
+ * The filter that checks mail from outside and adds the results to the header.
  *
  * @since 0.1.0
  */
@@ -19,7 +19,7 @@ import type { Results } from "./Results.ts"
 import { type Selection, type Submission, submitted } from "./Submission.ts"
 
 /**
- * Put the message on hold. Made by {@link quarantine}.
+ * A decision to put the message on hold. Made by {@link quarantine}.
  *
  * @category models
  * @since 0.1.0
@@ -30,7 +30,7 @@ export interface Quarantine {
 }
 
 /**
- * What `onResult` may make of a message: a verdict, or quarantine.
+ * The decision of `onResult` about a message: a verdict, or quarantine.
  *
  * @category models
  * @since 0.1.0
@@ -38,7 +38,7 @@ export interface Quarantine {
 export type Decision = Verdict.OfMessage | Quarantine
 
 /**
- * Put the message on hold (Postfix) or into quarantine (Sendmail). An MTA that does not offer that lets it pass. The reason
+ * Puts the message on hold (Postfix) or into quarantine (Sendmail). An MTA that does not offer that lets it pass. The reason
  * may be text from outside; 100 bytes of it are kept.
  *
  * @category deciding
@@ -50,17 +50,17 @@ export const quarantine = (reason: string): Quarantine => ({ _tag: "Quarantine",
  * Options of {@link verify}.
  *
  * - `authservId`: the name under which results are written, mostly the host name of the MTA. Readers of the mail trust
- *   fields with this name, so those that come from outside are removed
- * - `otherIds`: further names of yours whose fields are removed, such as those of other MTAs behind the same border
- * - `trustedNetworks`: hosts of yours that have checked their mail themselves, in CIDR notation: their mail is left alone,
- *   fields and all. None by default
- * - `skip`: mail that is not checked; forged fields are removed all the same. Mail of your own users by default (see
+ *   fields with this name, so such fields from outside are removed
+ * - `otherIds`: further names of yours whose fields are removed, such as the names of other MTAs in the same network
+ * - `trustedNetworks`: your own hosts that check their mail themselves, in CIDR notation: their mail is left alone, with its
+ *   fields. Empty by default
+ * - `skip`: mail that is not checked; forged fields are removed all the same. By default the mail of your own users (see
  *   {@link submitted}): they send from anywhere, so their SPF fails
- * - `onResult`: what to make of the message. Without it every message passes
- * - `timeout`: for all queries of a message together, 20 seconds by default (RFC 7208 4.6.4 asks for that much); what is
- *   not known then is `temperror`. Keys of signatures have half of it and SPF three quarters, the rest is for DMARC,
- *   whatever names are asked for
- * - `strict`: the checks as the RFCs have them, which is the default; `false` accepts what is harmless and common, such as
+ * - `onResult`: decides about the message. Without it every message passes
+ * - `timeout`: for all queries of a message together, 20 seconds by default (the minimum of RFC 7208 4.6.4); checks that are
+ *   not complete by then give `temperror`. Keys of signatures have half of the time and SPF three quarters, the rest is for
+ *   DMARC, whatever names are asked for
+ * - `strict`: check as the RFCs require, which is the default; `false` accepts what is harmless and common, such as
  *   signatures with rsa-sha1
  * - `leastRsaBits`: weaker keys give `policy`; 1024 by default
  *
@@ -82,9 +82,9 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
  * Options of {@link enforceDmarc}.
  *
  * - `permerror`: what becomes of a message whose author cannot be checked; refused by default
- * - `unsigned`: what a signature counts that leaves out a part of the body (`l`), to which anybody may have written more.
- *   `pass` by default, which is what DMARC says; with `fail` such a signature is no reason to let a message pass, and the
- *   author's policy decides unless another signature, or SPF for the author's domain itself, passes
+ * - `unsigned`: whether a signature counts that leaves out the end of the body (`l`), where anybody may have added text. By
+ *   default it does (`pass`), as DMARC says. With `fail` it does not, and the author's policy decides unless another
+ *   signature, or SPF for the author's domain itself, passes
  *
  * @category models
  * @since 0.1.0
@@ -95,14 +95,16 @@ export interface EnforceOptions {
 }
 
 /**
- * Does what the author's domain asks for where DMARC fails: refuses the message (550 5.7.1) or puts it on hold. Where
- * that is not known for now (`temperror`) mail is put off (451 4.7.5): who sends it may have a part in that.
- * `permerror` is refused, too (550 5.7.1): anybody can bring it about, by several From fields, a From field that readers
- * read differently or a header too large to check, so it must not be a way around a policy. The option
- * `permerror: "pass"` lets it pass. For `onResult`. Mail that came through a mailing list or a forwarder may fail
- * without anybody's fault; consider {@link Results.arc} of those you trust first.
+ * Applies the policy of the author's domain where DMARC fails: refuses the message (550 5.7.1) or puts it on hold. For
+ * `onResult`.
  *
- * **Example** (Spare the mail of a list server)
+ * If the policy cannot be looked up now (`temperror`), the message gets a temporary error (451 4.7.5), since the sender may
+ * have caused that. `permerror` is refused, too (550 5.7.1): anybody can cause it, by several From fields, a From field that
+ * readers interpret differently, or a header too large to check. So it must not be a way around a policy. The option
+ * `permerror: "pass"` lets it pass. Mail through a mailing list or a forwarder may fail without anybody's fault; consider
+ * {@link Results.arc} first for hosts you trust.
+ *
+ * **Example** (Exempt the mail of a list server)
  *
  * ```ts
  * import * as Auth from "effect-milter/auth"
@@ -154,7 +156,7 @@ const enforce = (results: Results, options: EnforceOptions): Effect.Effect<Decis
       return Verdict.reject({ code: "550", enhanced: "5.7.1", text: `cannot check the author of this message${why}` })
     }
     if (dmarc.result !== "fail" && !(options.unsigned === "fail" && restsOnUnsigned(results))) return Verdict.continue
-    // A domain that has passed as one of mail, in A-labels.
+    // The domain is valid and in A-labels, so it is safe in a reply.
     const text = `DMARC policy of ${dmarc.policyDomain ?? dmarc.domain ?? "its author"}`
     switch (dmarc.policy) {
       case "reject":
@@ -166,10 +168,10 @@ const enforce = (results: Results, options: EnforceOptions): Effect.Effect<Decis
     }
   })
 
-/** Nobody honest has more; each costs a modification, of which MTAs do not take any number. */
+/** Honest mail has fewer. Each removal is a modification, and MTAs do not take any number of them. */
 const mostForged = 100
 
-/** For good: put off, a forger's mail would come again and again. */
+/** A permanent refusal: after a temporary one, a forger's mail would come again and again. */
 const tooManyForged = Verdict.reject({ code: "550", enhanced: "5.7.1", text: "too many forged Authentication-Results" })
 
 const settings = <E, R, R2>(options: VerifyOptions<E, R, R2>): Settings => ({
@@ -181,29 +183,29 @@ const settings = <E, R, R2>(options: VerifyOptions<E, R, R2>): Settings => ({
 })
 
 /**
- * A filter that checks SPF, DKIM, DMARC and ARC and writes one Authentication-Results field (RFC 8601) directly below the
- * MTA's Received. It removes fields that claim to be from it or its like, in any spelling. ARC's copies of such fields stay:
- * a seal covers them.
+ * Makes a filter that checks SPF, DKIM, DMARC and ARC, and writes one Authentication-Results field (RFC 8601) directly below
+ * the MTA's Received. It removes fields that claim to be its own or from `otherIds`, in any spelling. ARC's copies of such
+ * fields stay, since a seal covers them.
  *
- * The message is checked as it passes; no more than a line of its body is kept in memory. It stands first in a sequence:
- * signatures do not hold any more once a filter has edited the message.
+ * The message is checked as it passes; no more than a line of its body is kept in memory. The filter comes first in a
+ * sequence, since edits of other filters break signatures.
  *
  * **Details**
  *
- * One message must not keep the others waiting, so a part of it that would cost too much is left out alone, and the rest is
+ * One message must not keep the others waiting: parts of a message that would cost too much are not checked, and the rest is
  * judged.
  *
  * - A signature is `permerror` if its field has more than 16 KiB or white space in long runs (1,024 in one of them), if it
  *   covers more than 1,500 names or 1 MiB together with those above it, or a field of more than 2,000 lines, and after
  *   three kinds of body hash (they differ by canonicalization, algorithm and length `l`). Of more than 20 signatures the
  *   first 20 count. A signature that does not hold is `permerror`, too, where a line of the body has more than 256 KiB.
- * - A chain of ARC fails if one of its fields is over these limits.
+ * - A chain of ARC fails if one of its fields exceeds these limits.
  * - DMARC is `permerror`, and so is DKIM, for a header of more than 256 KiB or 5,000 lines, and for From fields of more
  *   than 16 KiB.
  *
- * Throws `InvalidValue` for an `authservId` or a network that is none.
+ * Throws `InvalidValue` for an invalid `authservId` or network.
  *
- * **Example** (Write results down, and follow DMARC policies)
+ * **Example** (Add results, and follow DMARC policies)
  *
  * ```ts
  * import * as Auth from "effect-milter/auth"

@@ -1,4 +1,4 @@
-/** Whom a message is from and to, guessed from its header. */
+/** Guesses sender and recipients of a message from its header. */
 import * as addresses from "../internal/mail/addresses.ts"
 import { mailboxes } from "../Message.ts"
 import type { RawMessage } from "../RawMessage.ts"

@@ -1,4 +1,4 @@
-/** What to do when a filter cannot be reached or does not speak as it should. */
+/** Says what to do when a filter cannot be reached or breaks the protocol. */
 import type { FrameError } from "../Frame.ts"
 import type { ClientError } from "../MilterClient.ts"
 import type { PacketError } from "../Packet.ts"
@@ -7,7 +7,7 @@ import * as exit from "./exit.ts"
 const codeOf = (cause: unknown): string =>
   typeof cause === "object" && cause !== null && "code" in cause ? String(cause.code) : ""
 
-/** Why a connection to `address` failed, and what helps. `flag` is where the address was given. */
+/** Says why a connection to `address` failed, and what helps. `flag` is the flag that gave the address. */
 export const unreachable = (address: string, cause: unknown, flag: string): exit.Trouble => {
   const code = codeOf(cause)
   switch (code) {
@@ -33,7 +33,7 @@ const stranger = (address: string, detail: string, flag: string): exit.Trouble =
     `what listens on ${address} does not speak the milter protocol (${detail}): ${flag} wants the address of a filter`
   )
 
-/** What stands where a length should be, if it is text: a server of another kind says hello. */
+/** The text in place of a frame's length, if it is text: the greeting of another kind of server. */
 const greeting = (length: number): string | undefined => {
   const text = String.fromCharCode(length >>> 24, (length >>> 16) & 0xff, (length >>> 8) & 0xff, length & 0xff)
   return /^[ -~]{4}$/.test(text) ? text : undefined

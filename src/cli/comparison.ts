@@ -1,11 +1,11 @@
-/** Two filters' answers to the same commands. Pure. */
+/** Compares two filters' answers to the same commands. Pure. */
 import type { Exchange } from "../MilterTest.ts"
 import * as Packet from "../Packet.ts"
 import type * as Recording from "../Recording.ts"
 import { describe } from "./packetLine.ts"
 import { shorten, type Style } from "./style.ts"
 
-/** Whether an MTA said anything on it. */
+/** Whether the MTA sent anything on the connection. */
 export const hasCommands = ({ lines }: Recording.Connection): boolean =>
   lines.some((line) => line._tag === "Frame" && line.from === "mta")
 
@@ -19,14 +19,14 @@ export interface Difference {
 const isHeader = (packet: Packet.FilterPacket) =>
   packet._tag === "AddHeader" || packet._tag === "InsertHeader" || packet._tag === "ChangeHeader"
 
-/** What counts of a packet; undefined for what is only a sign of life. */
+/** The part of a packet that is compared; undefined for a mere sign of life. */
 const keyOf = (packet: Packet.FilterPacket, ignored: ReadonlySet<string>): string | undefined => {
   if (packet._tag === "Progress") return undefined
   if (isHeader(packet) && ignored.has(packet.name.toLowerCase())) return `${packet._tag} ${packet.name}`
   return Packet.encode(packet).join()
 }
 
-/** At end of message to accept is to continue. */
+/** At end of message, accept means the same as continue. */
 const meant = ({ command, ...answers }: Exchange, which: "recorded" | "replayed") =>
   command._tag !== "EndOfMessage"
     ? answers[which]
@@ -41,8 +41,8 @@ const isSilent = (packets: ReadonlyArray<Packet.FilterPacket>): boolean =>
   packets.length === 0 || (packets.length === 1 && packets[0]!._tag === "Continue")
 
 /**
- * The exchanges whose answers differ. Progress does not count, nor the values of ignored header fields; no answer, where the
- * filter gave it up, means the same as continue.
+ * Finds the exchanges whose answers differ. Progress does not count, nor do the values of ignored header fields. A missing
+ * answer means the same as continue if the filter has agreed not to answer.
  */
 export const differences = (
   exchanges: ReadonlyArray<Exchange>,

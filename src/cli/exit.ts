@@ -1,19 +1,19 @@
 /**
- * How the program ends. 0: it did what it was asked to, and all is well; 1: it could not; from 2 on: it could, and this is
- * what came of it.
+ * How the program ends. 0: it did what it was asked to, and all is well; 1: it failed; from 2 on: it did, and the code tells
+ * the result.
  */
 import * as Data from "effect/Data"
 import * as Runtime from "effect/Runtime"
 import { showInvisible } from "../internal/bytes/invisible.ts"
 
-/** Something is wrong that the person at the keyboard can mend: one line that says how. Exit code 1. */
+/** A problem that the user can solve: one line that says how. Exit code 1. */
 export class Trouble extends Data.TaggedError("Trouble")<{ readonly message: string }> {
   override readonly [Runtime.errorExitCode] = 1
-  /** It is printed, not logged. */
+  /** The message is printed, not logged. */
   override readonly [Runtime.errorReported] = false
 }
 
-/** All went as it should, and the result is one that scripts want to know about. Nothing is printed. */
+/** The program did its work, and scripts need to know the result. Nothing is printed. */
 export class Result extends Data.TaggedError("Result")<{ readonly code: number }> {
   override readonly [Runtime.errorExitCode] = this.code
   override readonly [Runtime.errorReported] = false
@@ -30,10 +30,10 @@ export const verdictCodes = {
   Quarantined: 5
 } as const
 
-/** Exit code of `replay` when an answer is another one than that of the recording. */
+/** Exit code of `replay` when an answer differs from the recording. */
 export const differs = 2
 
-/** Text of an error from anywhere, on one line, and nothing in it that a terminal obeys. */
+/** The text of any error, on one line, without bytes that a terminal obeys. */
 export const lineOf = (error: unknown): string =>
   showInvisible(
     (error instanceof Error ? error.message : String(error)).split("\n").map((line) => line.trim())

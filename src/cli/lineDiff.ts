@@ -1,6 +1,6 @@
-/** What differs between two lists of lines, as `diff -u` finds and shows it. */
+/** Finds the differences between two lists of lines, as `diff -u` does. */
 
-/** A line of both (`=`), of the first only (`-`) or of the second only (`+`). */
+/** A line of both lists (`=`), of the first only (`-`) or of the second only (`+`). */
 export interface Edit {
   readonly kind: "=" | "-" | "+"
   readonly line: string
@@ -14,8 +14,8 @@ const remove = (line: string): Edit => ({ kind: "-", line })
 const insert = (line: string): Edit => ({ kind: "+", line })
 
 /**
- * The fewest edits from one list to the other, removals first where they stand together. Very long parts that differ are
- * shown as replaced altogether.
+ * Finds the fewest edits from one list to the other; among adjacent edits removals come first. Very long parts that differ
+ * are shown as replaced altogether.
  */
 export const edits = (before: ReadonlyArray<string>, after: ReadonlyArray<string>): ReadonlyArray<Edit> => {
   let start = 0
@@ -65,7 +65,7 @@ export interface Hunk {
   readonly edits: ReadonlyArray<Edit>
 }
 
-/** Takes the changes out, each with so many unchanged lines around it. */
+/** Picks the changes, each with a number of unchanged lines around it. */
 export const hunks = (edits: ReadonlyArray<Edit>, context: number): ReadonlyArray<Hunk> => {
   const isShown = new Uint8Array(edits.length)
   for (const [index, { kind }] of edits.entries()) {

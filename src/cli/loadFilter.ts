@@ -1,4 +1,4 @@
-/** The module that `serve` serves. */
+/** Loads the module that `serve` serves. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Fs from "node:fs"
@@ -24,7 +24,7 @@ const failed = (file: string, error: unknown): exit.Trouble => {
   )
 }
 
-/** Loads it and looks at what it exports by default: a filter, or a layer that serves one and needs nothing but a Listener. */
+/** Loads a module and checks its default export: a filter, or a layer that serves one and needs only a Listener. */
 export const loadFilter = Effect.fnUntraced(function*(file: string): Effect.fn.Return<Served, exit.Trouble> {
   const path = Path.resolve(file)
   if (!Fs.existsSync(path)) return yield* exit.trouble(`there is no ${file}: give the module of a filter`)

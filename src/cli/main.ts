@@ -9,7 +9,7 @@ import { teardown } from "../node/NodeMilterServer.ts"
 import { isEndless } from "./endless.ts"
 import { program } from "./program.ts"
 
-// The same place seen from src/cli and from dist/cli.
+// The same relative path from src/cli and from dist/cli.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- our own package.json
 const { version } = JSON.parse(Fs.readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
   readonly version: string

@@ -1,10 +1,10 @@
-/** What has to be written into the configuration of an MTA for it to ask a filter. Pure. */
+/** The lines for an MTA's configuration that make it ask a filter. Pure. */
 import * as Duration from "effect/Duration"
 import * as Result from "effect/Result"
 import * as endpoint from "../internal/net/endpoint.ts"
 import type { Options } from "../MilterServer.ts"
 
-/** A wildcard is nothing to connect to. */
+/** An MTA cannot connect to a wildcard address. */
 const reachable = (address: string): endpoint.Endpoint | undefined => {
   const parsed = endpoint.parse(address)
   if (Result.isFailure(parsed)) return undefined
@@ -17,13 +17,13 @@ const reachable = (address: string): endpoint.Endpoint | undefined => {
     : where
 }
 
-/** As Postfix writes it: `inet:HOST:PORT`. */
+/** An address as Postfix writes it: `inet:HOST:PORT`. */
 const forPostfix = (where: endpoint.Endpoint): string =>
   where._tag === "Unix"
     ? `unix:${where.path}`
     : `inet:${where.host.includes(":") ? `[${where.host}]` : where.host}:${where.port}`
 
-/** As Sendmail does: `inet:PORT@HOST`, IPv6 addresses without brackets. */
+/** An address as Sendmail writes it: `inet:PORT@HOST`, IPv6 addresses without brackets. */
 const forSendmail = (where: endpoint.Endpoint): string =>
   where._tag === "Unix"
     ? `unix:${where.path}`
@@ -34,10 +34,10 @@ const forSendmail = (where: endpoint.Endpoint): string =>
 const secondsOf = (duration: Duration.Input | undefined, otherwise: number): number =>
   duration === undefined ? otherwise : Math.ceil(Duration.toMillis(duration) / 1000)
 
-// The MTA has to wait longer than the filter takes at most.
+// The MTA must wait longer than the filter may take.
 const margin = 10
 
-/** The lines for `main.cf` and `sendmail.mc`. Of several addresses they take the first: an MTA asks each that it is given. */
+/** The lines for `main.cf` and `sendmail.mc`, with the first of several addresses: an MTA would ask at each of them. */
 export const mtaLines = (name: string, addresses: ReadonlyArray<string>, options: Options): string => {
   const [where, ...others] = addresses.flatMap((address) => reachable(address) ?? [])
   if (where === undefined) return ""

@@ -26,12 +26,12 @@ const stageNames: { readonly [letter: string]: string } = {
 
 const bodyStart = 60
 
-/** Lines in one: `\n` for their ends, `\t` for tabs. */
+/** Puts several lines into one: `\n` for line ends, `\t` for tabs. */
 const flat = (bytes: ByteString): string =>
   // A byte string without some of its bytes.
   printable(ofParts(bytes.replaceAll("\r\n", "\n"))).replaceAll("\n", "\\n").replaceAll("\t", "\\t")
 
-/** What a packet says. */
+/** The content of a packet. */
 export const describe = (packet: AnyPacket): string => {
   switch (packet._tag) {
     case "Negotiate":
@@ -66,7 +66,7 @@ export const describe = (packet: AnyPacket): string => {
   }
 }
 
-/** Verdicts that end something stand out. */
+/** Verdicts that end something are coloured. */
 const colourOf = (packet: AnyPacket, style: Style): (text: string) => string => {
   switch (packet._tag) {
     case "Reject":

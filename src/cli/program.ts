@@ -1,4 +1,4 @@
-/** The command line of `effect-milter`: its commands, and how it says what is wrong. */
+/** The command line of `effect-milter`: its commands, and its error messages. */
 import * as CliConfig from "effect/cli/CliConfig"
 import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
@@ -24,7 +24,7 @@ const complain = (text: string): Effect.Effect<void> =>
 const lineOf = (error: CliError.NonShowHelpErrors): string =>
   exit.lineOf(error).replace(/ Did you mean this\? /, "; did you mean ")
 
-/** What is wrong and where to read on, on one line, where Effect's own presenter prints the whole help. */
+/** Says in one line what is wrong and where the help is; Effect's own presenter would print the whole help. */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
@@ -37,7 +37,7 @@ const surroundings = Layer.mergeAll(
   CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel] })
 )
 
-/** Runs the program with these arguments. Fails with what its exit code says, after it has said why. */
+/** Runs the program with these arguments. Fails with the error that sets the exit code, after printing the reason. */
 export const program = (args: ReadonlyArray<string>, version: string) =>
   Command.runWith(command, { version })(args).pipe(
     Effect.tapError((error) => error._tag === "Trouble" ? complain(error.message) : Effect.void),

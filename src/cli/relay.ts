@@ -1,4 +1,4 @@
-/** Two connections become one: bytes go through as they are, and frames are seen on the way. */
+/** Joins two connections: bytes pass unchanged, and frames are reported on the way. */
 import * as Frame from "../Frame.ts"
 import type { Transport } from "../internal/net/transport.ts"
 
@@ -6,15 +6,15 @@ export type Side = "mta" | "filter"
 
 export interface Watcher {
   readonly frame: (from: Side, frame: Frame.Frame) => void
-  /** Bytes that are no frame; nothing of this side is taken apart afterwards. */
+  /** Bytes that are not a frame; no more frames of this side are looked for afterwards. */
   readonly junk: (from: Side, bytes: Uint8Array) => void
   /** The side that closed first, in order or with an error. */
   readonly closed: (by: Side, error: unknown) => void
 }
 
 /**
- * Passes on everything between an MTA and a filter until both are closed. It is only watched: what is broken goes through
- * too, and who does not read holds the other up as if they were connected.
+ * Passes on everything between an MTA and a filter until both are closed. Invalid bytes pass too. A side that does not read
+ * holds the other side up, as if they were connected directly.
  */
 export const relay = (mta: Transport, filter: Transport, watcher: Watcher): void => {
   let isOpen = true

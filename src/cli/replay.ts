@@ -1,4 +1,4 @@
-/** `effect-milter replay`: says to a filter what an MTA said in a recording, and compares the answers. */
+/** `effect-milter replay`: sends a filter the commands of a recording, and compares the answers. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

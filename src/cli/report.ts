@@ -1,4 +1,4 @@
-/** What came of a message, as `send` shows it: the verdict, and the changes like a diff. Pure. */
+/** The outcome of a message, as `send` shows it: the verdict, and the changes like a diff. Pure. */
 import type * as Delivery from "../Delivery.ts"
 import { ofParts } from "../internal/bytes/byteString.ts"
 import { escapeInvisible } from "../internal/bytes/invisible.ts"
@@ -9,7 +9,7 @@ import type { verdictCodes } from "./exit.ts"
 import { edits, hunks } from "./lineDiff.ts"
 import { printable, shorten, type Style } from "./style.ts"
 
-/** How a message ended; that it is held counts for more than that it passed. */
+/** How a message ended; `Quarantined` if it passed but is held. */
 export const verdictOf = (outcome: MilterClient.Outcome): keyof typeof verdictCodes =>
   outcome._tag === "Accepted" && quarantineOf(outcome) !== undefined ? "Quarantined" : outcome._tag
 
@@ -104,7 +104,7 @@ const changes = (before: Delivery.Message, after: Delivery.Message, style: Style
   ...section("body", bodyLines(before), bodyLines(after), style)
 ]
 
-/** The report for people. `before` is the message without those recipients that were refused. */
+/** The report for people. `before` is the message without the refused recipients. */
 export const text = (before: Delivery.Message, outcome: MilterClient.Outcome, style: Style): string => {
   const verdict = verdictOf(outcome)
   const quarantine = quarantineOf(outcome)
@@ -161,7 +161,7 @@ const replyJson = (reply: Reply | undefined): object | null =>
     ? null
     : { code: reply.code, enhanced: reply.enhanced ?? null, lines: reply.lines.map(ByteString.toText) }
 
-/** The report for programs. Bytes that are no UTF-8 are shown as U+FFFD, except in bodies, which are base64 then. */
+/** The report for programs. Bytes that are not UTF-8 become U+FFFD, except in bodies, which are base64 then. */
 export const json = (outcome: MilterClient.Outcome, exitCode: number): string => {
   const { delivered, modifications, recipients, reply, stage } = outcome
   const quarantine = quarantineOf(outcome)

@@ -1,4 +1,4 @@
-/** `effect-milter send`: one message through a filter, and what came of it. */
+/** `effect-milter send`: sends one message through a filter, and shows the outcome. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -69,7 +69,7 @@ const readInput = (path: string): Effect.Effect<Uint8Array, exit.Trouble, FileSy
       Effect.mapError(() => exit.trouble(`cannot read ${path}: give the file of a message, or - for standard input`))
     )
 
-/** The message and its envelope, from the file where the flags do not say otherwise. */
+/** The message and its envelope: from the flags, else from the file. */
 const messageOf = Effect.fnUntraced(function*(
   raw: RawMessage.RawMessage,
   { client, from, helo, macro, rcpt }: {
@@ -137,7 +137,7 @@ const converse = (
       ...(observe === undefined ? {} : { observe })
     })
     const outcome = yield* filter.sendMessage(message)
-    // The verdict stands, whether the filter is still there or not.
+    // The verdict holds even if the filter is gone by now.
     yield* Effect.ignore(filter.quit())
     return outcome
   }).pipe(Effect.scoped, Effect.provide(dialer), Effect.mapError((error) => clientTrouble.explain(error)))

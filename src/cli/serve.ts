@@ -1,4 +1,4 @@
-/** `effect-milter serve`: serves the filter of a module, and tells how an MTA finds it. */
+/** `effect-milter serve`: serves the filter of a module, and prints the lines for the MTA's configuration. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"

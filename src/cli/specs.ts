@@ -1,4 +1,4 @@
-/** What stands behind the flags: addresses of filters, clients, macros. */
+/** The values of flags: addresses of filters, clients, macros. */
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -10,14 +10,14 @@ import type { ByStage } from "../Verdict.ts"
 
 const examples = "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path"
 
-/** A flag that says where a filter is. */
+/** A flag for the address of a filter. */
 export const filterAddress = (name: string): Flag.Flag<string> =>
   Flag.String(name).pipe(
     Flag.filter((spec) => Result.isSuccess(endpoint.parse(spec)), () => examples),
     Flag.withMetavar("SPEC")
   )
 
-/** A flag that says where to listen, once or several times. */
+/** A flag for addresses to listen on, given once or several times. */
 export const listenAddress = (name: string): Flag.Flag<string> =>
   Flag.String(name).pipe(
     Flag.filter(
@@ -61,7 +61,7 @@ export const client: Flag.Flag<Option.Option<Partial<MilterClient.Connect>>> = F
   Flag.optional
 )
 
-// Where an MTA first has a value for a macro; those of the connection are valid to its end, so they suit all others.
+// The stage at which an MTA first has a value for a macro. Macros of connect hold to the end, so connect suits all others.
 const stageOf: { readonly [name: string]: keyof ByStage } = {
   tls_version: "helo",
   cipher: "helo",
@@ -95,7 +95,7 @@ export const macro: Flag.Flag<ReadonlyArray<readonly [name: string, value: strin
 )
 
 const stagesOf = (name: string): ReadonlyArray<keyof ByStage> =>
-  // The MTA repeats its queue id: one that is given has to stand at each stage of the message.
+  // The MTA repeats its queue id, so a given one must be sent at each stage of the message.
   name === "i" ? messageStages : [Object.hasOwn(stageOf, name) ? stageOf[name]! : "connect"]
 
 /** Sorts macros by stage. */

@@ -1,4 +1,4 @@
-/** What a terminal can show: colours where it has them, and no byte that it would obey. */
+/** Text for terminals: colours where there are any, and no byte that the terminal would obey. */
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
 import { showInvisible } from "../internal/bytes/invisible.ts"
@@ -38,8 +38,8 @@ const escaped = (character: string): string =>
   `\\x${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
 
 /**
- * Bytes of a message for people: UTF-8 as text, other bytes as `\xE9`, and so are control characters (which could take over
- * the terminal) and marks of direction (which could make text look like another text). Tabs and line feeds stay.
+ * Shows bytes of a message to people: UTF-8 as text, other bytes as `\xE9`. Control characters, which could take over the
+ * terminal, and marks of direction, which could disguise a text, are shown like that too. Tabs and line feeds stay.
  */
 export const printable = (bytes: ByteString): string =>
   ByteString.isUtf8(bytes)

@@ -1,4 +1,4 @@
-/** `effect-milter trace`: sits between an MTA and a filter and shows what they say. */
+/** `effect-milter trace`: sits between an MTA and a filter, and shows the packets. */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Deferred from "effect/Deferred"
@@ -39,14 +39,14 @@ const sideName = { mta: "the MTA", filter: "the filter" }
 
 class Tracer {
   private readonly colours: Style
-  /** What may be shown; it gives one address one substitute, so it has to see all lines. */
+  /** Hides what must not be shown. It must see all lines, since an address gets the same substitute each time. */
   private readonly redact: (line: Recording.Line) => Recording.Line
   private readonly descriptor: number | undefined
-  /** What keeps it from going on; called once. */
+  /** Called once, when the trace cannot go on. */
   private readonly onFailure: (trouble: exit.Trouble) => void
   private readonly started = performance.now()
   private connections = 0
-  /** Whether names and addresses are not to be shown. */
+  /** Whether names and addresses are hidden. */
   readonly hides: boolean
 
   constructor(
@@ -78,7 +78,7 @@ class Tracer {
     this.print(connection, `${this.colours.dim(seconds(this.now()))} ${this.colours.bold(text)}`)
   }
 
-  /** Gives the line as it was recorded. */
+  /** Records a line. Gives it as it was recorded. */
   record(line: Recording.Line): Recording.Line {
     const shown = this.redact(line)
     if (this.descriptor === undefined) return shown
@@ -147,7 +147,7 @@ const connect = Effect.fnUntraced(function*(mta: Transport, upstream: string, tr
   })
 })
 
-/** A filter that is not there now is more likely a mistake than one that comes later. */
+/** Checks at the start that the filter is there: if not, that is most likely a mistake in the address. */
 const probe = (upstream: string) =>
   Effect.flatMap(Dialer, (dialer) =>
     dialer[dialingKey].dial(upstream).pipe(
@@ -158,7 +158,7 @@ const probe = (upstream: string) =>
 const recordingFile = (path: string) =>
   Effect.acquireRelease(
     Effect.try({
-      // It holds mail: for nobody else to read, and never in the place of something else ("x" follows no link, either).
+      // The recording holds mail: only we may read it, and it must not replace a file ("x" does not follow links either).
       try: () => Fs.openSync(path, "wx", 0o600),
       catch: (error) =>
         exit.trouble(

@@ -7,14 +7,14 @@ import { ByteString } from "../../Wire.ts"
 export interface Author {
   /** In lower case and A-labels, or an address literal. */
   readonly domain: string
-  /** What makes readers disagree about the address; `undefined` if nothing does. */
+  /** Why readers may disagree about the address; `undefined` if there is no reason. */
   readonly doubt: string | undefined
 }
 
-/** Characters that are not seen, spaces, and the dots of other alphabets, which separate labels like ours. */
+/** Invisible characters, spaces, and the dots of other alphabets, which separate labels too. */
 const deceptive = /[\p{C}\p{Z}\u3002\uff0e\uff61]/u
 
-/** Characters that readers show as others, or not at all: full-width letters, an @ or a dot of another alphabet. */
+/** Whether a text has characters that readers show as others or not at all, such as full-width letters. */
 const hasLookalikes = (text: string): boolean =>
   /[^\0-\x7f]/.test(text) && (text.normalize("NFKC") !== text.normalize("NFC") || deceptive.test(text))
 
@@ -25,7 +25,7 @@ const doubtOf = ({ address, inside }: addresses.StrictMailbox): string | undefin
   return hasLookalikes(address) ? "characters that look like others inside the address" : undefined
 }
 
-/** `fields`: the values of all From fields. Fails with why there is not exactly one domain. */
+/** Finds the author in the values of all From fields. Fails with the reason if there is not exactly one domain. */
 export const authorOf = (fields: ReadonlyArray<ByteString>): Result.Result<Author, string> => {
   const [field, ...others] = fields
   if (field === undefined) return Result.fail("no From field")

@@ -1,9 +1,9 @@
-/** Reading Authentication-Results (RFC 8601): whose they are, and what one of our own says. */
+/** Reads and writes Authentication-Results (RFC 8601). */
 import * as Result from "effect/Result"
 import { asciiDomain } from "../../internal/mail/domainName.ts"
 import { InvalidValue } from "../../InvalidValue.ts"
 
-/** A host name, or any other token of RFC 2045. */
+/** Checks an authserv-id: a host name, or any other token of RFC 2045. */
 export const checkId = (id: string): Result.Result<string, InvalidValue> =>
   /^[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]{1,255}$/.test(id)
     ? Result.succeed(id)
@@ -38,12 +38,12 @@ export const withoutComments = (text: string): string => {
   return result
 }
 
-/** In lower case and A-labels, which are one name with U-labels (RFC 8601 5), without a final dot. */
+/** Normalizes an authserv-id: lower case, A-labels (the same name as U-labels, RFC 8601 5), no final dot. */
 export const normalId = (id: string): string => asciiDomain(id) ?? id.toLowerCase()
 
 /**
- * The authserv-id at the beginning of a value, normal; what follows it (a version, the results) does not matter. Nothing if
- * there is none to be read.
+ * The authserv-id at the beginning of a value, normalized; what follows it (a version, the results) does not matter. Empty if
+ * the value does not begin with one.
  */
 export const idOf = (value: string): string => {
   // A token of RFC 2045 ends at any of these.
@@ -51,7 +51,7 @@ export const idOf = (value: string): string => {
   return normalId(quoted?.replace(/\\([^])/g, "$1") ?? token ?? "")
 }
 
-/** Where a quoted string ends that begins here: after its last quote, or nowhere. */
+/** The end of the quoted string that begins here, after its last quote; undefined without one. */
 const endOfQuotes = (text: string, from: number): number | undefined => {
   for (let index = from + 1; index < text.length; index++) {
     if (text[index] === "\\") index++
@@ -60,14 +60,14 @@ const endOfQuotes = (text: string, from: number): number | undefined => {
   return undefined
 }
 
-/** Words, parted by spaces outside quotes. A quote without end is like any other character. */
+/** Splits a text at spaces outside quotes. A quote without end is like any other character. */
 const wordsOf = (text: string): ReadonlyArray<string> => {
   const words: Array<string> = []
   let begin = 0
   let isOpen = false
   for (let index = 0; index < text.length;) {
     const end: number | undefined = !isOpen && text[index] === "\"" ? endOfQuotes(text, index) : undefined
-    // None of those that follow has an end, either.
+    // Later quotes have no end either.
     if (!isOpen && text[index] === "\"") isOpen = end === undefined
     if (end !== undefined) index = end
     else if (/\s/.test(text[index]!)) {
@@ -91,7 +91,7 @@ export const fold = (text: string, column: number): string => {
   return result
 }
 
-/** The text with `'` for each quote inside a comment: not all readers know that it is none there. */
+/** Replaces each quote inside a comment by `'`: some readers take it for the begin of a quoted string. */
 export const withPlainComments = (text: string): string => {
   let result = ""
   let depth = 0

@@ -1,11 +1,11 @@
-/** Effect's DNS for mailauth, which wants functions like `dns.promises.resolve`. */
+/** Adapts the service `Dns` to mailauth, which calls functions like `dns.promises.resolve`. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { DnsError, type DnsErrorReason, type RecordType, type Resolve } from "./dnsError.ts"
 import { isCostly } from "./publicKey.ts"
 
-/** As c-ares calls them; mailauth goes by these. */
+/** The error codes of c-ares, which mailauth expects. */
 const codes: { readonly [K in DnsErrorReason]: string } = {
   NotFound: "ENOTFOUND",
   NoData: "ENODATA",
@@ -33,18 +33,18 @@ const types: { readonly [type: string]: RecordType } = {
 }
 
 /**
- * The part of the time after which a check may ask no more. Keys and records of SPF are asked for at name servers of the
- * sender's choice, in that order and before the author's policy: one that hangs must not use up the time of the next check.
- * It goes by the check, not by the name: SPF asks for names of the sender's choice, `_dmarc` in front or not.
+ * The part of the time after which a check may send no more queries. Keys and SPF records are on name servers of the sender's
+ * choice, and are asked for in that order before the author's policy: a server that hangs must not use up the time of the
+ * next check. The share depends on the check, not on the name: SPF asks for names of the sender's choice, even `_dmarc` ones.
  */
 const shares = { keys: 0.5, spf: 0.75, dmarc: 1 }
 
-/** mailauth's name for a key that cannot be used. */
+/** The error by which mailauth knows a key that cannot be used. */
 const unusable = (): Error => Object.assign(new Error("key too costly"), { code: "EINVALIDVAL" })
 
 /**
- * Queries run until `signal` is aborted, and together for `timeout` milliseconds from the first one on: those after that
- * fail at once, and so the check as a whole ends in time, with what it has and `temperror` for the rest.
+ * Makes the resolvers of a message. Queries run until `signal` is aborted, and for `timeout` milliseconds from the first one
+ * on. Later queries fail at once, so the check ends in time, with the results so far and `temperror` for the others.
  */
 export const resolvers = (resolve: Resolve, timeout: number, signal: AbortSignal): Effect.Effect<Resolvers> =>
   Effect.gen(function*() {

@@ -1,4 +1,4 @@
-/** Canonicalization (RFC 6376 3.4): what of a message a signature covers. */
+/** Canonicalization (RFC 6376 3.4): the bytes of a message that a signature covers. */
 import { createHash, type Hash } from "node:crypto"
 
 export type Canonicalization = "relaxed" | "simple"
@@ -18,8 +18,8 @@ const cr = 13
 const space = 32
 
 /**
- * The hash of a body that comes in pieces. Empty lines at the end do not count, so they wait until something follows; so do,
- * relaxed, spaces.
+ * The hash of a body that comes in pieces. Empty lines at the end do not count, so line ends wait until something follows. In
+ * relaxed form the same holds for spaces at the end of a line.
  */
 export class BodyHash {
   private readonly relaxed: boolean
@@ -30,7 +30,7 @@ export class BodyHash {
   private lines = 0
   private spaces = false
   private carriageReturn = false
-  /** Something other than line ends has been. */
+  /** Whether there has been anything but line ends. */
   private content = false
 
   constructor(how: Canonicalization) {
@@ -44,7 +44,7 @@ export class BodyHash {
         if (byte !== lf) this.put(cr)
       }
       if (byte === lf) {
-        // Spaces in front of it do not count, nor does it matter to verifiers whether a CR is missing.
+        // Spaces before a line end do not count. Verifiers do not mind a missing CR.
         this.spaces = false
         this.lines++
       } else if (byte === cr) this.carriageReturn = true
@@ -56,7 +56,7 @@ export class BodyHash {
   /** Base64. */
   digest(): string {
     if (this.carriageReturn) this.put(cr)
-    // An empty body is an empty line, but relaxed it is nothing.
+    // An empty body counts as an empty line in simple form, and as nothing in relaxed form.
     if (this.content || !this.relaxed) {
       this.write(cr)
       this.write(lf)

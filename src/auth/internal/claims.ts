@@ -1,18 +1,18 @@
 /**
- * Whether a field of Authentication-Results may be taken for one of ours.
+ * Tests whether a field of Authentication-Results may be taken for one of ours.
  *
- * What comes before the results is compared as the most forgiving reader would read it: readers differ in what they make of
- * comments, quotes, escapes and white space (OpenDMARC joins the parts of a name across all of these), and nobody honest
- * writes our name in an unusual way.
+ * The text before the results is compared as the most forgiving reader would read it: readers differ in how they treat
+ * comments, quotes, escapes and white space (OpenDMARC joins the parts of a name across all of these), and honest mail does
+ * not have our name in an unusual form.
  */
 import { normalId } from "./authserv.ts"
 
-/** Where the results begin: at the first semicolon, and at the first outside quotes and comments. */
+/** The text before the results, which begin at the first semicolon outside quotes and comments. */
 interface Head {
   readonly text: string
   /** The same without comments. */
   readonly bare: string
-  /** Whether each parenthesis and each quote has its end, and none stands in another. */
+  /** Whether each parenthesis and each quote is closed, and no parenthesis is inside another. */
   readonly isPlain: boolean
 }
 
@@ -43,24 +43,24 @@ const headOf = (value: string): Head => {
 // A name that is longer could not stand in DNS.
 const longest = 1024
 
-/** The names in a text: white space around a dot belongs to it, and everything that no name has separates. */
+/** The names in a text. White space around a dot belongs to the name; characters that names do not have separate them. */
 const namesIn = (text: string): ReadonlyArray<string> =>
   text.split(".").map((part) => part.trim()).join(".").split(/[\s\0;,=/<>@:?[\]()"\\]+/)
     .filter((name) => name !== "" && name.length <= longest)
 
-/** Readings of a text: with and without what is not ASCII, with and without comments in the middle of a name. */
+/** The readings of a text: with and without characters outside ASCII, with and without comments inside a name. */
 const readings = (text: string): ReadonlyArray<string> => {
   const joined = text.replaceAll("\0", "")
   const ascii = /[^\x20-\x7e]+/g
   return [text.replaceAll("\0", " "), joined, text.replace(ascii, " "), joined.replace(ascii, "")]
 }
 
-/** Nothing but what a name of ASCII has, and a version after it. */
+/** Keeps only the characters of ASCII names and versions. */
 const squeezed = (text: string): string => text.toLowerCase().replace(/[^a-z0-9.-]+/g, "")
 
 export const claims = (value: string, ids: ReadonlySet<string>): boolean => {
   const { bare, isPlain, text } = headOf(value)
-  // Some decode encoded words, in which a name could hide.
+  // Some readers decode encoded words, in which a name could hide.
   if (text.includes("=?")) return true
   const first = value.slice(0, value.includes(";") ? value.indexOf(";") : value.length)
   const found = new Set(

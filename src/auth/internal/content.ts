@@ -1,4 +1,4 @@
-/** Header and body of a message as they pass, in the bytes that signatures are about. */
+/** Header and body of a message as they pass, as the bytes that signatures cover. */
 import * as Effect from "effect/Effect"
 import { randomBytes } from "node:crypto"
 import { PassThrough, type Readable } from "node:stream"
@@ -13,7 +13,7 @@ export interface Field {
   readonly line: string
 }
 
-/** Where the space behind the colon was not left to the filter, one is taken for granted: almost all fields have it. */
+/** The bytes of a field. If the MTA does not show the space after the colon, one is assumed: almost all fields have it. */
 export const fieldOf = ({ name, raw }: Header, { agreed }: Session): Field => ({
   name: name.trimEnd().toLowerCase(),
   line: `${name}:${(agreed.steps & Step.leadingSpace) === 0 ? " " : ""}${raw.replace(/\r?\n/g, "\r\n")}\r\n`
@@ -21,12 +21,11 @@ export const fieldOf = ({ name, raw }: Header, { agreed }: Session): Field => ({
 
 /**
  * - `piece`: bytes that mailauth gets at once
- * - `line`: the longest line. mailauth keeps a line until its end, looks at all of it at once, and looks at it from its
- *   beginning again for each piece of it
+ * - `line`: the longest line. mailauth keeps a line until its end, and scans it from the beginning again for each piece
  */
 const limits = { piece: 2 ** 12, line: 2 ** 18 }
 
-/** Other connections get their turn. */
+/** Gives other connections their turn. */
 const turn: Effect.Effect<void> = Effect.callback((resume) => {
   const immediate = setImmediate(() => resume(Effect.void))
   return Effect.sync(() => clearImmediate(immediate))
@@ -54,11 +53,11 @@ export class Feed {
     return this.stream
   }
 
-  /** Completes when there is room for more. Whole lines go on, in pieces. */
+  /** Passes whole lines on, in pieces. Completes when there is room for more. */
   body(bytes: Uint8Array): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.tooLarge !== undefined || this.stream.destroyed) return Effect.void
-      // With LF alone mailauth takes each line for a piece of its own.
+      // Line ends become CR LF: with LF alone mailauth would take each line for a piece of its own.
       const text = this.lineEnds.next(bytes)
       const end = text.lastIndexOf(lf) + 1
       const whole = end === 0 ? undefined : Buffer.concat([...this.line, text.subarray(0, end)])
@@ -66,7 +65,7 @@ export class Feed {
         this.line = []
         this.lineLength = 0
       }
-      // Copied: the hook's bytes are the socket's.
+      // A copy, since the hook's bytes are a view of the socket's buffer.
       this.line.push(text.slice(end))
       this.lineLength += text.length - end
       const longest = this.lineLength > limits.line
@@ -109,14 +108,14 @@ export class Feed {
         stream.off("close", done)
         resume(Effect.void)
       }
-      // It closes when nobody reads any more.
+      // The stream closes when nothing reads it any more.
       stream.on("drain", done)
       stream.on("close", done)
       return Effect.sync(done)
     })
   }
 
-  /** What comes in the place of the rest nobody could have signed; a signature with `l` may end above it. */
+  /** Ends with random bytes in place of the rest, which no signature covers; one with `l` may end before them. */
   private giveUp(): void {
     this.tooLarge = "line too long"
     this.stream.end(randomBytes(32))

@@ -14,9 +14,9 @@ export const normalDomain = (domain: string): string => asciiDomain(domain) ?? d
 
 export interface Judged {
   readonly result: DmarcResult
-  /** What Authentication-Results says of it. */
+  /** The statement for Authentication-Results. */
   readonly row: string
-  /** The domains of signatures that are aligned with the author's; nothing where the author's domain asks for nothing. */
+  /** The domains of signatures that are aligned with the author's; undefined if the author's domain has no policy. */
   readonly aligned: ReadonlySet<string> | undefined
 }
 
@@ -33,7 +33,7 @@ export interface Evidence {
   readonly arcResult: NonNullable<Options["arcResult"]>
 }
 
-/** Asks for each name once, and gives records as far as they can be read. */
+/** Asks for each name once, and cuts records at their first fault. */
 const policies = (resolver: Resolver): Resolver => {
   const answers = new Map<string, ReturnType<Resolver>>()
   const ask: Resolver = async (name, type) => {
@@ -49,8 +49,8 @@ const policies = (resolver: Resolver): Resolver => {
 }
 
 /**
- * Which domains of signatures are aligned. mailauth's DMARC tells of one of them only; the organizational domain of any
- * other is what it finds for an author there.
+ * Finds the domains of signatures that are aligned. mailauth's DMARC reports one of them only; the organizational domain of
+ * any other is found by asking for an author there.
  */
 const alignedOf = async (found: DMARCResult, options: Options): Promise<ReadonlySet<string> | undefined> => {
   if (found.alignment === undefined) return undefined
@@ -71,7 +71,7 @@ const nothing: Resolver = async () => {
   throw Object.assign(new Error("no records"), { code: "ENOTFOUND" })
 }
 
-/** Whom mailauth takes for the author. It tells with the result only, so it is asked without any record. */
+/** The domain that mailauth takes for the author's. It is part of a result only, so a check without any record is made. */
 const seenAuthor = async (
   { fromFields, headerFrom }: DKIMVerifyResult,
   strict: boolean
@@ -111,7 +111,7 @@ export const judge = async (evidence: Evidence, resolver: Resolver, strict: bool
       comment: doubt ?? found.error
     },
     row: cannotPass ? `dmarc=permerror (${doubt}) header.from=${domain}` : found.info ?? "",
-    // mailauth's guess is about the author that it has seen.
+    // mailauth's own answer would be about the author that it has seen.
     aligned: await alignedOf(found, options) ?? (seen === domain ? undefined : new Set())
   }
 }

@@ -1,11 +1,11 @@
-/** DMARC records with a fault: what stands before it counts (RFC 9989 4.7). */
+/** Reads DMARC records with a fault: the part before it counts (RFC 9989 4.7). */
 
 /** A tag of RFC 6376 3.2: its name, and a value of printable ASCII. */
 const tagName = /^\s*([a-z]\w*)\s*=[\t\r\n -~]*$/i
 
 /**
- * The record up to its first tag that is malformed or there for the second time, if that comes after the policy: such a tag
- * must not cost the policy. Other records stay as they are.
+ * Cuts a record at its first tag that is malformed or repeated, if that comes after the policy: such a tag must not cost the
+ * policy. Other records stay as they are.
  */
 export const mended = (record: string): string => {
   const seen = new Set<string>()

@@ -1,4 +1,4 @@
-/** What DNS is asked and how it fails; exported by `Dns`. */
+/** The types of DNS queries, and their errors. Re-exported by `Dns`. */
 import * as Data from "effect/Data"
 import type * as Effect from "effect/Effect"
 
@@ -30,9 +30,9 @@ export type RecordType = keyof Records
  * Why there are no records.
  *
  * - `NotFound`: the name does not exist
- * - `NoData`: it does, without a record of this type
- * - `BadName`: it is none that DNS could have
- * - `Timeout`, `Failed`: nobody knows, for now (no answer, SERVFAIL, refused ...): checks end with `temperror`
+ * - `NoData`: the name exists, but has no record of this type
+ * - `BadName`: the name is not valid in DNS
+ * - `Timeout`, `Failed`: unknown for now (no answer, SERVFAIL, refused ...): checks end with `temperror`
  *
  * @category models
  * @since 0.1.0

@@ -1,11 +1,11 @@
-/** Where DNS is asked, and records for tests. Re-exported by `Dns`. */
+/** Options of the resolver, and records for tests. Re-exported by `Dns`. */
 import type * as Duration from "effect/Duration"
 import type { DnsErrorReason, Records, RecordType } from "./dnsError.ts"
 
 /**
  * Options of {@link Dns.layerWith}.
  *
- * - `servers`: addresses of name servers, `192.0.2.53` or `[2001:db8::53]:5353`; those of the system if not given
+ * - `servers`: addresses of name servers, `192.0.2.53` or `[2001:db8::53]:5353`; the servers of the system if not given
  * - `timeout`: how long a server has for a first try, 2 seconds by default; each further try doubles it
  * - `tries`: per server, 3 by default
  *
@@ -19,8 +19,7 @@ export interface DnsOptions {
 }
 
 /**
- * Records for tests, by name: for each type its records, or why there are none. A reason in place of them all holds for
- * each type.
+ * Records for tests, by name: for each type the records, or why there are no records. A single reason holds for all types.
  *
  * @category models
  * @since 0.1.0

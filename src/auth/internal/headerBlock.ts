@@ -1,9 +1,9 @@
 /**
  * The part of a header that mailauth reads, within limits.
  *
- * mailauth has no limits of its own. It takes the square of a run of white space in a signature, of the lines of a field,
- * and of the letters of a domain, and the product of fields and names in `h`. Whoever writes the mail chooses all of these,
- * and one message must not stop the process.
+ * mailauth has no limits of its own. Its time grows with the square of a run of white space in a signature, of the lines of a
+ * field and of the letters of a domain, and with the product of fields and names in `h`. The sender chooses all of these, and
+ * one message must not stop the process.
  */
 import { randomBytes } from "node:crypto"
 import type { Field } from "./content.ts"
@@ -15,7 +15,7 @@ import { coveredNames, type Tag, tagsOf, valueOf } from "./tagList.ts"
  * - `domain`: bytes of a domain in From, which may be of any letters
  * - `contentType`: bytes of a Content-Type field
  * - `tagList`: bytes of a signature, a seal or sealed results
- * - `whiteSpace`: longest run in one of these. The squares of all runs together stay below `whiteSpace ** 2`
+ * - `whiteSpace`: longest run in a tag list. The squares of all runs together stay below `whiteSpace ** 2`
  * - `results`: statements in one field of sealed results
  * - `fieldLines`: lines of one field
  * - `value`: bytes of a domain, a selector and an identity
@@ -54,7 +54,7 @@ const count = (text: string, character: string): number => {
   return found
 }
 
-/** Whether runs of white space are short enough for expressions that take the square of each. */
+/** Whether runs of white space are short enough for expressions whose time is the square of each. */
 const isSparse = (line: string, whiteSpace = /[ \t\r\n]+/g): boolean => {
   let squares = 0
   for (const [run] of line.matchAll(whiteSpace)) {
@@ -64,7 +64,7 @@ const isSparse = (line: string, whiteSpace = /[ \t\r\n]+/g): boolean => {
   return true
 }
 
-/** Whether all that may be a domain in From is short enough to be converted to A-labels, which takes its square. */
+/** Whether every possible domain in From is short enough for A-labels, whose conversion takes the square of the length. */
 const hasShortDomains = (line: string): boolean => {
   for (let at = line.indexOf("@"); at !== -1; at = line.indexOf("@", at + 1)) {
     const part = line.slice(at + 1, at + 2 + limits.domain)
@@ -75,7 +75,7 @@ const hasShortDomains = (line: string): boolean => {
 
 /** Why a field is not read, if it is not. */
 const trouble = ({ line, name }: Field): string | undefined => {
-  // A run of line ends in the middle of the header takes its square.
+  // A run of line ends in the middle of the header takes the square of its length.
   if (count(line, "\n") > limits.fieldLines || !isSparse(line, /[\r\n]+/g)) return "field too large"
   if (name === "content-type" && line.length > limits.contentType) return "field too large"
   if (name !== "dkim-signature" && !isArc(name)) return undefined
@@ -97,20 +97,20 @@ export interface Refused {
   readonly selector: string | undefined
 }
 
-/** What mailauth is given. */
+/** The part of the header for mailauth. */
 export interface Selected {
-  /** With the empty line after it. */
+  /** The header with the empty line after it. */
   readonly bytes: Uint8Array
-  /** Signatures that are not checked, by the tag `b` of what stands in their place. */
+  /** Signatures that are not checked, by the tag `b` of their placeholders. */
   readonly refused: ReadonlyMap<string, Refused>
-  /** Why the chain of seals is not checked, if there is one that is not. */
+  /** Why the chain of seals is not checked; undefined if it is. */
   readonly brokenChain: string | undefined
 }
 
-/** Nobody can know it in advance, so no signature covers what stands in the place of a field. */
+/** Random, so that no signature can cover a placeholder. */
 const nonce = randomBytes(16).toString("hex")
 
-/** Refused by mailauth without a look at body and DNS, since it does not cover From. */
+/** A signature that mailauth refuses without a look at body and DNS, since it does not cover From. */
 const placeholder = (id: string): string =>
   `DKIM-Signature: v=1; a=rsa-sha256; d=invalid; s=invalid; h=x; bh=AAAA; b=${id}\r\n`
 
@@ -150,7 +150,7 @@ const newestSignature = (fields: ReadonlyArray<Field>): ReadonlyArray<Tag> | und
   return found
 }
 
-/** Counts what signatures cost, and says no to those that cost too much. */
+/** Counts what signatures cost, and refuses those that cost too much. */
 class Costs {
   /** How often each name is covered at most. */
   readonly needed = new Map<string, number>()
@@ -261,8 +261,8 @@ export class HeaderBlock {
     this.bytes += line.length
     this.lines += count(line, "\n")
     if (this.bytes > limits.headerBytes || this.lines > limits.headerLines) return this.giveUp("header too large")
-    // Readers differ in what they make of a name that is none. To mailauth it belongs to the field above, and no signature
-    // of that field holds then.
+    // Readers differ in how they treat a line with an invalid name. To mailauth it belongs to the field above, whose
+    // signatures do not hold then.
     const above = fieldName.test(line.slice(0, line.indexOf(":"))) ? undefined : this.fields.pop()
     const read = above === undefined ? field : { name: above.name, line: above.line + line }
     if (read.name === "from") {
@@ -279,7 +279,7 @@ export class HeaderBlock {
     return select(this.fields)
   }
 
-  /** The whole header, for a seal; or why there can be none. */
+  /** The whole header, for a seal; or the reason why it cannot be sealed. */
   get whole(): Uint8Array | string {
     const found = this.tooLarge ?? this.fields.map(trouble).find((reason) => reason !== undefined) ??
       chainTrouble(this.fields)

@@ -1,4 +1,4 @@
-/** Files that hold a private key. */
+/** Checks the permissions of files that hold a private key. */
 import type { File } from "effect/FileSystem"
 import * as Option from "effect/Option"
 
@@ -7,7 +7,7 @@ const readableByOthers = 0o004
 
 const groups = (): ReadonlySet<number> => new Set([process.getegid?.() ?? -1, ...process.getgroups?.() ?? []])
 
-/** What is wrong with the permissions of a key's file, and what to do; nothing if only its owner and we can read it. */
+/** What is wrong with the permissions of a key's file, and what to do; undefined if only its owner and we can read it. */
 export const exposure = ({ gid, mode }: File.Info): string | undefined => {
   if (process.platform === "win32") return undefined
   if ((mode & readableByOthers) !== 0) {

@@ -1,4 +1,4 @@
-/** mailauth: its verification, what it found in words of ours, and its seals. */
+/** Calls mailauth: verifies messages, translates its results into ours, and makes seals. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
@@ -23,7 +23,7 @@ import type { Feed } from "./content.ts"
 import { judge, type Judged, normalDomain } from "./dmarc.ts"
 import type { Refused, Selected } from "./headerBlock.ts"
 
-/** It gave up on a message, or could not make a seal. */
+/** mailauth gave up on a message, or could not make a seal. */
 export class MailauthError extends Data.TaggedError("MailauthError")<{
   readonly message: string
   readonly cause: unknown
@@ -36,7 +36,7 @@ export interface Checking {
   readonly authservId: string
   readonly client: string | undefined
   readonly helo: string | undefined
-  /** Without angle brackets, empty for the null sender; it ends with `@` if it has no domain. */
+  /** Without angle brackets, empty for the null sender; ends with `@` if there is no domain. */
   readonly sender: string
   /** The author, or why there is not exactly one. */
   readonly author: Result.Result<Author, string>
@@ -44,7 +44,7 @@ export interface Checking {
   readonly strict: boolean
 }
 
-/** A word of RFC 8601, or what stands for any other. */
+/** A word of RFC 8601; `otherwise` for any other. */
 const oneOf = <const A extends string>(words: ReadonlyArray<A>, word: string, otherwise: A): A =>
   words.find((each) => each === word) ?? otherwise
 
@@ -62,19 +62,19 @@ const spfResult = (found: SPFResult, checking: Checking): SpfResult => ({
 
 /** What mailauth found, check by check. */
 interface Found {
-  /** What was kept from it. */
+  /** The part of the header that was checked, and the signatures that were not. */
   readonly selected: Selected
   /** Why not all of the body was read. */
   readonly unread: string | undefined
   readonly dkim: DKIMVerifyResult
-  /** Nothing for a chain that was not checked. */
+  /** Undefined if the chain was not checked. */
   readonly arc: ARCResult | undefined
-  /** Nothing for a client without an address. */
+  /** Undefined if the client has no address. */
   readonly spf: SPFResult | undefined
   readonly dmarc: Judged
 }
 
-/** Why a signature was not checked, and whose it is: mailauth may know only what stands in its place. */
+/** Why a signature was not checked, with its domain and selector: mailauth may have seen only a placeholder. */
 const refusal = ({ signature, signingDomain, selector, status }: DKIMResult, found: Found): Refused | undefined =>
   found.selected.refused.get(signature ?? "") ?? (found.unread === undefined || status.result === "pass"
     ? undefined
@@ -101,7 +101,7 @@ const dkimResult = (each: DKIMResult, found: Found): DkimResult => {
   }
 }
 
-/** The result of a signature that nobody has looked at. */
+/** The result of a signature that was not checked. */
 const unchecked = (result: "temperror" | "permerror", comment: string): DkimResult => ({
   result,
   domain: undefined,
@@ -130,9 +130,9 @@ const arcResult = ({ arc, selected }: Found): ArcResult =>
     }
 
 /**
- * What strangers have written stays where mailauth has put it: text outside ASCII would be encoded on its way into the
- * message, quotes and all, and then a quoted string (tag `i` of a signature) would end elsewhere; and not all readers know
- * that a quote in a comment is none.
+ * Keeps strangers' text where mailauth has put it. Text outside ASCII would be encoded on its way into the message, with its
+ * quotes, and then a quoted string (tag `i` of a signature) would end elsewhere. A quote in a comment could seem to begin a
+ * quoted string.
  */
 const harmless = (row: string): string => withPlainComments(row.replace(/[^\0-\x7f]/g, "_"))
 
@@ -141,7 +141,7 @@ const textOf = (authservId: string, rows: ReadonlyArray<string>): string =>
 
 const spfRow = (found: SPFResult | undefined): ReadonlyArray<string> => found === undefined ? [] : [found.info]
 
-/** A host without a name gives its address. */
+/** The HELO name; for a host without one, its address. */
 const heloOf = ({ client, helo }: Checking): string | undefined => {
   const name = helo === undefined || helo === "" ? client : helo
   return name !== undefined && isIP(name) !== 0 ? `[${name}]` : name
@@ -187,8 +187,8 @@ const find = async (feed: Feed, checking: Checking, resolvers: Resolvers, select
 }
 
 /**
- * Signatures that speak for an identity (tag `i`) outside their domain do not hold (RFC 6376 6.1.1), nor do those for a
- * subdomain where the key forbids it (`t=s`). mailauth lets both pass unless it is strict; no honest mail has them.
+ * Refuses signatures whose identity (tag `i`) is outside their domain (RFC 6376 6.1.1), or in a subdomain if the key forbids
+ * that (`t=s`). mailauth lets both pass unless it is strict; honest mail does not have them.
  */
 const refuseForeigners = ({ results }: DKIMVerifyResult): void => {
   for (const [index, each] of results.entries()) {
@@ -229,7 +229,7 @@ export const check = (
     (found) => resultsOf(found, checking)
   )
 
-/** For a message that cannot be read: SPF alone, and one result for everything else. */
+/** Checks SPF alone, for a message that cannot be read, with one result for all other checks. */
 export const checkSpf = (
   checking: Checking,
   resolver: Resolver,
@@ -264,7 +264,7 @@ export interface Sealing {
   readonly time: Date
 }
 
-/** An ARC set, topmost field first; none for a chain that has ended. */
+/** Makes an ARC set, topmost field first; empty if the chain has ended. */
 export const makeSeal = (feed: Feed, sealing: Sealing): Effect.Effect<ReadonlyArray<SealField>, MailauthError> =>
   Effect.flatMap(
     Effect.tryPromise({

@@ -1,7 +1,7 @@
-/** What Authentication-Results of our own say (RFC 8601), taken together for a seal (RFC 8617 4.1.1). */
+/** Combines our own Authentication-Results (RFC 8601) for a seal (RFC 8617 4.1.1). */
 import { withoutComments } from "./authserv.ts"
 
-/** The text between semicolons that are neither in quotes nor in a comment. */
+/** Splits a text at semicolons outside quotes and comments. */
 const partsOf = (text: string): ReadonlyArray<string> => {
   const parts: Array<string> = []
   let depth = 0
@@ -21,14 +21,14 @@ const partsOf = (text: string): ReadonlyArray<string> => {
   return [...parts, text.slice(start)]
 }
 
-/** Without what is in quotes or a comment. */
+/** Removes comments and quoted strings. */
 const bare = (text: string): string => withoutComments(text).replace(/"(?:[^"\\]|\\[^])*"/g, "").trim()
 
-/** The results of a field, without those that say `none` of all methods together. */
+/** The results of a field, without a plain `none`, which says that there are no results. */
 const statementsOf = (value: string): ReadonlyArray<string> =>
   partsOf(value).slice(1).map((part) => part.trim()).filter((part) => !/^(?:none)?$/i.test(bare(part)))
 
-/** The values of all fields of one host as one value: the name of the first, and the results of all. */
+/** Combines the values of all fields of one host: the name of the first, and the results of all. */
 export const combined = (values: ReadonlyArray<string>): string => {
   const [first = "", ...others] = values
   if (others.length === 0) return first
@@ -36,7 +36,7 @@ export const combined = (values: ReadonlyArray<string>): string => {
   return `${partsOf(first)[0]!.trimEnd()};\n ${statements.size === 0 ? "none" : Array.from(statements).join(";\n ")}`
 }
 
-/** What a value says of a method, such as `arc`, each time. */
+/** All results of a method, such as `arc`, in a value. */
 export const resultsOf = (value: string, method: string): ReadonlyArray<string> =>
   statementsOf(value).flatMap((statement) => {
     const [, name, result] = /^([a-z0-9-]+)(?:\s*\/\s*\d+)?\s*=\s*([a-z]+)/i.exec(bare(statement)) ?? []

@@ -1,4 +1,4 @@
-/** Private keys by Node's crypto. */
+/** Reads private keys and signs with them, by Node's crypto. */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -29,7 +29,7 @@ const publicPart = (key: KeyObject): string => {
   return (key.asymmetricKeyType === "ed25519" ? der.subarray(-32) : der).toString("base64")
 }
 
-/** Fails with what is wrong. */
+/** Reads a key. Fails with the reason if it is invalid. */
 export const readKey = (input: KeyInput): Result.Result<SigningKey, string> => {
   const domain = asciiDomain(input.domain) ?? ""
   const selector = asciiDomain(input.selector) ?? ""
@@ -58,12 +58,12 @@ export const readKey = (input: KeyInput): Result.Result<SigningKey, string> => {
   return Result.succeed(key)
 }
 
-/** Base64. The work is done on another thread. */
+/** Signs on another thread. Gives base64. */
 export const sign = (key: SigningKey, data: Uint8Array, digest: Uint8Array): Effect.Effect<string, unknown> =>
   Effect.callback((resume) => {
     const done = (error: Error | null, signature: Buffer): void =>
       resume(error === null ? Effect.succeed(signature.toString("base64")) : Effect.fail(error))
-    // A key that nobody has checked: its author has built the object himself.
+    // A key that did not come from `readKey` has not been parsed yet.
     const object = objects.get(key) ?? createPrivateKey(Redacted.value(key.privateKey))
     // Ed25519 signs the hash (RFC 8463 3).
     if (key.algorithm === "ed25519-sha256") signWith(null, digest, object, done)

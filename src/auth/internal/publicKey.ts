@@ -1,8 +1,8 @@
-/** Public keys of strangers, which may be made to cost time. */
+/** Finds public keys that are made to cost time: they come from strangers. */
 import * as Result from "effect/Result"
 import { createPublicKey, type KeyObject } from "node:crypto"
 
-/** Most that is checked: RFC 8301 asks for 4096 bits, and all keys in use have 65537 or less as their exponent. */
+/** Upper limits of keys that are checked: RFC 8301 requires 4096 bits, and keys in use have exponents up to 65537. */
 const limits = { record: 8192, modulus: 4096, exponent: 2n ** 32n }
 
 const read = (key: Buffer): Result.Result<KeyObject, unknown> =>
@@ -12,7 +12,7 @@ const read = (key: Buffer): Result.Result<KeyObject, unknown> =>
   )
 
 /**
- * Whether a record of DKIM has a key that takes much longer to check than usual ones: RSA with 3072 bits in both halves
+ * Whether a DKIM record has a key that takes much longer to check than usual: RSA with 3072 bits in both modulus and exponent
  * takes 16 ms, and a message can ask for seventy checks.
  */
 export const isCostly = (record: string): boolean => {

@@ -1,9 +1,9 @@
-/** DNS out of a table. */
+/** Answers DNS queries from a table, for tests. */
 import * as Effect from "effect/Effect"
 import { DnsError, type DnsErrorReason, type Records, type RecordType, type Resolve } from "./dnsError.ts"
 import type { RecordTable } from "./dnsTypes.ts"
 
-/** Most aliases in a row; resolvers give up at about as many. */
+/** The most aliases in a row; resolvers give up after about as many. */
 const mostAliases = 8
 
 const keyOf = (name: string): string => name.toLowerCase().replace(/\.$/, "")

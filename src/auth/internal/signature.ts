@@ -1,4 +1,4 @@
-/** DKIM signatures (RFC 6376). mailauth makes them as well, but never covers fields that are not there. */
+/** Makes DKIM signatures (RFC 6376). mailauth could make them, but never covers the absence of fields. */
 import * as Effect from "effect/Effect"
 import { createHash } from "node:crypto"
 import { canonicalField, type Canonicalization } from "./canonical.ts"
@@ -15,16 +15,19 @@ export interface Signing {
   readonly oversignedIfPresent: ReadonlySet<string>
 }
 
-/** Fields of one name that are covered; a message with more has them to no good end. */
+/** The most fields of one name that are covered; no honest message has more. */
 const most = 50
 
 interface Covered {
-  /** As the tag `h` has them. */
+  /** The names in the tag `h`, in its order. */
   readonly names: ReadonlyArray<string>
   readonly lines: ReadonlyArray<string>
 }
 
-/** Fields of one name are counted from the bottom (RFC 6376 5.4.2); a name once more than there are covers its absence. */
+/**
+ * Selects the covered fields. Fields of one name are counted from the bottom (RFC 6376 5.4.2). A name that is given once more
+ * than there are fields covers the absence of another.
+ */
 export const covered = (fields: ReadonlyArray<Field>, signing: Signing): Covered => {
   const byName = new Map<string, Array<string>>()
   for (const { line, name } of fields) {
@@ -45,7 +48,7 @@ export const covered = (fields: ReadonlyArray<Field>, signing: Signing): Covered
   return { names, lines }
 }
 
-/** Words joined, lines broken behind one where they get longer than mail prefers. */
+/** Joins words, and breaks lines after a word where they would get longer than mail prefers. */
 const wrapped = (words: ReadonlyArray<string>, separator: string): string => {
   let result = ""
   let column = 3
@@ -62,7 +65,7 @@ const wrapped = (words: ReadonlyArray<string>, separator: string): string => {
   return result
 }
 
-/** The value of a DKIM-Signature field, without the space in front of it; folds are CR LF and a tab. Seconds. */
+/** Makes the value of a DKIM-Signature field, without the space before it; folds are CR LF and a tab. Times in seconds. */
 export const signature = (
   key: SigningKey,
   { lines, names }: Covered,

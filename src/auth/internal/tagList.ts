@@ -1,4 +1,4 @@
-/** Tag lists of DKIM and ARC (RFC 6376 3.2), read in linear time and the way mailauth reads them. */
+/** Reads tag lists of DKIM and ARC (RFC 6376 3.2) in linear time, in the same way as mailauth. */
 
 export interface Tag {
   /** In lower case. */
@@ -16,10 +16,10 @@ export const tagsOf = (line: string): ReadonlyArray<Tag> =>
       : [{ name: part.slice(0, equals).trim().toLowerCase(), value: part.slice(equals + 1).trim() }]
   })
 
-/** The value of a tag. mailauth takes the last of several. */
+/** The value of a tag; of several the last, as in mailauth. */
 export const valueOf = (tags: ReadonlyArray<Tag>, name: string): string | undefined =>
   tags.findLast((tag) => tag.name === name)?.value
 
-/** The names of the fields that a signature covers, in lower case, as often as they are named. */
+/** The names of the fields that a signature covers, in lower case, with repetitions. */
 export const coveredNames = (tags: ReadonlyArray<Tag>): ReadonlyArray<string> =>
   tags.filter(({ name }) => name === "h").flatMap(({ value }) => value.replace(/\s+/g, "").toLowerCase().split(":"))

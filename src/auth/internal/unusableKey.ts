@@ -1,4 +1,4 @@
-/** Keys that did not come from `makeKey`: whether anybody could verify what they sign. */
+/** Refuses keys, not made by `makeKey`, whose signatures nobody could verify. */
 import { KeyError } from "../Keys.ts"
 import type { SigningKey } from "./keyTypes.ts"
 import { nameFault } from "./privateKey.ts"

@@ -30,13 +30,13 @@ interface Running {
 
 /** One message on its way through the check. */
 export class Verification {
-  /** Whether it is checked at all. */
+  /** Whether the message is checked at all. */
   wanted = true
   /** Which occurrences of Authentication-Results claim to be ours. */
   readonly forged: Array<number> = []
   private readonly settings: Settings
   private readonly block = new HeaderBlock()
-  /** The values of From, no more than it takes to see that there are several. */
+  /** The values of the first two From fields: enough to see that there are several. */
   private readonly from: Array<ByteString> = []
   private occurrences = 0
   private running: Running | undefined
@@ -46,7 +46,7 @@ export class Verification {
   }
 
   header(header: Header, session: Session): void {
-    // MTAs count fields with a space in front of the colon among those without.
+    // MTAs count fields with a space before the colon together with those without.
     const name = header.name.trimEnd().toLowerCase()
     if (name === "from" && this.from.length < 2) this.from.push(header.raw)
     if (name === "authentication-results") {
@@ -56,7 +56,7 @@ export class Verification {
     if (this.wanted) this.block.add(fieldOf(header, session))
   }
 
-  /** Starts reading; the message's scope ends it where the message does not come to its end. */
+  /** Starts the check; if the message is cut short, its scope ends the check. */
   start(session: Session, envelope: Envelope): Effect.Effect<void, never, Dns | Scope.Scope> {
     return Effect.gen({ self: this }, function*() {
       if (this.block.tooLarge !== undefined) return
@@ -66,7 +66,7 @@ export class Verification {
         this.settings,
         (resolvers) => mailauth.check(feed, this.checking(session, envelope), resolvers, selected)
       ).pipe(
-        // Nobody reads any more: who writes must not wait.
+        // Nothing reads any more, so a writer must not wait.
         Effect.ensuring(Effect.sync(() => feed.close())),
         Effect.forkScoped({ startImmediately: true })
       )
@@ -90,7 +90,7 @@ export class Verification {
       if (this.running === undefined) return yield* spfOnly("permerror", this.block.tooLarge ?? "no header")
       const { feed, fiber } = this.running
       feed.end()
-      // A message that mailauth stumbles over must not stop mail, nor slip through with forged fields.
+      // A message on which mailauth fails must not stop mail, nor pass with forged fields.
       return yield* Fiber.join(fiber).pipe(
         Effect.catchCause((cause) =>
           Effect.andThen(
@@ -110,7 +110,7 @@ export class Verification {
       strict,
       client: client._tag === "IPv4" || client._tag === "IPv6" ? client.address : undefined,
       helo: heloName,
-      // A sender without a domain is not a domain.
+      // With the `@`, the local part of a sender without a domain is not taken for a domain.
       sender: sender.isNull ? "" : `${sender.localPart}@${sender.domain}`,
       author: authorOf(this.from)
     }
@@ -119,7 +119,7 @@ export class Verification {
 
 export const makeVerification = (settings: Settings): Verification => new Verification(settings)
 
-/** Queries end with the effect. */
+/** Runs an effect with resolvers, whose queries end with the effect. */
 const withResolvers = <A, E>(
   { timeout }: Settings,
   use: (resolvers: Resolvers) => Effect.Effect<A, E>

@@ -10,7 +10,7 @@ import type { FailurePolicy, Filter, Made } from "./filterTypes.ts"
 import { fromResolve } from "./filterValue.ts"
 import { mapInner } from "./wrapping.ts"
 
-/** What a hook that took too long fails with inside the breaker, so that it counts. */
+/** The defect of a hook that took too long: inside the breaker, so that it counts as a failure. */
 const tooSlow = "effect-milter/CircuitBreaker/tooSlow"
 
 const guarded = (
@@ -47,11 +47,11 @@ const guarded = (
 /**
  * Options of {@link circuitBreaker}.
  *
- * - `failures`: how many hooks have to fail or die in a row
+ * - `failures`: how many hooks must fail or die in a row before the circuit opens
  * - `openFor`: how long the filter is left alone then; after that one hook is tried
- * - `whileOpen`: the answer meanwhile, for each message
- * - `timeout`: a hook that takes longer counts as failed (and dies). Without it slow hooks do not count, since the server's own
- *   timeouts interrupt them. It must be shorter than those.
+ * - `whileOpen`: the answer to each message while the circuit is open
+ * - `timeout`: a hook that takes longer dies, and counts as failed. It must be shorter than the server's own timeouts: those
+ *   interrupt slow hooks, which does not count
  *
  * @category models
  * @since 0.1.0

@@ -1,4 +1,4 @@
-/** What a filter is at run time: the record that `Milter.make(…).on(…)` builds and the session engine runs. */
+/** The definition of a filter: the record that `Milter.make(…).on(…)` builds and the engine runs. */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -12,11 +12,11 @@ import type { Envelope, Events, Mail, Session, Stage } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
 import type { FailurePolicy, Filter } from "./filterTypes.ts"
 
-/** A hook that failed: the policy that takes the place of its verdict, and why. */
+/** The failure of a hook: its cause, and the policy that takes the place of the verdict. */
 export class Failed {
   readonly policy: FailurePolicy
   readonly cause: Cause.Cause<unknown>
-  /** Its time was over: it may be running still, and no time is left for others. */
+  /** Whether the hook's time was over: it may still be running, and no time is left for other filters. */
   readonly expired: boolean
   constructor(policy: FailurePolicy, cause: Cause.Cause<unknown>, expired = false) {
     this.policy = policy
@@ -25,7 +25,7 @@ export class Failed {
   }
 }
 
-/** What hooks get beside their event; which of the fields a hook may see is settled by the public types. */
+/** What hooks get in addition to their event; the public types settle which of the fields a hook may see. */
 export interface At {
   readonly session: Session
   readonly connection: unknown
@@ -34,7 +34,7 @@ export interface At {
   readonly edit?: unknown
 }
 
-/** What it gives may also be a {@link Failed}: a policy that something around the author's hook has chosen. */
+/** A hook. It may also give a {@link Failed}, with a policy chosen by a wrapper of the author's hook. */
 export type Hook = (event: unknown, at: At) => Effect.Effect<Verdict | Failed | void, unknown>
 
 /** Whether an event is that of a stage: a hook is called with no other. */
@@ -46,14 +46,14 @@ export type FailureHandler = (
   at: { readonly stage: Stage }
 ) => Effect.Effect<FailurePolicy>
 
-/** Effects here need nothing by their types: the public types have told what they need, and it is in the context they run with. */
+/** The types of effects here have no requirements: the public types state them, and the engine provides them. */
 export interface Definition {
   readonly name: string
   readonly modify: ReadonlyArray<Capability>
   readonly modifyIfOffered: ReadonlyArray<Capability>
   readonly macros: { readonly [K in MacroStage]?: ReadonlyArray<string> }
   readonly rejectedRecipients: boolean
-  /** Undefined: refuse for now, in words that name the session. */
+  /** If undefined, the message gets a temporary error that names the session. */
   readonly onDefect: FailurePolicy | undefined
   readonly refuseConnection: boolean
   readonly connection: ((session: Session) => Effect.Effect<unknown, unknown>) | undefined
@@ -63,15 +63,15 @@ export interface Definition {
   readonly answers: { readonly [K in Stage]?: Hook }
   readonly observes: { readonly [K in Stage]?: Hook }
   readonly onFailure: FailureHandler | undefined
-  /** Stands around each hook and builder; a {@link Failed} in place of its result is a policy to follow. */
+  /** Wraps each hook and builder; it may replace the result by a {@link Failed}, whose policy is followed. */
   readonly guard: ((effect: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>) | undefined
-  /** Set by `effect-milter/auth`: what it adds covers the rest of the message, so nobody may edit that any more. */
+  /** Set by `effect-milter/auth`: the filter signs the message, so no later filter may edit it. */
   readonly signer: "dkim" | "arc" | undefined
-  /** Set by `effect-milter/auth`: it checks signatures, which an edit of the body before it would have broken. */
+  /** Set by `effect-milter/auth`: the filter checks signatures, so no earlier filter may edit the body. */
   readonly verifier: boolean
   /** The services that a layer captured for this filter. */
   readonly services: Context.Context<never> | undefined
-  /** Of a filter made from another, by `Milter.when` and the like: that one, and how to make the same of it once it is changed. */
+  /** For a filter made from another, by `Milter.when` and the like: the other one, and how to wrap it again after a change. */
   readonly around: Around | undefined
 }
 
@@ -97,7 +97,7 @@ const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
   around: undefined
 }
 
-/** Options and hooks as `Milter.make(name, options).on(answers, observes)` got them; what types cannot say is checked here. */
+/** Builds a definition from the arguments of `Milter.make(name, options).on(answers, observes)`; checks what types cannot. */
 export const define = (name: string, options: object, answers: object, observes: object): Definition => {
   const invalid = (reason: string): InvalidValue => new InvalidValue({ what: "filter", value: name, reason })
   const definition = { ...defaults, ...options, name, answers, observes }
@@ -111,10 +111,10 @@ export const define = (name: string, options: object, answers: object, observes:
   return definition
 }
 
-/** One after the other: those of a sequence, mostly one. */
+/** The definitions of a filter: several for a sequence, else one. */
 export type Definitions = ReadonlyArray<Definition>
 
-/** The hidden part of every filter: how to get at its definitions, which for a key means asking the context. */
+/** The hidden part of every filter: gives its definitions; those of a service come from the context. */
 export interface Resolvable {
   readonly resolve: Effect.Effect<Definitions, never, unknown>
 }
@@ -123,12 +123,12 @@ export const resolve = (filter: object): Effect.Effect<Definitions, never, unkno
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every filter is made by fromResolve or Milter.Service
   (filter as Resolvable).resolve
 
-/** The same with what the filter needs in the type. */
+/** The same, with the filter's requirements in the type. */
 export const resolveWith = <R>(filter: Filter<never, R>): Effect.Effect<Definitions, never, R> =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- R is all that a filter needs
   resolve(filter) as Effect.Effect<Definitions, never, R>
 
-/** Services for hooks. Scope and span of a layer are not those of a message: what a hook acquires must not live as long as it. */
+/** Services for hooks, without the layer's scope and span: what a hook acquires must not live as long as the layer. */
 export const servicesOf = <R>(context: Context.Context<R>): Context.Context<never> =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- omit asks for keys that are there; here they may be
   Context.omit(Scope.Scope, Tracer.ParentSpan)(context as Context.Context<Scope.Scope>)
@@ -141,6 +141,6 @@ export const editsHeaders: ReadonlySet<Capability> = new Set([
   "deleteHeader"
 ])
 
-/** Whether filters behind one that may do this see another header or body. */
+/** Whether the filters after one with this capability may see another header or body. */
 export const isContent = (capability: Capability): boolean =>
   editsHeaders.has(capability) || capability === "replaceBody"

@@ -1,4 +1,4 @@
-/** A filter whose refusals before RCPT are given to each recipient, but for those that are exempt. Re-exported by `Milter`. */
+/** Delays a filter's refusals before RCPT, and gives them to each recipient that is not exempt. Re-exported by `Milter`. */
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type { Envelope } from "../../Stage.ts"
@@ -24,18 +24,18 @@ type Refusal = Verdict.Reject | Verdict.TempFail
 /** The inner filter in one SMTP session. */
 interface DelayedSession {
   readonly state: unknown
-  /** Held, of connect and of the latest HELO. */
+  /** The refusals that are held: of connect, and of the latest HELO. */
   atConnect: Refusal | undefined
   atHelo: Refusal | undefined
-  /** It has accepted the connection after that, which is no news for those it refuses. */
+  /** The filter has accepted the connection after a refusal at connect. The refusal stays. */
   isDone: boolean
 }
 
-/** And in one message. */
+/** The inner filter in one message. */
 interface DelayedMessage {
   readonly state: unknown
   refusal: Refusal | undefined
-  /** What it has decided after that: for the message, once the recipients are known. */
+  /** A later verdict on the whole message, held until all recipients are known. */
   last: Verdict.Verdict | undefined
   /** A recipient was exempt. */
   hasRecipient: boolean
@@ -47,7 +47,7 @@ const isRefusal = (verdict: Verdict.Verdict | Failed): verdict is Refusal =>
 type DelayedHook<K extends Stage = Stage> = StateHook<DelayedSession, DelayedMessage, K>
 type DelayedHooks = StateHooks<DelayedSession, DelayedMessage>
 
-/** What `delayReject` makes of each definition. Nobody is exempt by default, and then a filter that has refused is not asked any more. */
+/** Wraps each definition. Without `except` nobody is exempt, and a filter that has refused is not asked any more. */
 const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => Definition => {
   const make = (inner: Definition): Definition => {
     const own = (at: StateAt<DelayedSession, DelayedMessage>): At => ({
@@ -56,7 +56,7 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
       message: at.message.state
     })
 
-    /** Nothing it could still say would count. */
+    /** Whether nothing that the filter could still say would count. */
     const isOver = ({ atConnect, isDone }: DelayedSession): boolean =>
       isDone || (atConnect !== undefined && except === undefined)
 
@@ -140,7 +140,7 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
       unknown
     }
 
-    /** These it answers whether or not the inner filter has a hook there. */
+    /** Stages that are answered whether or not the inner filter has a hook there. */
     const always = { mail, rcpt, endOfMessage: later("endOfMessage") }
 
     const hooks = (record: Definition["answers"]): DelayedHooks =>
@@ -196,15 +196,15 @@ export interface DelayRejectOptions<R = never> {
 
 /**
  * Gives a reject or tempFail of connect, helo or mail to each recipient instead, as Postfix does with its own
- * restrictions: so the MTA's log shows sender and recipient of what was refused, and some recipients can be exempt, such as
+ * restrictions. So the MTA's log shows sender and recipient of the refused mail, and some recipients can be exempt, such as
  * postmaster.
  *
- * For an exempt recipient it goes on as if the filter had said continue: its later hooks run, and what they refuse is
- * refused. Without `except` the filter is not asked any more about mail that it has refused.
+ * An exempt recipient is treated as if the filter had continued: later hooks run, and their refusals count. Without `except`
+ * the filter is not asked any more about mail that it has refused.
  *
- * Everything else a filter says counts at once. Only an accept or discard that comes after a refusal waits until all
- * recipients have had their answer, since it would free or swallow the whole message. Policies for failures are not
- * delayed: they say that the filter has no opinion.
+ * All other verdicts count at once. Only an accept or discard after a refusal waits until all recipients have been answered,
+ * since it would accept or discard the message for all of them. Policies for failures are not delayed: they say that the
+ * filter has no opinion.
  *
  * **Example** (Everybody may write to postmaster)
  *

@@ -1,4 +1,4 @@
-/** The editor that an end-of-message hook gets: collects checked packets, sends nothing itself. */
+/** The editor for an end-of-message hook: collects checked packets, sends nothing itself. */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -17,7 +17,7 @@ import type { Definition } from "./definition.ts"
 
 export interface Edits {
   readonly openFile: OpenFile | undefined
-  /** Modifications that a message may get: one more is kept, which shows that there were too many. */
+  /** The most modifications for one message. One more is kept, which shows that there were too many. */
   readonly most: number
   readonly packets: Array<Packet.FilterPacket>
   body: Spool | undefined
@@ -30,7 +30,7 @@ export const none = (openFile: OpenFile | undefined, most: number): Edits => ({
   body: undefined
 })
 
-/** Some of them may be missing then, so the message must not pass with the rest. */
+/** Whether there were too many edits. Some are missing then, so the message must not pass with the others. */
 export const isTooMany = ({ most, packets }: Edits): boolean => packets.length > most
 
 export const isEmpty = (edits: Edits): boolean => edits.packets.length === 0 && edits.body === undefined
@@ -74,7 +74,7 @@ const replaceBody =
       edits.body = spool
     }) as Effect.Effect<void, E, R>
 
-/** An object with the declared methods only, those that depend on the offer as Option. */
+/** Makes an object with the declared methods only; methods that depend on the MTA's offer are Options. */
 export const make = (
   definition: Definition,
   edits: Edits,

@@ -1,10 +1,10 @@
-/** Makes filters of definitions. */
+/** Makes filters from definitions. */
 import * as Effect from "effect/Effect"
 import { pipeArguments } from "effect/Pipeable"
 import { type Definition, type Definitions, type Resolvable, resolve } from "./definition.ts"
 import { type Filter, type Made, TypeId } from "./filterTypes.ts"
 
-// The types E and R are phantoms: whoever builds a filter says what they are.
+// The types E and R are phantoms: the public functions state them.
 export const fromResolve = (resolve: Resolvable["resolve"]): Made<never, never> & Resolvable => ({
   [TypeId]: variance,
   resolve,
@@ -22,6 +22,6 @@ export const variance = { _E: noValue, _R: noValue }
 
 export const fromDefinitions = (definitions: Definitions) => fromResolve(Effect.succeed(definitions))
 
-/** Another filter, or sequence of filters, made from one. */
+/** Makes another filter by changing each definition of one. */
 export const mapped = (self: Filter<unknown, unknown>, f: (definition: Definition) => Definition): Made<never, never> =>
   fromResolve(Effect.map(resolve(self), (definitions) => definitions.map(f)))

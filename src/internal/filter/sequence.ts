@@ -1,23 +1,23 @@
-/** Filters in a row, as one. Re-exported by `Milter`. */
+/** Several filters in a row, as one filter. Re-exported by `Milter`. */
 import * as Effect from "effect/Effect"
 import { resolve } from "./definition.ts"
 import type { AnyFilter, Failure, Made, Needs } from "./filterTypes.ts"
 import { fromResolve } from "./filterValue.ts"
 
 /**
- * Several filters as one, in this order, as if each were a milter of its own behind the MTA:
+ * Combines several filters into one, in this order, as if the MTA asked each as a milter of its own:
  *
- * - The first final verdict on a message counts; filters behind it are not asked any more. A filter that accepts is out,
- *   the others go on.
- * - Each filter sees what it would see alone. A recipient that one refuses is not shown to those behind it.
- * - Behind a filter that can edit headers or body (that names such a modification in `modify`, or in `modifyIfOffered`
- *   where the MTA offers it), header, body and end of message come once that one has edited the message, as it is then:
- *   a scanner or signer sees what will be sent. Other filters see the stages as they come.
- * - The MTA gets one set of modifications, worked out from the message that came and the one that results.
- * - The finalizers of a message run after the verdict on all of it, and learn of that.
- * - The time limit for an answer is one for all of them together.
+ * - The first final verdict on a message counts; later filters are not asked any more. A filter that accepts leaves the
+ *   message, the others go on.
+ * - Each filter sees what it would see alone. A recipient that one filter refuses is not shown to later filters.
+ * - After a filter that can edit headers or body (that names such a modification in `modify`, or in `modifyIfOffered`
+ *   where the MTA offers it), later filters get header, body and end of message only when it has edited the message: a
+ *   scanner or signer sees what will be sent. Other filters see the stages as they come.
+ * - The MTA gets one set of modifications, worked out from the original message and the result.
+ * - The finalizers of a message run after the final verdict on it, which they are given.
+ * - All filters together have one time limit for an answer.
  *
- * Sequences in a sequence are laid out flat. What signs mail comes last: a filter that edits behind one that signs is
+ * A sequence within a sequence is flattened. A filter that signs comes last: a filter that edits after a signing one is
  * refused when the server starts.
  *
  * **Example** (Two filters, the second as a service)

@@ -1,4 +1,4 @@
-/** The macros that one filter of a sequence has asked for, where others have asked for more. */
+/** Shows one filter of a sequence only the macros that it has asked for, where other filters have asked for more. */
 import { Macros, type MacroStage, type Mta, normalize, stages } from "../../Macros.ts"
 import type { Session } from "../../Stage.ts"
 import type { ByteString } from "../../Wire.ts"
@@ -18,7 +18,7 @@ class MacroView extends Macros {
     return this.store.raw(name, this.visible)
   }
 
-  /** It is the same MTA for all, whichever macros tell. */
+  /** The MTA is the same for all filters, even if the macros that reveal it are hidden from this one. */
   override get mta(): Mta {
     return this.store.mta
   }
@@ -32,7 +32,7 @@ class MacroView extends Macros {
   }
 }
 
-/** The session with the macros that the filter would see if it were alone. */
+/** Gives the session with the macros that the filter would see if it were alone. */
 export const sessionWith = (
   session: Session & { readonly macros: MacroStore },
   asked: { readonly [K in MacroStage]?: ReadonlyArray<string> }
@@ -48,12 +48,12 @@ export const sessionWith = (
 
 const wholes = new WeakMap<Session, Session>()
 
-/** A session with some of it settled; all else goes on changing. */
+/** Makes a view of a session with some fixed properties; all others stay live. */
 export const viewOf = (session: Session, own: PropertyDescriptorMap): Session => {
   const view: Session = Object.create(session, own)
   wholes.set(view, wholeOf(session))
   return view
 }
 
-/** The session itself, of whichever view: the same object for all filters. */
+/** The session that a view is of: the same object for all filters. */
 export const wholeOf = (session: Session): Session => wholes.get(session) ?? session

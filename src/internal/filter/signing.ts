@@ -13,8 +13,8 @@ export const verifying = <E, R>(filter: Made<E, R>): Made<E, R> =>
   mapped(filter, (definition) => ({ ...definition, verifier: true }))
 
 /**
- * Verify, edit, sign, seal: an edit of the body before the check would break the signatures that came, one after a signer breaks its
- * signature, and a seal covers the signatures before it. Throws `InvalidValue`.
+ * Checks the order: verify, edit, sign, seal. An edit of the body before the check would break the signatures of the sender,
+ * an edit after a signer breaks the new signature, and a seal covers the signatures before it. Throws `InvalidValue`.
  */
 export const checkOrder = (definitions: Definitions): Definitions => {
   if (definitions.length === 0) {

@@ -1,4 +1,4 @@
-/** A filter that takes part only where a condition holds; what comes before that can be told is held for it. Re-exported by `Milter`. */
+/** Lets a filter take part only where a condition holds; earlier events are held for the filter. Re-exported by `Milter`. */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
@@ -24,7 +24,7 @@ import {
 
 type ConditionStage = "connect" | "helo" | "mail"
 
-/** `about` is what the answer belongs to: all filters of a sequence get one answer. */
+/** Asks the condition, once for each object `about`: so all filters of a sequence get the same answer. */
 type Ask<K extends ConditionStage> = (about: object, event: Events[K], session: Session) => Effect.Effect<boolean>
 
 const askOnce = <K extends ConditionStage>(test: ConditionAt<K, never>): Ask<K> => {
@@ -42,17 +42,17 @@ const askOnce = <K extends ConditionStage>(test: ConditionAt<K, never>): Ask<K> 
 /** The inner filter in one SMTP session. */
 class ConditionalSession {
   private readonly inner: Definition
-  /** Of the connection: at MAIL hooks run with that of the message. */
+  /** The scope of the connection, since at MAIL hooks run with the scope of the message. */
   private readonly scope: Scope.Scope
-  /** In the session, or in the message that is open; undefined before that is known. */
+  /** Whether the filter takes part in the session, or in the open message; undefined before that is known. */
   takesPart: boolean | undefined
-  /** Its state is built. */
+  /** Whether the state of the connection is built. */
   isOpen = false
   state: unknown
   /** Events that are held. */
   connect: unknown
   helo: unknown
-  /** What its held hooks have decided for the session, and since the latest HELO. */
+  /** What the held hooks have decided: for the session, and since the latest HELO. */
   private verdict: Verdict.Verdict | undefined
   private heloVerdict: Verdict.Verdict | undefined
 
@@ -61,7 +61,7 @@ class ConditionalSession {
     this.scope = scope
   }
 
-  /** Builds the state and runs what was held, once; gives the verdict in force. What fails is tried again next time. */
+  /** Builds the state and runs the held hooks, once; gives the verdict in force. After a failure the next call tries again. */
   enter(session: Session): Effect.Effect<Decision, unknown> {
     if (this.isOpen) return this.greet(session)
     return Effect.flatMap(
@@ -74,7 +74,7 @@ class ConditionalSession {
     return Effect.flatMap(Scope.fork(this.scope), (scope) =>
       this.build(session).pipe(
         Effect.provideService(Scope.Scope, scope),
-        // What it acquired until it failed is of no use to anybody.
+        // After a failure, nothing that was acquired is of use any more.
         Effect.onExit((exit): Effect.Effect<void> => {
           this.isOpen = Exit.isSuccess(exit) && exit.value === undefined
           return this.isOpen ? Effect.void : Scope.close(scope, exit)
@@ -118,7 +118,7 @@ class ConditionalSession {
 const newSession = (inner: Definition): Effect.Effect<ConditionalSession, never, Scope.Scope> =>
   Effect.map(Effect.scope, (scope) => new ConditionalSession(inner, scope))
 
-/** The inner filter in one message: its state, or the verdict that it has from the start. */
+/** The inner filter in one message: its state, or a verdict from before the message. */
 interface ConditionalMessage {
   readonly verdict: Verdict.Verdict | undefined
   readonly state: unknown
@@ -129,7 +129,7 @@ const conditionalMessage = (verdict: Verdict.Verdict | undefined, state: unknown
   state
 })
 
-/** Takes no part. */
+/** The filter takes no part in the message. */
 const out = conditionalMessage(Verdict.acceptMessage, undefined)
 
 const join = Effect.fnUntraced(function*(inner: Definition, part: ConditionalSession, mail: Mail, session: Session) {
@@ -156,14 +156,14 @@ interface Messages {
   readonly observes: ConditionalHooks
 }
 
-/** What is the same for all conditions: the messages. */
+/** The hooks of messages, which are the same for all conditions. */
 const messages = (
   inner: Definition,
   takesPart: (part: ConditionalSession, mail: Mail, session: Session) => Effect.Effect<boolean, never, Scope.Scope>
 ): Messages => {
   const inMessage = (stage: keyof Definition["answers"]): ConditionalHook => (event, at) => {
     const { state, verdict } = at.message
-    // At mail; later for an MTA that goes on after it.
+    // Given at MAIL, and later to an MTA that goes on all the same.
     if (verdict !== undefined) return Effect.succeed(verdict)
     return decide(inner, stage, event, { ...at, connection: at.connection.state, message: state })
   }
@@ -232,7 +232,7 @@ const atHelo = (ask: Ask<"helo">) => (inner: Definition): Definition => {
     Effect.map(ask(about, event, session), (takesPart) => part.takesPart = takesPart)
   const later = messages(inner, (part, _, session) =>
     part.takesPart === undefined
-      // Nobody has to say HELO before MAIL.
+      // A client may send MAIL without HELO.
       ? decided(part, wholeOf(session), { name: "", raw: ByteString.fromText("") }, session)
       : Effect.succeed(part.takesPart))
   const helo: ConditionalHook<"helo"> = (event, at) => {
@@ -270,7 +270,7 @@ const atMail = (ask: Ask<"mail">) => (inner: Definition): Definition => {
       (takesPart) => takesPart && has(inner, "unknown") ? leave : Effect.void
     )
   })
-  // Nothing of it runs at connect or helo.
+  // No hook of the filter runs at connect or helo.
   return wrapWithState<ConditionalSession, ConditionalMessage>({ ...inner, refuseConnection: false }, {
     ...later,
     connection: () => newSession(inner),
@@ -282,7 +282,7 @@ const atMail = (ask: Ask<"mail">) => (inner: Definition): Definition => {
   })
 }
 
-/** What `when` makes of each definition. For the filters of a sequence this is called once, so that they get the same answers. */
+/** Wraps each definition. Called once for all filters of a sequence, so that they get the same answers. */
 const conditioned = ({ connect, helo, mail }: Condition): (inner: Definition) => Definition => {
   const make = connect !== undefined
     ? atConnect(askOnce(connect))
@@ -300,8 +300,8 @@ const absurd = (): never => {
 }
 
 /**
- * What {@link when} asks at one stage: whether the filter takes part, as a boolean or an effect that gives one. It can
- * look up what the session has said so far; its own failures it has to handle itself.
+ * What {@link when} asks at one stage: whether the filter takes part, as a boolean or an effect that gives one. The effect
+ * can look up what is known of the session so far, and must handle its own failures.
  *
  * @category models
  * @since 0.1.0
@@ -312,11 +312,11 @@ export type ConditionAt<K extends "connect" | "helo" | "mail", R> = (
 ) => Effect.Effect<boolean, never, R> | boolean
 
 /**
- * A condition of {@link when}: one function, under the name of the stage at which it can be told.
+ * A condition of {@link when}: one function, under the name of the stage at which it can be decided.
  *
  * - `connect`: once for the SMTP session
  * - `helo`: at each HELO or EHLO, of which there are two where the client uses STARTTLS. For a client that sends mail
- *   without either the name is empty.
+ *   without HELO and EHLO the name is empty.
  * - `mail`: for each message
  *
  * @category models
@@ -328,19 +328,19 @@ export type Condition<R = never> =
   | { readonly connect?: never; readonly helo?: never; readonly mail: ConditionAt<"mail", R> }
 
 /**
- * A filter that takes part only where a condition holds. Where it does not the filter is not there: no hook runs, no state
- * is built, and a circuit breaker or a policy for failures has nothing to do with it.
+ * Makes a filter take part only where a condition holds. Elsewhere it is as if the filter did not exist: no hook runs, no
+ * state is built, and its circuit breaker and its policies for failures are not involved.
  *
- * What comes before the stage of the condition is held: once it holds, the state of the connection is built, and the hooks
- * of connect and helo run, the latter for the latest HELO only, with the session as it is by then. What they decide counts
- * there: a reject at MAIL refuses the message, and the next one too; `acceptConnection` at MAIL lets pass this message and
- * all that follow in the session. If they fail they are tried again for the next message. Unknown commands before that, or
- * between messages that the condition of `mail` is asked for, are not shown.
+ * Events before the stage of the condition are held. Once the condition holds, the state of the connection is built, and the
+ * hooks of connect and helo run (helo for the latest HELO only), with the session as it is by then. Their verdicts count at
+ * that point: a reject at MAIL refuses the message, and the next one too; `acceptConnection` at MAIL lets pass this message
+ * and all that follow in the session. If these hooks fail, they are tried again for the next message. Unknown commands
+ * before that, or between messages where the condition is `mail`, are not shown.
  *
- * What is agreed with the MTA is the same whatever the condition says, since nobody can ask it that early.
+ * The negotiation with the MTA does not depend on the condition, which cannot be asked that early.
  *
- * Macros such as the name of an authenticated user are what the peer says: a condition that spares somebody a filter is
- * worth as much as the list of peers who may connect (the server's option `peers`, or the mode of a UNIX socket).
+ * Macros such as the name of an authenticated user are claims of the peer: a condition that exempts somebody from a filter
+ * is only as trustworthy as the peers that may connect (the server's option `peers`, or the mode of a UNIX socket).
  *
  * **Example** (By network, and by user)
  *

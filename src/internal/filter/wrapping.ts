@@ -1,7 +1,7 @@
 /**
- * Filters around filters: `Milter.when`, `shadow` and `delayReject` make a definition whose hooks run those of another.
- * What is done to it later, by `onFailure` or `circuitBreaker`, is meant for what its author wrote and is done there: a
- * circuit breaker must not count what a filter does when it takes no part.
+ * Filters around filters: `Milter.when`, `shadow` and `delayReject` make a definition whose hooks run those of another. A
+ * later `onFailure` or `circuitBreaker` applies to the inner definition, the author's own hooks: a circuit breaker must not
+ * count hooks of a filter that takes no part.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -17,7 +17,7 @@ export const mapInner = (definition: Definition, f: (inner: Definition) => Defin
   const { around, services, signer, verifier } = definition
   return around === undefined
     ? f(definition)
-    // What has been said of it since it was made goes with it.
+    // Marks that were set on the outer definition later are kept.
     : { ...madeFrom(mapInner(around.inner, f), around.make), services, signer, verifier }
 }
 
@@ -27,7 +27,7 @@ export const madeFrom = (inner: Definition, make: Around["make"]): Definition =>
   around: { inner, make }
 })
 
-/** The inner definition as the outer one begins: what stands around its own hooks does not stand around those of the outer. */
+/** The inner definition as a base for the outer one: its guard and services do not wrap the outer hooks. */
 export const outside = (inner: Definition): Definition => {
   const { onFailure, services } = inner
   if (services === undefined) return { ...inner, guard: undefined }
@@ -40,7 +40,7 @@ export const outside = (inner: Definition): Definition => {
 const withServices = <A, E>(services: Context.Context<never>, effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
   Effect.updateContext(effect, (context: Context.Context<never>) => Context.merge(context, services))
 
-/** What hooks with a state of their own get beside their event. */
+/** What hooks with a state of their own get in addition to their event. */
 export type StateAt<S, M> = Omit<At, "connection" | "message"> & { readonly connection: S; readonly message: M }
 
 /** A {@link Hook} of {@link wrapWithState}. Outside messages there is no `message`. */
@@ -49,7 +49,7 @@ export type StateHook<S, M, K extends Stage = Stage> = (event: Events[K], at: St
 /** Hooks by stage. */
 export type StateHooks<S, M> = { readonly [K in Stage]?: StateHook<S, M, K> }
 
-/** What is different where a definition is wrapped: its builders, run with their scopes, and its hooks. */
+/** What a wrapper defines: builders of its own state, run with their scopes, and hooks. */
 interface Wrap<S, M> {
   readonly connection: (session: Session) => Effect.Effect<S | Failed, unknown, Scope.Scope>
   readonly message: (
@@ -61,15 +61,15 @@ interface Wrap<S, M> {
 }
 
 /**
- * The definition around another that has a state of its own: `S` in each SMTP session, `M` in each message. Hooks of
- * definitions get their states as `unknown`; here they get what the builders have built.
+ * Wraps a definition in one with a state of its own: `S` in each SMTP session, `M` in each message. Hooks of definitions get
+ * their states as `unknown`; here they get what the builders have built.
  */
 export const wrapWithState = <S, M>(inner: Definition, wrap: Wrap<S, M>): Definition =>
   // The engine hands to hooks what the builders gave, and runs these with a Scope.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- definitions hold states as unknown and effects without needs
   ({ ...outside(inner), ...wrap }) as Definition
 
-/** An effect of the inner filter, with its guard and the services of its layer; what it gives may be a `Failed`. */
+/** Runs an effect of the inner filter, with its guard and the services of its layer; the result may be a `Failed`. */
 export const inside = (
   inner: Definition,
   make: () => Effect.Effect<unknown, unknown>
@@ -79,7 +79,7 @@ export const inside = (
   return inner.services === undefined ? guarded : withServices(inner.services, guarded)
 }
 
-/** Handles the failures of an effect as the filter says; not under its guard, which has to see them. */
+/** Handles the failures of an effect with the filter's handler; outside the guard, which must see the failures. */
 export const handled = (
   { onFailure }: Pick<Definition, "onFailure">,
   stage: Stage,
@@ -92,7 +92,7 @@ export const handled = (
 
 export type Decision = Verdict.Verdict | Failed
 
-/** What the inner filter says to a stage; continue where it only watches or has no hook. */
+/** Runs the inner filter's hook at a stage; gives continue if it only watches or has none. */
 export const decide = (inner: Definition, stage: Stage, event: unknown, at: At): Effect.Effect<Decision, unknown> => {
   const answer = inner.answers[stage]
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that it is a verdict is checked where it arrives

@@ -1,4 +1,4 @@
-/** Mail that no person has written. Re-exported by `Message`. */
+/** Recognizes mail that no person has written. Re-exported by `Message`. */
 import type { Head } from "./documentTypes.ts"
 
 /**
@@ -12,7 +12,7 @@ import type { Head } from "./documentTypes.ts"
  *
  * **Gotchas**
  *
- * All of this is said by the sender. Do not leave out a warning about mail from outside because of it.
+ * All of these signs are under the sender's control. Do not leave out a warning about mail from outside because of them.
  *
  * **Example** (Leave bounces alone)
  *

@@ -24,7 +24,7 @@ import { type Edited, MimeEditor } from "./mime/mimeEditor.ts"
 import type { EditableMime } from "./mime/mimeTypes.ts"
 import { Pieces } from "./mime/pieces.ts"
 
-/** A place for a body; it is closed with the message. */
+/** Opens a spool for a body; it is closed with the message. */
 export const openSpool = (inMemory: number | undefined): Effect.Effect<Spool, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.map(Files, (openFile) => new Spool(openFile, inMemory)),
@@ -33,9 +33,9 @@ export const openSpool = (inMemory: number | undefined): Effect.Effect<Spool, ne
 
 const hasStep = ({ agreed }: Session, step: number): boolean => (agreed.steps & step) !== 0
 
-/** A message that is still coming. */
+/** A message that is still arriving. */
 export class Draft {
-  /** What the author keeps for it. */
+  /** The state that the filter's author keeps for the message. */
   readonly state: unknown
   readonly spool: Spool | undefined
   readonly headers: Array<HeaderValue> = []
@@ -88,7 +88,7 @@ const bodyOf = (pieces: Pieces): Message.Body => {
 
 const compared = 65536
 
-/** Whether both hold the same bytes; a body that was not collected is another. */
+/** Whether both hold the same bytes; false for a body that was not collected. */
 const isSame = (left: Pieces, right: Pieces | undefined): Effect.Effect<boolean> =>
   Effect.gen(function*() {
     if (right === undefined || left.length !== right.length) return false
@@ -105,7 +105,7 @@ const isSameAddress = (left: string, right: string): boolean => left.toLowerCase
 const textOf = (address: Mailbox | string): string =>
   typeof address === "string" ? bare(ofParts(address)) : address.address
 
-/** It has all methods; which of them a hook may use is settled by its type and by the capabilities of the filter. */
+/** A message with all methods; the type of a hook and the filter's capabilities settle which of them it may use. */
 export class Document implements Message.Head, Message.Content, Message.Editing {
   readonly parameters: Parameters
   readonly headers: HeaderEditor
@@ -136,11 +136,11 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
   }
 
   private get current(): Pieces {
-    // Not in its type unless it is collected or replaced.
+    // The type of a document has no body unless the body is collected or replaced.
     return this.replaced ?? this.received!
   }
 
-  /** Made when it is first asked for: most filters never do. */
+  /** Made on first use: most filters never use it. */
   get mime(): EditableMime {
     return this.editor ??= new MimeEditor(this.edited)
   }
@@ -264,7 +264,7 @@ const fieldsOf = (fields: ReadonlyArray<HeaderValue>): ReadonlyArray<Delivery.He
 const recipientsOf = (recipients: ReadonlyArray<Rcpt>): ReadonlyArray<Delivery.Recipient> =>
   recipients.map(({ recipient }) => ({ address: bare(recipient.raw), parameters: undefined }))
 
-/** What {@link diffHeaders} and {@link diffRecipients} say, in the words of the editor. */
+/** Hands a modification of {@link diffHeaders} or {@link diffRecipients} to the editor. */
 const send = (edit: Editor, packet: ModificationPacket): Effect.Effect<void> => {
   switch (packet._tag) {
     case "AddHeader":

@@ -32,7 +32,7 @@ export interface Hooks {
   readonly document: (document: Document, at: unknown) => Effect.Effect<Verdict.OfMessage, unknown>
 }
 
-/** What the engine gives beside an event of a message. */
+/** What the engine gives hooks in addition to the event of a message. */
 interface At {
   readonly session: Session
   readonly connection: unknown
@@ -89,7 +89,7 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
       at.message.isTooLarge ? Effect.succeed(onTooLarge) : endOfHeaders(headOf(at.message, at.envelope), visible(at))
   }
   if (body && isLimited) {
-    // With an answer to each piece the MTA keeps the rest of what is too large.
+    // An answer to each piece spares the MTA the rest of a message that is too large.
     answers.body = ({ bytes }: Body, { message }: At) =>
       Effect.map(message.body(bytes), () => message.isTooLarge ? onTooLarge : Verdict.continue)
   } else if (body) observes.body = ({ bytes }: Body, { message }: At) => message.body(bytes)
@@ -112,7 +112,7 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
 
 const goOn = Effect.succeed(Verdict.continue)
 
-/** What hooks see: the state that their author keeps, in place of the draft that holds it. */
+/** What hooks see: their author's own state, in place of the draft that holds it. */
 const visible = ({ connection, envelope, message, session }: At): unknown => ({
   session,
   connection,

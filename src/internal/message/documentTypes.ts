@@ -13,8 +13,8 @@ import type { Address, Group } from "../mail/addressTypes.ts"
 import type { EditableMime, Mime } from "./mime/mimeTypes.ts"
 
 /**
- * The header: fields in their order, the MTA's own Received not among them. Names are found in any case; `occurrence` counts
- * the fields of one name from 1, which is what it is if left out.
+ * The header: fields in their order, without the MTA's own Received. Names are found in any case; `occurrence` counts the
+ * fields of one name from 1, and is 1 if not given.
  *
  * @category models
  * @since 0.1.0
@@ -25,8 +25,8 @@ export interface Headers {
   /** A field with its bytes. */
   field(name: string, occurrence?: number): HeaderValue | undefined
   /**
-   * The value as people see it: on one line, encoded words (RFC 2047) decoded, without white space around. Names beside
-   * addresses lose the encoding that keeps their commas apart: read address fields with {@link addresses}.
+   * The value as people see it: on one line, encoded words (RFC 2047) decoded, without white space around. Read address
+   * fields with {@link addresses} instead: once decoded, a comma in a name looks like one between addresses.
    */
   get(name: string, occurrence?: number): string | undefined
   /** The values of all fields of this name. */
@@ -36,7 +36,7 @@ export interface Headers {
    * forms; what is not in its grammar is read as far as an address stands free, and left out where it could be two things.
    */
   addresses(name: string): ReadonlyArray<Address | Group>
-  /** The date in a field, `Date` if none is named. `undefined` without one, and if it is no date of RFC 5322. */
+  /** The date in a field, by default `Date`. `undefined` if the field is missing, or holds no date of RFC 5322. */
   date(name?: string): DateTime.Utc | undefined
 }
 
@@ -45,8 +45,8 @@ export interface Headers {
  * `InvalidValue`. Text outside ASCII is encoded (RFC 2047) unless the message is SMTPUTF8, long lines are folded, and line
  * breaks may stand where a line is folded.
  *
- * A value is text, as `get` shows it: what looks like an encoded word in it is encoded once more, so that it reads back as it
- * was given. Bytes that are to stay as they are, such as those of another field, are given as `{ raw }`.
+ * A value is text, as `get` shows it: text that looks like an encoded word is encoded once more, so that it reads back as it
+ * was given. Give bytes that must stay as they are, such as those of another field, as `{ raw }`.
  *
  * @category models
  * @since 0.1.0
@@ -85,11 +85,12 @@ export interface Head {
 }
 
 /**
- * A body as it is now. It can be read any number of times while the hook runs. What comes out are views: copy what you change.
+ * A body as it is now. It can be read any number of times while the hook runs. Copy the bytes before you change them: they
+ * are views.
  *
  * - `size`: in bytes
  * - `stream`: the bytes, lines end with CR LF; transfer encodings are not undone
- * - `bytes`, `text`: all of it at once, whatever its size; the text as UTF-8, U+FFFD where it is none
+ * - `bytes`, `text`: all of it at once, whatever its size; the text as UTF-8, with U+FFFD for invalid bytes
  *
  * @category models
  * @since 0.1.0
@@ -102,8 +103,8 @@ export interface Body {
 }
 
 /**
- * What a document has unless the filter does without the body: that, and the whole message as in a file, for scanners and
- * parsers.
+ * What a document has unless the filter does without the body: the body, and the whole message as in a file, for scanners
+ * and parsers.
  *
  * @category models
  * @since 0.1.0
@@ -122,18 +123,18 @@ export interface Content {
 export interface Editing {
   readonly headers: EditableHeaders
   /**
-   * Puts another body in the place of all of it. Text goes out as UTF-8 with CR LF at the end of each line; bytes go out as
-   * they are, with lines that should end with CR LF. Adapt Content-Type and Content-Transfer-Encoding yourself. A Stream is run
-   * to its end; its errors and needs become the hook's. If the bytes are those of the message, nothing is sent to the MTA.
+   * Replaces the whole body. Text goes out as UTF-8 with CR LF at the end of each line; bytes go out as they are, with lines
+   * that should end with CR LF. Adapt Content-Type and Content-Transfer-Encoding yourself. A Stream is run to its end; its
+   * errors and needs become the hook's. If the bytes do not differ from the message's, nothing is sent to the MTA.
    */
   readonly replaceBody: <E = never, R = never>(
     body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>
   ) => Effect.Effect<void, E, R>
-  /** Adds an envelope recipient; one that is there, in whatever case, is not added. The header is not touched. */
+  /** Adds an envelope recipient, unless it is there already (in any case). The header is not touched. */
   readonly addRecipient: (address: Mailbox | string) => Effect.Effect<void>
   /**
-   * Removes an envelope recipient, upper and lower case alike; nothing happens if it is not there. The last one cannot be
-   * removed: the MTA would be left with a message for nobody. Add others first, or give the verdict discardMessage.
+   * Removes an envelope recipient, in any case; does nothing if it is not there. The last recipient cannot be removed: the
+   * MTA would be left with a message for nobody. Add others first, or give the verdict discardMessage.
    */
   readonly removeRecipient: (address: Mailbox | string) => Effect.Effect<void>
   /** Changes the envelope sender; `""` is the null sender. The parameters of MAIL stay. */
@@ -172,7 +173,7 @@ export type Document<A extends Part = never, B extends boolean = true> =
   & Pick<Editing, Methods[A]>
 
 /**
- * What hooks get beside the message: the session, and the state of the connection and of the message.
+ * What hooks get in addition to the message: the session, and the state of the connection and of the message.
  *
  * @category models
  * @since 0.1.0
@@ -184,7 +185,7 @@ export interface At<C, M> {
 }
 
 /**
- * The options of {@link make}. All are optional; those that {@link Milter.Options} has too mean the same.
+ * The options of {@link make}. All are optional; those that are in {@link Milter.Options} too mean the same.
  *
  * @category models
  * @since 0.1.0
@@ -192,18 +193,18 @@ export interface At<C, M> {
 export interface Options<C, CE, CR, M, ME, MR, A extends Part, B extends boolean>
   extends Pick<Milter.Options<C, CE, CR, M, ME, MR, never, never, false>, "macros" | "onDefect" | "refuseConnection">
 {
-  /** What this filter may change. An MTA that does not offer that is refused before mail is touched. */
+  /** What this filter may change. An MTA that does not offer all of it is refused in the negotiation, before any mail. */
   readonly modify?: ReadonlyArray<A>
   /** False if the filter does without the body: the MTA is not asked for it. */
   readonly body?: B
   /**
-   * Most bytes of header and body. A larger message gets the answer `tooLarge`, at MAIL already if the client announces it;
-   * unlimited by default.
+   * The most bytes of header and body together; unlimited by default. A larger message gets the answer `tooLarge`, even at
+   * MAIL if the client announces the size.
    */
   readonly maxBytes?: number
-  /** The answer to a message that is larger: `552 5.3.4` by default. `"pass"` lets it pass unseen. */
+  /** The answer to a larger message: `552 5.3.4` by default. `"pass"` lets it pass unseen. */
   readonly tooLarge?: Milter.FailurePolicy
-  /** Most bytes of a body that are kept in memory; what is larger goes into a temporary file. 256 KiB by default. */
+  /** The most bytes of a body kept in memory, 256 KiB by default; a larger body goes into a temporary file. */
   readonly inMemory?: number
   /** Builds the state of a connection. */
   readonly connection?: (session: Session) => Effect.Effect<C, CE, CR>
@@ -216,9 +217,9 @@ export interface Options<C, CE, CR, M, ME, MR, A extends Part, B extends boolean
 }
 
 /**
- * The result of {@link make}: `on` takes the hooks. Only `document` is needed. The others come before it and may settle the
- * message, whose rest is then neither asked for nor kept; they are those of {@link Milter.Making}, but for `endOfHeaders`, which
- * gets the message as far as it has come.
+ * The result of {@link make}: `on` takes the hooks. Only `document` is required. The others run before it and may settle the
+ * message; its rest is then neither requested nor kept. They are the hooks of {@link Milter.Making}, except that
+ * `endOfHeaders` gets the message as far as it has arrived.
  *
  * @category models
  * @since 0.1.0

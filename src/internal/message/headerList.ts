@@ -14,7 +14,7 @@ import * as encodedWord from "../mail/encodedWord.ts"
 import type { EditableHeaders, Headers } from "./documentTypes.ts"
 
 export class HeaderList implements Headers {
-  /** Values begin with the space behind the colon, whatever the MTA shows. */
+  /** Values begin with the space after the colon, whether or not the MTA shows it. */
   protected list: Array<Header.HeaderValue>
 
   constructor(fields: ReadonlyArray<Header.HeaderValue>) {
@@ -51,7 +51,7 @@ export class HeaderList implements Headers {
     return this.list.filter(isNamed(name))
   }
 
-  /** The index of the nth field of this name; -1 if there are not as many. */
+  /** The index of the nth field of this name; -1 if there are fewer. */
   protected place(name: string, occurrence: number): number {
     if (!Number.isInteger(occurrence) || occurrence < 1) {
       throw new InvalidValue({
@@ -66,12 +66,12 @@ export class HeaderList implements Headers {
   }
 }
 
-/** As people see it. */
+/** The value as people see it. */
 const textOf = ({ bytes }: Header.HeaderValue): string =>
   // Without its line ends a byte string remains one.
   encodedWord.decode(ofParts(Header.unfold(bytes))).trim()
 
-/** As it stands in the message. */
+/** The name as it stands in the message. */
 export const nameOf = ({ name }: { readonly name: string }): ByteString => ofParts(name) // of the MTA, or checked
 
 const isNamed = (name: string): (field: Header.HeaderValue) => boolean => {
@@ -127,7 +127,7 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
       )
     })
 
-  /** Gives the fields of a name these values, bytes as they go out; there are no more and no fewer of them then. */
+  /** Replaces the fields of a name by one field for each value, given as bytes to be sent. */
   replaceAll(name: string, values: ReadonlyArray<string>): void {
     const isThis = isNamed(name)
     let next = 0
@@ -139,7 +139,7 @@ export class HeaderEditor extends HeaderList implements EditableHeaders {
     this.list.push(...values.slice(next).map((value) => ofBytes(name, value)))
   }
 
-  /** The nth of this name, or all of them. */
+  /** Chooses the nth field of this name, or all of them. */
   private chosen(name: string, occurrence: number | undefined): (field: Header.HeaderValue, at: number) => boolean {
     if (occurrence === undefined) return isNamed(name)
     const place = this.place(name, occurrence)

@@ -1,3 +1,4 @@
+/** Why a client gave up on a filter. Re-exported by `MilterClient`. */
 import * as Data from "effect/Data"
 import type { FrameError } from "../../Frame.ts"
 import type { InvalidValue } from "../../InvalidValue.ts"

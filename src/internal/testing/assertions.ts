@@ -1,4 +1,4 @@
-/** Outcomes in the words of a test: as text, and compared with what was expected. Re-exported by `MilterTest`. */
+/** Outcomes for tests: as text, and compared with what a test expects. Re-exported by `MilterTest`. */
 import type * as Delivery from "../../Delivery.ts"
 import type { Outcome } from "../../MilterClient.ts"
 import type { Reply } from "../../Reply.ts"
@@ -6,7 +6,7 @@ import { ByteString } from "../../Wire.ts"
 
 const { fromBytes, toText } = ByteString
 
-/** As the SMTP client reads it, lines joined by line feeds. */
+/** The reply as the SMTP client reads it, lines joined by line feeds. */
 export const replyText = ({ code, enhanced, lines }: Reply): string =>
   lines.map((line, index) =>
     `${code}${index < lines.length - 1 ? "-" : " "}${enhanced === undefined ? "" : `${enhanced} `}${toText(line)}`
@@ -32,7 +32,7 @@ const headLine = ({ _tag, delivered, reply, stage }: Outcome): string => {
 }
 
 /**
- * An outcome as text, for messages and for snapshots: the verdict with its stage and reply, and below it the message that
+ * Formats an outcome for messages and snapshots: the verdict with its stage and reply, and below it the message that
  * would be delivered, with its envelope, line ends as line feeds.
  *
  * ```text
@@ -68,12 +68,12 @@ export const format = (outcome: Outcome): string => {
 }
 
 /**
- * What a message that passes is to be like. Only what is given is compared.
+ * What a test expects of a message that passes. Only what is given is compared.
  *
- * - `headers`: fields by name, in any case: a value as behind the colon and its space, several of them for several fields
- *   of that name in their order, or `undefined` where there is to be none. Fields that are not named may be there
+ * - `headers`: fields by name, in any case. A value is what follows the colon and its space; a list of values is for several
+ *   fields of that name, in their order; `undefined` is for a field that must be missing. Other fields may be present
  * - `body`: text, with line feeds
- * - `recipients`: all of them, in any order; with ESMTP parameters behind a space
+ * - `recipients`: all of them, in any order; ESMTP parameters follow after a space
  * - `sender`: `""` for the null sender
  * - `quarantined`: the reason for which it is held, or `undefined`
  *
@@ -89,7 +89,7 @@ export interface ExpectedMessage {
 }
 
 /**
- * How a message that does not pass is to end. Only what is given is compared; `reply` as the SMTP client reads it, such as
+ * How a test expects a refused message to end. Only what is given is compared; `reply` as the SMTP client reads it, such as
  * `550 5.7.1 Command rejected`, several lines with a line feed between them.
  *
  * @category models
@@ -168,10 +168,10 @@ const compared = (delivered: Delivery.Delivered, expected: ExpectedMessage): rea
 }
 
 /**
- * The message passes, and is delivered like this. Gives what is delivered, to look further. Throws
+ * Asserts that the message passes and is delivered like this. Returns what is delivered, for further checks. Throws
  * {@link OutcomeMismatch}.
  *
- * **Example** (A header more, another recipient less)
+ * **Example** (A header field added, another removed)
  *
  * ```ts
  * import type * as MilterClient from "effect-milter/MilterClient"
@@ -206,7 +206,7 @@ const assertEnded = (outcome: Outcome, tag: Outcome["_tag"], { reply, stage }: E
 }
 
 /**
- * The client gets a 5xx. Throws {@link OutcomeMismatch}.
+ * Asserts that the client gets a 5xx. Throws {@link OutcomeMismatch}.
  *
  * **Example** (Refused for its sender)
  *
@@ -225,7 +225,7 @@ export const assertRejected = (outcome: Outcome, expected: ExpectedRefusal = {})
   assertEnded(outcome, "Rejected", expected)
 
 /**
- * The client gets a 4xx. Throws {@link OutcomeMismatch}.
+ * Asserts that the client gets a 4xx. Throws {@link OutcomeMismatch}.
  *
  * @category assertions
  * @since 0.1.0
@@ -234,7 +234,7 @@ export const assertTempFailed = (outcome: Outcome, expected: ExpectedRefusal = {
   assertEnded(outcome, "TempFailed", expected)
 
 /**
- * The client is told that all is well, and nobody gets the message. Throws {@link OutcomeMismatch}.
+ * Asserts that the client gets a 250 and nobody gets the message. Throws {@link OutcomeMismatch}.
  *
  * @category assertions
  * @since 0.1.0

@@ -9,7 +9,7 @@ const unsigned = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const side = Schema.Literals(["M", "F"]).transform(["mta", "filter"])
 
 /**
- * What the recording is about; the first line.
+ * The first line of a recording: what it is about.
  *
  * @category schemas
  * @since 0.1.0
@@ -21,8 +21,8 @@ export const Description = Schema.Struct({
 }).pipe(Schema.encodeKeys({ event: "ev", description: "desc" }))
 
 /**
- * What happened to a connection. `open`: the MTA connected; `refused`: it could not; `eof` and `reset`: the side `from`
- * closed it, in order or not; `junk`: `bytes` that the side sent and that are no frame.
+ * What happened to a connection. `open`: the MTA connected; `refused`: it could not connect; `eof` and `reset`: the side
+ * `from` closed the connection, in order or not; `junk`: the side sent `bytes` that are not a frame.
  *
  * @category schemas
  * @since 0.1.0
@@ -53,10 +53,10 @@ export const Event = Schema.Struct({
  *
  * - `connection`: the number of its connection in this recording
  * - `time`: milliseconds since the recording began
- * - `from`: who sent it
+ * - `from`: the side that sent the frame
  * - `code`: the code byte as a character, `name` for human readers
- * - `length`: its length field, which counts the code byte
- * - `bytes`: its payload; less than `length - 1` bytes if it was cut in the recording, and then `sha256` is that of the
+ * - `length`: the length field of the frame, which counts the code byte
+ * - `bytes`: the payload; less than `length - 1` bytes if it was cut in the recording, and then `sha256` is the hash of the
  *   whole payload
  *
  * @category schemas
@@ -117,7 +117,7 @@ export type RecordedFrame = typeof RecordedFrame.Type
 export type Line = typeof Line.Type
 
 /**
- * Whether the whole payload was recorded.
+ * Tests whether the whole payload was recorded.
  *
  * @category guards
  * @since 0.1.0
@@ -133,7 +133,7 @@ const toFrame = (frame: RecordedFrame): Frame.Frame => ({
 })
 
 /**
- * The packet in a frame. A frame that was cut may decode to less than was sent, or not at all; see {@link isComplete}.
+ * Decodes the packet in a frame. A frame that was cut may decode to less than was sent, or not at all; see {@link isComplete}.
  *
  * @category decoding
  * @since 0.1.0

@@ -1,4 +1,4 @@
-/** Recordings without what nobody else should read. */
+/** Redacts recordings: hides addresses, header fields and bodies. */
 import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
@@ -10,7 +10,7 @@ import { mask } from "./redactKnown.ts"
 type AnyPacket = Packet.MtaPacket | Packet.FilterPacket
 
 /**
- * What is hidden; all of it, unless a part is switched off.
+ * What is hidden: everything below, unless a part is switched off.
  *
  * - `addresses`: mail addresses, host names, IP addresses and logins become others, the same one each time it occurs:
  *   `user1@domain1.example`, `192.0.2.1`. All else in the envelope, macros, unknown commands, replies and errors that is not
@@ -42,7 +42,7 @@ const name = String.raw`\b${label}(?:\.${label}){0,20}\.(?:[A-Za-z]{2,63}|xn--[A
 
 const anything = new RegExp(`(${mail})|(${ipv4})|(${ipv6})|(${name})`, "g")
 
-/** Another for each of something, always the same. */
+/** Gives each text a substitute, the same one each time. */
 class Substitutes {
   private readonly given = new Map<string, string>()
   private readonly nth: (n: number) => string
@@ -102,12 +102,12 @@ class Redactor {
 
   private frame({ bytes, code, connection, from, length, time }: RecordedFrame): RecordedFrame {
     const definitionOf = from === "mta" ? Packet.mtaByCode : Packet.filterByCode
-    // Whoever wrote the recording chose the name.
+    // The name in the recording could be anything.
     const name = definitionOf(code.charCodeAt(0))?.name ?? "unknown"
-    // Without the sum of the payload, by which short ones could be guessed.
+    // Without the hash of the payload, from which a short payload could be guessed.
     const frame: RecordedFrame = { _tag: "Frame", connection, time, from, code, name, length, bytes }
     const decoded = isComplete(frame) ? packet(frame) : undefined
-    // What cannot be understood might be anything; of what was cut, the rest is not there.
+    // A frame that was cut or cannot be decoded may hold anything.
     if (decoded === undefined || Result.isFailure(decoded)) {
       const body = frame.from === "mta" ? Packet.Body : Packet.ReplaceBody
       const isBody = frame.code.charCodeAt(0) === body.code
@@ -248,7 +248,7 @@ class Redactor {
     }
   }
 
-  /** A mailbox with or without brackets, and all that stands in the place of one. */
+  /** Hides a mailbox with or without brackets, or whatever is given in place of one. */
   private mailbox(address: ByteString): ByteString {
     if (address === "" || address === "<>") return address
     const opens = address.startsWith("<")
@@ -259,7 +259,7 @@ class Redactor {
     return ofParts(`${opens ? "<" : ""}${hidden}${closes ? ">" : ""}`)
   }
 
-  /** The name of a host, an address in brackets, and all that stands in the place of one. */
+  /** Hides the name of a host or an address in brackets, or whatever is given in place of one. */
   private host(text: ByteString): ByteString {
     if (text === "" || text === "unknown" || text === "localhost") return text
     return text.startsWith("[") && text.endsWith("]")

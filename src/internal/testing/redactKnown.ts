@@ -15,7 +15,7 @@ const number = /^-?\d{1,20}$/
 const queueId = /^[0-9A-Za-z]{6,20}$/
 const mailer = /^(?:e?smtp8?|dsmtp|relay|lmtp|local|virtual|prog|error|discard|\*file\*|\*include\*)$/
 
-/** How the value of a macro is hidden, by its name without braces: a kind, or what it looks like when it is harmless. */
+/** How the values of macros are hidden, by name without braces: a kind, or the pattern of values that are harmless. */
 export const macros: ReadonlyMap<string, "client" | "host" | "ip" | "login" | "mailbox" | RegExp> = new Map(
   Object.entries(
     {
@@ -81,7 +81,7 @@ export const macroName = (name: ByteString): ByteString => {
   return isBraced ? ofParts(`{${mask(ofParts(bare))}}`) : mask(name)
 }
 
-/** The command of an unknown line, if it is one of SMTP's; its arguments are hidden. */
+/** Keeps the command of an unknown line, if SMTP has it, and hides its arguments. */
 export const command = (line: ByteString): ByteString => {
   const verb =
     /^(?:AUTH|BDAT|BURL|DATA|EHLO|ETRN|EXPN|HELO|HELP|LHLO|MAIL|NOOP|QUIT|RCPT|RSET|STARTTLS|TURN|VRFY|XCLIENT|XFORWARD)(?![^ \r\n])/i
@@ -89,7 +89,7 @@ export const command = (line: ByteString): ByteString => {
   return ofParts(verb + mask(ofParts(line.slice(verb.length))))
 }
 
-/** The codes of a reply's lines. */
+/** Keeps the codes of a reply's lines, and hides the text. */
 export const reply = (text: ByteString): ByteString =>
   ofParts(
     text.split("\n").map((line) => {
@@ -103,7 +103,7 @@ const trace = "effect-milter trace"
 export const description = (text: string): string =>
   text.startsWith(trace) ? trace + mask(ofParts(text.slice(trace.length))) : mask(ofParts(text))
 
-/** The system's name of an error, of which there may be several. */
+/** Keeps the system's names of errors, and hides other words. */
 export const error = (text: string): string =>
   text.split(" ").map((word) =>
     /^(?:ECONNREFUSED|ECONNRESET|ENOENT|EACCES|ETIMEDOUT|EPIPE|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|EAI_AGAIN)$/.test(

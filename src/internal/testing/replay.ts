@@ -1,4 +1,4 @@
-/** The MTA's side of a recorded connection, played to a filter again. */
+/** Plays the MTA's side of a recorded connection to a filter again. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Negotiation from "../../Negotiation.ts"
@@ -9,7 +9,7 @@ import type { Client } from "../mta/client.ts"
 import type { ClientError } from "../mta/clientError.ts"
 import { stageOf, stageTable } from "../protocol/stageTable.ts"
 
-/** A command of the recording, what the recorded filter answered and what this one does. */
+/** A command of the recording, what the recorded filter answered, and what this filter answers. */
 export interface Exchange {
   readonly command: Packet.MtaPacket
   readonly recorded: ReadonlyArray<Packet.FilterPacket>
@@ -27,7 +27,7 @@ const turnsOf = (connection: Connection): ReadonlyArray<Turn> => {
   for (const line of connection.lines) {
     if (line._tag !== "Frame") continue
     const decoded = Recording.packet(line)
-    // What a recorded side got wrong has no counterpart.
+    // A frame that is invalid cannot be compared.
     if (Result.isFailure(decoded)) continue
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the side that sent a frame says which union its packet is in
     if (line.from === "mta") turns.push({ command: decoded.success as Packet.MtaPacket, recorded: [] })
@@ -38,8 +38,8 @@ const turnsOf = (connection: Connection): ReadonlyArray<Turn> => {
 }
 
 /**
- * What the recorded filter agreed to, as the offer: the MTA behaved as that asked, so another filter may ask for less but
- * for nothing else. Actions stay as they were offered.
+ * The offer: the steps that the recorded filter agreed to. The recorded MTA behaved accordingly, so another filter may ask
+ * for fewer steps but for no others. Actions stay as they were offered.
  */
 const offerOf = (turns: ReadonlyArray<Turn>): Negotiation.Offer | undefined => {
   for (const { command, recorded } of turns) {
@@ -73,7 +73,7 @@ const isVerdict = (packet: Packet.FilterPacket): boolean => {
 
 const milliseconds = 300_000
 
-/** Plays it over a fresh client; stops where the recording does, or where the filter closes. */
+/** Plays a connection over a fresh client; stops where the recording ends, or where the filter closes. */
 export const replay = (client: Client, connection: Connection): Effect.Effect<ReadonlyArray<Exchange>, ClientError> =>
   Effect.gen(function*() {
     const turns = turnsOf(connection)

@@ -1,4 +1,4 @@
-/** Whole SMTP sessions as data, for property tests, and how they are played. Re-exported by `MilterTest`. */
+/** SMTP sessions as data, for property tests, and the player of them. Re-exported by `MilterTest`. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Message, Mta, Outcome, Text } from "../../MilterClient.ts"
@@ -8,7 +8,7 @@ import { type Answer, isRefusal } from "../mta/interpretReply.ts"
 import { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "../mta/manners/presets.ts"
 import { bracketed, contentOf } from "../mta/messageInput.ts"
 
-/** By the names that scripts have for them. */
+/** The MTAs, by their names in scripts. */
 export const mtas = { postfix, postfix23, postfix26, postfix38, postfix311, sendmail } satisfies {
   readonly [name: string]: Mta
 }
@@ -17,7 +17,7 @@ const upTo = (maximum: number) => Schema.Int.check(Schema.isBetween({ minimum: 0
 
 const matching = (pattern: RegExp) => Schema.String.check(Schema.isPattern(pattern))
 
-/** Of addresses: what most clients send, and what some do. */
+/** Addresses as most clients send them, and a few unusual ones. */
 const Address = Schema.Union([
   matching(/^[a-z]{1,8}@[a-z]{1,8}\.example$/),
   Schema.Literals([
@@ -34,7 +34,7 @@ const Address = Schema.Union([
 
 const HeaderName = Schema.Literals(["From", "To", "Subject", "subject", "Received", "X-Tag", "Message-Id", "Date"])
 
-/** Of header values: words, and what is hard to read. Folds are line breaks before white space. */
+/** Header values: words, and values that are hard to parse. Folds are line breaks before white space. */
 const HeaderValue = Schema.Union([
   matching(/^[ -~]{0,40}$/),
   Schema.Literals([
@@ -90,9 +90,9 @@ export const MessageScript = Schema.Struct({
 export type MessageScript = typeof MessageScript.Type
 
 /**
- * A whole SMTP session: which MTA it comes to, who the client is, up to three messages, and how it ends. `vanishes` is an
- * MTA that dies: no word, the connection closes. For property tests: `it.effect.prop` derives sessions from it, usual ones
- * and odd ones.
+ * A whole SMTP session: the MTA, the client, up to three messages, and the end. `vanishes` is an MTA that dies: the
+ * connection closes without a quit. For property tests: `it.effect.prop` derives sessions from this schema, usual ones and
+ * odd ones.
  *
  * **Example** (Whatever comes, this filter never refuses)
  *
@@ -142,7 +142,7 @@ export const SessionScript = Schema.Struct({
 export type SessionScript = typeof SessionScript.Type
 
 /**
- * What came of a message of a script; no outcome if the client gave it up, or the MTA vanished with it.
+ * A message of a script and its outcome; `undefined` if the client gave up the message, or the MTA vanished.
  *
  * @category models
  * @since 0.1.0
@@ -160,7 +160,7 @@ const messageOf = ({ body, from, headers, parameters, to }: MessageScript): Mess
   parameters
 })
 
-/** Everything up to the point where the client loses patience. True if it did. */
+/** Sends the message up to the command at which the client gives up. */
 const giveUp = (client: Client, script: MessageScript, patience: number) =>
   Effect.gen(function*() {
     let left = patience

@@ -1,4 +1,4 @@
-/** What a filter would decide: runs its hooks as the engine would, for nobody but the log. */
+/** Runs the hooks of a filter as the engine would, to log what the filter would decide. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -10,15 +10,15 @@ import { type At, type Definition, Failed } from "../definition.ts"
 import type { FailurePolicy } from "../filterTypes.ts"
 import { handled, inside, outside } from "../wrapping.ts"
 
-/** How long a hook may take: what the engine grants at end of message. Nobody else would stop it. */
+/** How long a hook may take, as at end of message in the engine. Nothing else would stop it. */
 const maxHook = "4 minutes"
 
-/** What came of a hook that has more to say than continue. */
+/** The result of a hook, unless it was continue. */
 export class Decided {
-  /** Undefined if it failed and nothing says what that means. */
+  /** Undefined if the hook failed and there is no policy for that. */
   readonly verdict: Verdict.Verdict | undefined
   readonly stage: Stage
-  /** Why it failed. */
+  /** The cause of the failure, if the hook failed. */
   readonly cause: Cause.Cause<unknown> | undefined
 
   constructor(verdict: Verdict.Verdict | undefined, stage: Stage, cause?: Cause.Cause<unknown>) {
@@ -36,7 +36,7 @@ export class Rehearsal {
   private readonly scope = Scope.makeUnsafe()
   private isBuilt = false
   private state: unknown
-  /** What it has decided for all messages that come. */
+  /** The decision for all messages to come. */
   private decided: Decided | undefined
 
   constructor(inner: Definition) {
@@ -90,7 +90,7 @@ export class Rehearsal {
     return result._tag === "Continue" ? undefined : new Decided(result, stage)
   })
 
-  /** Runs an effect of the filter; what it gives, or what is decided since it failed. */
+  /** Runs an effect of the filter. Gives its result, or the decision after a failure. */
   readonly attempt = Effect.fnUntraced(function*(
     this: Rehearsal,
     stage: Stage,

@@ -1,4 +1,4 @@
-/** One message as a filter in the shadow sees it, and the line that tells what it would have done. */
+/** One message as a shadow filter sees it, and the log line that says what the filter would have done. */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -24,7 +24,7 @@ interface Refused {
   readonly verdict: Verdict.Verdict
 }
 
-// A line must not be of megabytes.
+// A log line must not grow to megabytes.
 const maxListed = 20
 
 export class RehearsedMessage {
@@ -32,18 +32,18 @@ export class RehearsedMessage {
   private readonly mail: Mail
   readonly context: Context.Context<never>
   private readonly scope = Scope.makeUnsafe()
-  /** As it is at the latest stage. */
+  /** The session as of the latest stage. */
   private session: Session
   private at: At | undefined
-  /** Of those that it has been shown: accepted by it, and not. */
+  /** The recipients that the filter has been shown and has not refused. */
   private recipients: ReadonlyArray<Rcpt> = []
   private readonly refused: Array<Refused> = []
   private isSkipped = false
   private modifications: ReadonlyArray<string> = []
   private queueId: string | undefined
-  /** No more events count. */
+  /** Whether further events are ignored. */
   isOver = false
-  /** Its end is logged, and its finalizers are running or have run. */
+  /** Whether the end is logged; finalizers are running or have run. */
   isClosed = false
 
   constructor(rehearsal: Rehearsal, mail: Mail, session: Session, context: Context.Context<never>) {
@@ -68,7 +68,7 @@ export class RehearsedMessage {
     yield* this.stage("mail", mail, session, undefined)
   })
 
-  /** Another stage. `recipients` are those that the MTA and the other filters have left over, once all have been told. */
+  /** Runs another stage. `recipients`: those that the MTA and the other filters have accepted, once all are known. */
   readonly stage = Effect.fnUntraced(function*(
     this: RehearsedMessage,
     stage: Stage,
@@ -83,7 +83,7 @@ export class RehearsedMessage {
     if (recipients !== undefined) {
       this.recipients = recipients.filter((rcpt) => this.refused.every((refused) => refused.rcpt !== rcpt))
       const refused = this.refused.at(-1)
-      // It would never have come this far.
+      // Without a recipient the message would not have come this far.
       if (this.recipients.length === 0 && refused !== undefined) {
         return yield* this.finish(new Decided(refused.verdict, "rcpt"))
       }
@@ -105,7 +105,7 @@ export class RehearsedMessage {
     } else if (refusable !== undefined && decided?.verdict !== undefined && (tag === "Reject" || tag === "TempFail")) {
       this.recipients = this.recipients.slice(0, -1)
       this.refused.push({ rcpt: refusable, verdict: decided.verdict })
-      // In local submissions the engine gives it for the message.
+      // In local submissions the engine refuses the whole message instead.
       if (session.origin === "local") yield* this.finish(decided)
     } else if (tag === "SkipBody") {
       this.isSkipped = true
@@ -115,14 +115,13 @@ export class RehearsedMessage {
   })
 
   /**
-   * The message was given up, or the engine is done with it and the filter has had no end of message, since another filter has
-   * decided.
+   * The message was given up, or another filter has decided, so that this one gets no end of message.
    */
   get abort(): Effect.Effect<void> {
     return this.finish("aborted")
   }
 
-  /** Too much waits for its hooks. */
+  /** Gives up on the message, since too much waits for its hooks. */
   get giveUp(): Effect.Effect<void> {
     return this.finish("behind")
   }
@@ -173,7 +172,7 @@ export class RehearsedMessage {
   }
 }
 
-/** What the client would read; undefined where the MTA would have worded it. */
+/** The reply for the client; undefined where the MTA would have worded it. */
 const replyOf = (verdict: Verdict.Verdict): string | undefined =>
   (verdict._tag === "Reject" || verdict._tag === "TempFail") && verdict.wire !== undefined
     ? printable(ByteString.toText(verdict.wire))
@@ -196,7 +195,7 @@ const endingOf = (decided: Decided | "aborted" | "behind" | undefined): Ending =
   return verdict === undefined || (cause !== undefined && cause.reasons.length > 0) ? "failed" : endings[verdict._tag]
 }
 
-/** What the finalizers learn. */
+/** The exit that finalizers get. */
 const exitOf = (by: string, decided: Decided | "aborted" | "behind" | undefined): Exit.Exit<Outcome, unknown> => {
   switch (endingOf(decided)) {
     case "accepted":
@@ -214,7 +213,7 @@ const exitOf = (by: string, decided: Decided | "aborted" | "behind" | undefined)
   }
 }
 
-/** The editor of a message that is not edited: checks what it is given, as the real one, and notes it down. */
+/** An editor that only notes down: it checks edits as the real editor does, and applies none of them. */
 class Edits {
   private readonly edits = editor.none(undefined, Infinity)
   private readonly definition: Definition
@@ -234,7 +233,7 @@ class Edits {
       leadingSpace: (this.session.agreed.steps & Step.leadingSpace) !== 0,
       smtpUtf8: this.mail.parameters.smtpUtf8
     }))
-    // Its length will do.
+    // Of a new body only the length is noted.
     if (modify.includes("replaceBody")) return { ...made, replaceBody: this.replaceBody }
     return modifyIfOffered.includes("replaceBody") ? { ...made, replaceBody: Option.some(this.replaceBody) } : made
   }
@@ -255,5 +254,5 @@ class Edits {
   }
 }
 
-/** Every MTA seems to offer everything. */
+/** The actions of an MTA that offers everything, as nearly every MTA does. */
 const allActions = Object.values(actionOf).reduce((all, action) => all | action, 0)

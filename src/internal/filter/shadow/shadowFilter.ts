@@ -1,6 +1,6 @@
 /**
- * A filter in the shadow: what the engine shows it is noted down and given to its hooks later, in fibers that nobody waits
- * for. What they decide is logged. Re-exported by `Milter`.
+ * Runs a filter in the shadow: the events from the engine are queued, and given to the filter's hooks later, in fibers that
+ * nobody waits for. Decisions are only logged. Re-exported by `Milter`.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -19,19 +19,19 @@ import { madeFrom, type StateHook, wrapWithState } from "../wrapping.ts"
 import { Rehearsal } from "./dryRun.ts"
 import { RehearsedMessage } from "./dryRunMessage.ts"
 
-/** What waits for the hooks of one connection, in bytes. */
+/** The most bytes that wait for the hooks of one connection. */
 const maxQueued = 1_048_576
 
-/** The same for all connections of a server, those included whose client has left. */
+/** The same for all connections of a server, including those whose client has left. */
 const maxQueuedInAll = 64 * maxQueued
 
-/** What an event takes up beside its text. */
+/** What an event takes up in addition to its text. */
 const overhead = 256
 
 /** How long a server that stops waits for a hook that was interrupted. */
 const maxStop = "5 seconds"
 
-/** How many turns it grants to hooks that are about to finish. */
+/** How many turns a server that stops grants to hooks that are about to finish. */
 const lastTurns = 64
 
 /** How many jobs run before others get their turn. */
@@ -43,10 +43,10 @@ interface Job {
   readonly effect: Effect.Effect<void>
 }
 
-/** All connections of a server, so that what still runs ends with it. */
+/** All connections of a server, so that what still runs ends with the server. */
 interface Shadows {
   readonly all: Set<Shadow>
-  /** Bytes that wait in all of them. */
+  /** Bytes that wait in all connections together. */
   queued: number
 }
 
@@ -66,7 +66,7 @@ class Shadow {
   private running: { readonly message: RehearsedMessage | undefined; readonly fiber: Fiber.Fiber<void> } | undefined
   private kept: ReadonlyArray<Rcpt> = []
   private isScheduled = false
-  /** It fell behind outside of messages: what it knows of the session is not true any more. */
+  /** Events outside messages were dropped: what the filter knows of the session is no longer true. */
   private isLost = false
   private isStopped = false
 
@@ -103,7 +103,7 @@ class Shadow {
     this.push(message, overhead + bytes, message.stage(stage, kept, snapshot(session), recipients))
   }
 
-  /** As they are now; mostly they are as they were at the stage before. */
+  /** A copy of the recipients as they are now; mostly the copy of the stage before still holds. */
   private recipientsOf({ recipients }: Envelope): ReadonlyArray<Rcpt> {
     const { kept } = this
     const isSame = kept.length === recipients.length && kept.at(-1) === recipients.at(-1) && kept[0] === recipients[0]
@@ -159,21 +159,21 @@ class Shadow {
     for (const message of this.messages) this.drop(message, message.giveUp)
   }
 
-  /** Forgets what waits for a message, stops what runs for it, and ends it another way. */
+  /** Forgets the jobs that wait for a message, stops the one that runs, and ends the message with `last`. */
   private drop(message: RehearsedMessage, last: Effect.Effect<void>): void {
     if (message.isOver) return
     message.isOver = true
     const dropped = this.jobs.filter((job) => job.message === message)
     this.jobs = this.jobs.filter((job) => job.message !== message)
     for (const { bytes } of dropped) this.count(-bytes)
-    // It counts: a client can give up messages without end while a hook hangs.
+    // `last` counts too: a client can give up messages without end while a hook hangs.
     this.count(overhead)
     this.jobs.unshift({ message, bytes: overhead, effect: last })
     if (this.running?.message === message) this.running.fiber.interruptUnsafe()
     this.schedule()
   }
 
-  /** The engine's answer goes out first. */
+  /** Schedules the work for the next turn, so that the engine's answer goes out first. */
   private schedule(): void {
     if (this.running !== undefined || this.isScheduled || this.isStopped) return
     this.isScheduled = true
@@ -211,7 +211,7 @@ class Shadow {
     if (message?.isClosed === true) this.messages.delete(message)
   }
 
-  /** The server stops. What needs no time is still done, the rest is interrupted. */
+  /** Stops with the server. Jobs that take no time are still done, the others are interrupted. */
   readonly stop: Effect.Effect<void> = Effect.suspend(() =>
     Effect.andThen(
       Effect.repeat(Effect.yieldNow, {
@@ -225,7 +225,7 @@ class Shadow {
   private get cutOff(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.isStopped = true
-      // It has ended by itself.
+      // The session has ended by itself.
       if (!this.shadows.all.has(this)) return Effect.void
       const fiber = this.running?.fiber
       fiber?.interruptUnsafe()
@@ -245,21 +245,21 @@ class Shadow {
 const keptOf = (stage: Stage, event: unknown): { readonly kept: unknown; readonly bytes: number } => {
   if (isEventOf("header", stage, event)) return { kept: event, bytes: event.name.length + event.raw.length }
   if (!isEventOf("body", stage, event)) return { kept: event, bytes: 0 }
-  // A view of the socket's buffer; the slice of a Buffer would be another.
+  // A copy: the bytes are a view of the socket's buffer, and so would be the slice of a Buffer.
   return { kept: { bytes: new Uint8Array(event.bytes) }, bytes: event.bytes.length }
 }
 
 /** The session as a hook would have found it now. */
 const snapshot = (session: Session): Session => {
   const { heloName, macros } = session
-  // All else of it is settled with connect.
+  // Everything else is settled at connect.
   return viewOf(session, { heloName: { value: heloName }, macros: { value: frozen(macros) } })
 }
 
 const frozen = (macros: Macros): Macros =>
   Predicate.hasProperty(macros, "snapshot") && typeof macros.snapshot === "function" ? macros.snapshot() : macros
 
-// The builder of its state shows it MAIL; the end of the message is always watched.
+// The builder of the message's state shows MAIL; the end of the message is always watched.
 const watched = allStages.filter((stage) => isOfMessage(stage) && stage !== "mail" && stage !== "endOfMessage")
 
 const shadowedIn = (shadows: Shadows) => (inner: Definition): Definition =>
@@ -277,9 +277,9 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
     return Exit.void
   }
   const observes: { [K in Stage]?: ShadowHook } = {
-    // Also where the state of the connection is built.
+    // Always watched: the state of the connection is built here.
     connect: outsideMessage("connect"),
-    // The end is never hidden from a filter, and tells what its silence means.
+    // Always watched: without a hook of the filter, the message ends here as accepted.
     endOfMessage: inMessage("endOfMessage")
   }
   const has = (stage: Stage): boolean => inner.answers[stage] !== undefined || inner.observes[stage] !== undefined
@@ -314,19 +314,19 @@ const atEnd = (f: (exit: Exit.Exit<unknown, unknown>) => void): Effect.Effect<vo
   Effect.addFinalizer((exit) => Effect.sync(() => f(exit)))
 
 /**
- * A filter on trial: it sees real mail, and nothing that it decides or edits has an effect.
+ * Puts a filter on trial: it sees real mail, and none of its decisions and edits have an effect.
  *
  * The log has a line for each message: `shadow rejected` and the like, with the same fields as the server's own line for
  * the message, and also `reply` (the text the client would have read), `refused` (recipients, with their replies),
  * `modifications` and `error`. One filter of a sequence does not see what another would have edited or refused.
  *
- * Nobody waits for its hooks: they run later, one after the other, on copies of what has been said. They may fail; what
- * `onFailure` does not handle is logged. A filter that is too slow for the mail that comes gives up on a message, with a
- * warning, when more than 1 MiB waits for it in one SMTP session; a hook that takes more than 4 minutes is interrupted.
- * When a message is given up by the client its hooks are interrupted, and its scope closes as it would for any filter.
+ * Nobody waits for the hooks: they run later, one after the other, on copies of the events. They may fail; failures that
+ * `onFailure` does not handle are logged. A filter that is too slow for its mail gives up on a message, with a warning, when
+ * more than 1 MiB waits in one SMTP session; a hook that takes more than 4 minutes is interrupted. When the client gives up
+ * a message, its hooks are interrupted, and its scope closes as it would for any filter.
  *
- * The MTA is asked for the stages that the filter looks at and for no modification. Where a filter ahead in the sequence
- * decides on a message the shadow does not see the rest and has no outcome: the line says `shadow aborted`.
+ * The MTA is asked for the stages that the filter looks at, and for no modification. When an earlier filter of the sequence
+ * decides on a message, the shadow does not see the rest and has no outcome: the line says `shadow aborted`.
  *
  * **Example** (Trying a filter before it counts)
  *

@@ -1,4 +1,4 @@
-/** The delimiters of multiparts: where parts can be added, and what would be taken for one. */
+/** The delimiters of multiparts: where parts can be added, and which lines would be taken for a delimiter. */
 import * as Effect from "effect/Effect"
 import * as byteString from "../../bytes/byteString.ts"
 import * as latin1 from "../../bytes/latin1.ts"
@@ -8,7 +8,7 @@ import { type Entity, leavesOf } from "./structure.ts"
 export interface MixedPlaces {
   /** The first delimiter line. */
   readonly first: number
-  /** The last one, `--boundary--`. */
+  /** The last delimiter line, `--boundary--`. */
   readonly last: number
 }
 
@@ -58,7 +58,7 @@ const closeOf = (body: Pieces, boundary: string, from: number): Effect.Effect<nu
       }
       restAt += at
       rest = text.slice(at)
-      // A line as long as this is no delimiter, and what follows in it is none either.
+      // A line of this length is not a delimiter, and nothing in the rest of the line can be one.
       if (rest.length > mostDelimiter) {
         restAt += rest.length - mostDelimiter
         rest = "x".repeat(mostDelimiter)
@@ -88,7 +88,7 @@ export const boundariesAbove = (entity: Entity): ReadonlyArray<string> => {
 const isTaken = (text: string, boundaries: ReadonlyArray<string>): boolean =>
   boundaries.some((boundary) => text.includes(`\n--${boundary}`))
 
-/** True if a line of it would be taken for a delimiter. */
+/** Whether one of the lines would be taken for a delimiter. */
 export const isDelimited = (bytes: Uint8Array, boundaries: ReadonlyArray<string>): boolean =>
   isTaken(`\n${latin1.slice(bytes, 0, bytes.length)}`, boundaries)
 

@@ -1,4 +1,4 @@
-/** Which parts a reader sees as the text of the message: where a banner goes. */
+/** Finds the parts that a reader sees as the text of the message: there a banner goes. */
 import type { Obstacle } from "./mimeTypes.ts"
 import { plainParameter } from "./partHeader.ts"
 import type { Entity } from "./structure.ts"
@@ -11,7 +11,7 @@ export interface Refused {
 export interface Displayed {
   /** One text, or one for each alternative. */
   readonly targets: ReadonlyArray<Entity>
-  /** What would have been displayed, and is not edited. */
+  /** Parts that are displayed too, but must not be edited. */
   readonly refused: ReadonlyArray<Refused>
 }
 

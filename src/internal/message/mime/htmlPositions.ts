@@ -1,4 +1,4 @@
-/** Where in the bytes of an HTML part a banner goes, and where marked ones are. Never builds a tree. */
+/** Finds the bytes of an HTML part where a banner goes, and those of marked banners. Never builds a tree. */
 import * as Effect from "effect/Effect"
 import type { SAXParser } from "parse5-sax-parser"
 import { type Mark, parseMark, textMark } from "./marks.ts"

@@ -1,4 +1,4 @@
-/** Edits inside a text part: which of its encoded bytes are replaced by which. */
+/** Edits inside a text part: finds which of its encoded bytes are replaced, and by which. */
 import * as Effect from "effect/Effect"
 import * as byteString from "../../bytes/byteString.ts"
 import type { Spool } from "../../bytes/spool.ts"
@@ -26,7 +26,7 @@ export interface TextEdit {
 
 export interface LeafEdit {
   readonly splices: ReadonlyArray<Splice>
-  /** What the header of the part must say from now on, if that is something else. */
+  /** The new charset for the part's header, if it changes. */
   readonly charset: string | undefined
   readonly encoding: "quoted-printable" | undefined
 }
@@ -179,13 +179,13 @@ const quotedPrintable = Effect.fnUntraced(function*(
 /** More white space than this is not put after a soft line break. */
 const softBreakTail = 1024
 
-/** What ends the encoded line before an edit so that it keeps its meaning. */
+/** The bytes that end the encoded line before an edit, so that the line keeps its meaning. */
 const bridge = (before: string, isAtEnd: boolean): string => {
   let end = before.length
   while (end > 0 && " \t\r".includes(before[end - 1]!)) end--
   // A soft line break without its line end would take that of the edit.
   if (before[end - 1] === "=") return "\r\n"
-  // White space would be the last of its line, and be lost.
+  // White space at the end of a line would be lost.
   return end < before.length && !isAtEnd ? "=\r\n" : ""
 }
 
@@ -221,7 +221,7 @@ const base64 = Effect.fnUntraced(function*(
   return [splice]
 })
 
-/** What was encoded in base64; the line end before a delimiter is not of the part. */
+/** The base64 text of a part; the line end before a delimiter does not belong to it. */
 const encodedSince = (body: Pieces, entity: Entity, start: number, scratch: Spool): Effect.Effect<Piece> =>
   Effect.map(isLineStart(body, entity, entity.bodyEnd), (endsInLine) => {
     const length = scratch.length - start
@@ -301,7 +301,7 @@ class Applied {
   }
 }
 
-/** Gives the bytes of a part in the charset that it shall have. */
+/** Converts the bytes of a part to its new charset. */
 interface Recoder {
   /** Undefined once a byte is not of the old charset. */
   readonly next: (run: Run, text: string | undefined) => Uint8Array | undefined
@@ -333,7 +333,7 @@ class Utf8 implements Recoder {
 
   next({ bytes, edit }: Run, text: string | undefined): Uint8Array | undefined {
     if (edit !== undefined) return this.joined(new Uint8Array(0), false, text)
-    // Nobody can tell what such bytes are in a part that says it has none.
+    // In a part that claims to be ASCII, the meaning of other bytes is unknown.
     if (this.isAscii && hasHighByte(bytes)) return undefined
     return this.joined(bytes, true, "")
   }

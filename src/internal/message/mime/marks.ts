@@ -8,7 +8,7 @@ export interface Mark {
   readonly kind: "begin" | "end"
   readonly start: number
   readonly end: number
-  /** What is the same for both marks of a pair: the quoting before it, or how deep in the HTML it is. */
+  /** Equal for both marks of a pair: the quoting before the mark, or its depth in the HTML. */
   readonly depth: number
 }
 
@@ -72,7 +72,7 @@ export interface Marked {
   readonly end: number
 }
 
-/** The pairs; a mark without its other half is no pair, and one that begins again begins there. */
+/** Finds the pairs. A begin mark without an end is skipped; of several begin marks in a row the last one counts. */
 export const pairs = (marks: ReadonlyArray<Mark>): ReadonlyArray<Marked> => {
   const found: Array<Marked> = []
   const open = new Map<string, Mark>()

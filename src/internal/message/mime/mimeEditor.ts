@@ -76,7 +76,7 @@ export class MimeEditor implements EditableMime {
 
   get tree(): Effect.Effect<MimeTree<EditableMimePart>> {
     return Effect.gen({ self: this }, function*() {
-      // Parts show the message as it is now, and those read before are of another one.
+      // The tree shows the message as it is now; parts that were read before are stale.
       this.flush()
       if (this.plan?.hasEdits === true) this.plan = undefined
       const plan = yield* this.current
@@ -139,11 +139,11 @@ export class MimeEditor implements EditableMime {
     return this.plan?.splices ?? []
   }
 
-  /** Puts the edits into the body. Not done for each of them: a message may have a thousand parts to replace. */
+  /** Puts all edits into the body at once: a message may have a thousand parts to replace. */
   flush(): void {
     if (!this.isPending) return
     this.isPending = false
-    // Replaced in between: the edits were of another body.
+    // The body was replaced in between: the edits were for the old one.
     if (this.plan === undefined || this.written?.body !== this.message.body) return
     const body = this.plan.body
     this.message.setBody(body)
@@ -200,7 +200,7 @@ export class MimeEditor implements EditableMime {
         if (text.isOnce && isMarked) return alreadyMarked
         const why = content.isPgp ? "pgp" : content.isValid ? undefined : "encoding"
         if (why !== undefined) left.push({ ...named(entity), why })
-        // A message without a body shows nothing that text could be added to.
+        // A message without a body has no text to which more could be added.
         else if (!plan.isReplaced(entity) && !(content.isEmpty && entity === plan.root)) fitting.push(entity)
       }
       for (const entity of fitting) {
@@ -251,7 +251,7 @@ export class MimeEditor implements EditableMime {
     })
   }
 
-  /** Makes the message what the plan says. */
+  /** Applies the plan to the message. */
   private apply(plan: Plan): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
       const { body, headers } = this.message
@@ -269,7 +269,7 @@ const alreadyMarked: MimeResult = { edited: [], left: [{ path: "", type: "", why
 
 const isSecured = (why: Obstacle): boolean => why === "signed" || why === "encrypted" || why === "pgp"
 
-/** Kinds of messages that programs read, which a part beside them would hide from those. */
+/** Whether programs read messages of this kind, from which another part would hide the content. */
 const isWhole = (why: Obstacle): boolean => why === "report" || why === "calendar" || why === "tnef"
 
 const mayStandBeside = (

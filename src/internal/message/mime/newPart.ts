@@ -12,7 +12,7 @@ import type { Attachment } from "./mimeTypes.ts"
 import { type Piece, pieceOf, type Pieces, store } from "./pieces.ts"
 import { Base64Encoder, type Encoder, QuotedPrintableEncoder } from "./transfer.ts"
 
-/** Fields with their values as they stand behind the colon, folds as LF and white space. */
+/** Fields with their values as they stand after the colon, folds as LF and white space. */
 export type Fields = ReadonlyArray<readonly [name: string, value: string]>
 
 export interface NewPart {
@@ -114,7 +114,7 @@ export const filePart = <E, R>(
 
 const partSize = 65_536
 
-/** What an author gives may be large; others run between its parts. */
+/** Encodes in pieces, between which other fibers run: the content may be large. */
 const inParts = (bytes: Uint8Array, use: (part: Uint8Array) => Effect.Effect<void>): Effect.Effect<void> =>
   Effect.suspend(() => {
     let at = 0

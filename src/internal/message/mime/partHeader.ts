@@ -57,7 +57,7 @@ export interface Structured {
   readonly parameters: ReadonlyArray<Parameter>
 }
 
-// What has more is not written by a mail program.
+// Mail programs do not write more.
 const mostParameters = 200
 
 /** Reads `value; name=value; name="value"`, with comments anywhere. One pass. */
@@ -96,8 +96,8 @@ class Scan {
   }
 
   /**
-   * The text up to one of these characters, without comments, quotes taken off. In the value of a parameter a comment stands
-   * after white space: `name=invoice(1).pdf` has none.
+   * Reads up to one of these characters, without comments and quotes. In the value of a parameter a comment begins only after
+   * white space: `name=invoice(1).pdf` has no comment.
    */
   until(ends: string, anywhere: boolean): string {
     const { text } = this
@@ -141,7 +141,7 @@ class Scan {
     return found.join("")
   }
 
-  /** Goes past a comment; false if it has no end, and is none. */
+  /** Skips a comment; false if it has no end, and so is not a comment. */
   private comment(): boolean {
     const { text } = this
     const start = this.at

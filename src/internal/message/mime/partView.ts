@@ -17,7 +17,7 @@ import { decoderFor, encodingOf } from "./transfer.ts"
 export interface Level {
   readonly body: Pieces
   readonly structure: Structure
-  /** Where the body begins in that of the message; undefined if it had to be decoded, so that it is nowhere in there. */
+  /** The offset of the body in the message's body; undefined if the body had to be decoded, and so has no place there. */
   readonly base: number | undefined
   /** The message/rfc822 part around it. */
   readonly outer: Leaf | undefined
@@ -29,7 +29,7 @@ export interface Leaf {
   readonly path: string
 }
 
-/** More messages in messages than people forward. */
+/** The most levels of messages in messages: more than people forward. */
 const mostNested = 20
 /** The header of a message in the message. */
 const mostHeader = 1_048_576

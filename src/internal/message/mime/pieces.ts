@@ -60,7 +60,7 @@ export class Pieces {
     return low
   }
 
-  /** At least one and at most `most` bytes from a position on; none only at the end. */
+  /** At least one and at most `most` bytes from a position on; empty only at the end. */
   read(at: number, most = readSize): Effect.Effect<Uint8Array> {
     if (at >= this.length) return Effect.succeed(noBytes)
     const index = this.holder(at)
@@ -102,7 +102,7 @@ export class Pieces {
     })
   }
 
-  /** The same for what takes time of its own. */
+  /** The same for a `use` that is an effect. */
   forEachEffect(
     start: number,
     end: number,

@@ -1,4 +1,4 @@
-/** What has been done to the parts of a message so far, and the bytes that come of it. */
+/** The edits of a message's parts so far, and the bytes that result. */
 import * as Effect from "effect/Effect"
 import type { Spool } from "../../bytes/spool.ts"
 import { boundariesAbove, type MixedPlaces, mixedPlacesOf } from "./delimiters.ts"
@@ -75,7 +75,7 @@ export class Plan {
     const old = this.leaves.get(entity) ?? noPlan
     return this.render(entity, {
       ...old,
-      // What is put before or after comes outside of what was put there first.
+      // A later insertion goes outside of the earlier ones.
       first: end === "first" ? [text, ...old.first] : old.first,
       last: end === "last" ? [...old.last, text] : old.last
     })
@@ -113,7 +113,7 @@ export class Plan {
     const isRoot = entity.parent === undefined
     const header = isRoot ? [] : [pieceOf(headerBytes(fields))]
     const start = isRoot ? entity.bodyStart : entity.headerStart
-    // A body ends with a line end; a part has that of the delimiter after it.
+    // A body needs a line end at its end; a part has the line end of the delimiter after it.
     const end = isRoot || !entity.isEnded ? [lineEnd] : []
     const splice: Splice = {
       at: (level.base ?? 0) + start,
@@ -158,7 +158,7 @@ export class Plan {
     return this.places === undefined ? all : all.toSorted((left, right) => left.at - right.at)
   }
 
-  /** What goes before all of the body and after it, or to the delimiters of the multipart/mixed. */
+  /** The splices before and after the whole body, or at the delimiters of the multipart/mixed. */
   private get around(): { readonly first: ReadonlyArray<Splice>; readonly last: ReadonlyArray<Splice> } {
     const { added, boundary, places } = this
     if (places !== undefined) {
@@ -197,7 +197,7 @@ export class Plan {
     const encoding = this.ownFields.find(([name, value]) =>
       name.toLowerCase() === "content-transfer-encoding" && /^\s*(?:8bit|binary)\b/i.test(value)
     )
-    // What holds such bytes has to say so too (RFC 2045 6.4).
+    // A multipart that holds such bytes must say so too (RFC 2045 6.4).
     return [
       ["Content-Type", ` multipart/mixed;\n boundary="${this.boundary}"`],
       ...(encoding === undefined ? [] : [encoding])
@@ -274,7 +274,7 @@ const htmlEdits = (
 ): ReadonlyArray<TextEdit> | undefined => {
   if (html === undefined || (last.length > 0 && html.last === undefined)) return undefined
   const lines = (texts: ReadonlyArray<string>): string => `\r\n${texts.join("\r\n")}\r\n`
-  /** Not into what is taken out. */
+  /** Moves an insertion out of ranges that are removed. */
   const outside = (at: number): number => removed.find(({ end, start }) => start < at && at < end)?.end ?? at
   const edits = [
     ...(first.length === 0 ? [] : [{ at: outside(html.first), length: 0, text: lines(first) }]),

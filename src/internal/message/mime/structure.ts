@@ -20,7 +20,7 @@ export interface Entity {
   isEnded: boolean
   readonly header: string
   readonly fields: ReadonlyArray<PartField>
-  /** Of Content-Type, or what stands in for it. */
+  /** The media type of Content-Type, or the default. */
   readonly type: string
   readonly typeField: Structured
   readonly disposition: Structured | undefined
@@ -35,7 +35,7 @@ export interface Structure {
   readonly complete: boolean
 }
 
-/** More parts, deeper parts and longer part headers than mail programs write. */
+/** The most parts, the greatest depth and the longest part header: more than mail programs write. */
 const mostParts = 1000
 const mostDepth = 100
 const mostHeader = 65_536
@@ -113,11 +113,11 @@ class Reading {
   /** Bytes that mailsplit was given and has not yet given back. */
   private pending: Array<Uint8Array> = []
   private offset = 0
-  /** Of the next byte that it gives back. */
+  /** The offset of the next byte that mailsplit gives back. */
   at: number
   isFaithful = true
   private count = 0
-  /** The part whose bytes came last, and its last two. */
+  /** The part whose bytes came last, and the last two of these bytes. */
   private open: Entity | undefined
   private tail = ""
   /** The beginning of a line between parts. */
@@ -148,8 +148,8 @@ class Reading {
   }
 
   /**
-   * What is not of a part, without the delimiters before parts. One end of each multipart belongs there, after its parts: where
-   * there are others, some programs see more parts and some fewer.
+   * Checks the text between parts, without the delimiters before parts. Each multipart has one final delimiter there, after
+   * its parts. With more of them, some programs see more parts than others.
    */
   private between(entity: Entity, text: string): void {
     const all = this.line + text
@@ -217,7 +217,7 @@ class Reading {
     if (isCut || !isSameReading(entity, node) || hasRepeated(entity.fields)) this.isFaithful = false
   }
 
-  /** Compares bytes with those that are due, and goes on after them. */
+  /** Compares bytes with those that are expected, and goes on after them. */
   private isNext(bytes: Uint8Array): boolean {
     let from = 0
     while (from < bytes.length) {

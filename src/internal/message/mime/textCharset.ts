@@ -1,4 +1,4 @@
-/** Charsets: which bytes some text is in one, and which text some bytes are. */
+/** Converts text to the bytes of a charset, and back. */
 import type { IconvLite } from "./peers.ts"
 
 // The label of ASCII is windows-1252 to TextDecoder, which has no other name for it.
@@ -52,6 +52,6 @@ export const encodeText = (text: string, label: string, iconv: IconvLite): Uint8
   }
 }
 
-/** The text with what is not ASCII as numeric references: the same characters in HTML of any charset. */
+/** Writes characters outside ASCII as numeric references, which HTML has in any charset. */
 export const asReferences = (html: string): string =>
   html.replace(/[^\0-\x7f]/gu, (character) => `&#${character.codePointAt(0)};`)

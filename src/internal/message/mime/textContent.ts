@@ -1,4 +1,4 @@
-/** What has to be known of a text part before it is edited, found in one pass over its decoded content. */
+/** Reads what must be known of a text part before an edit, in one pass over its decoded content. */
 import * as Effect from "effect/Effect"
 import * as latin1 from "../../bytes/latin1.ts"
 import { type HtmlPositions, HtmlScan } from "./htmlPositions.ts"

@@ -1,9 +1,9 @@
-/** Content-Transfer-Encoding: undone and done in pieces, and which encoded byte stands for which decoded one. */
+/** Decodes and encodes Content-Transfer-Encoding in pieces, and maps offsets of decoded bytes to encoded ones. */
 import * as latin1 from "../../bytes/latin1.ts"
 
 export type Encoding = "identity" | "quoted-printable" | "base64"
 
-/** Undefined for what is not standard. */
+/** Undefined for an encoding that is not standard. */
 export const encodingOf = (name: string): Encoding | undefined =>
   name === "base64" || name === "quoted-printable"
     ? name
@@ -15,13 +15,13 @@ export const encodingOf = (name: string): Encoding | undefined =>
 export interface Decoder {
   readonly push: (bytes: Uint8Array) => Uint8Array
   readonly end: () => Uint8Array
-  /** False once something was found that other programs may read differently. */
+  /** False once there was something that other programs may read differently. */
   readonly isValid: boolean
 }
 
 /**
- * `wanted`: offsets of decoded bytes, in order; `found` gets for each the offset of the encoded ones that stand for it, or that of
- * the end.
+ * Makes a decoder. `wanted`: offsets of decoded bytes, in order; `found` gets for each the offset of the encoded bytes that
+ * stand for it, or the offset of the end.
  */
 export const decoderFor = (
   encoding: Encoding,
@@ -113,7 +113,7 @@ class QuotedPrintableDecoder implements Decoder {
     this.count++
   }
 
-  /** What is pending was content. */
+  /** The pending bytes were content. */
   private literal(): void {
     const { pending, pendingAt } = this
     if (pending[0] === equals) this.isValid = false
