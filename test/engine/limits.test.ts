@@ -5,6 +5,7 @@ import * as Milter from "effect-milter/Milter"
 import * as MilterServer from "effect-milter/MilterServer"
 import { Step } from "effect-milter/Negotiation"
 import * as Verdict from "effect-milter/Verdict"
+import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -320,6 +321,27 @@ describe("configuration", () => {
         /MILTER_PEERS is empty/
       )
       assert.deepStrictEqual(yield* configured({ MILTER_MAX_HEADERS: "" }), Result.succeed({}))
+    }))
+
+  it.effect("does not take an empty list of peers for a missing one, whoever reads it and wherever it stands", () =>
+    Effect.gen(function*() {
+      const { config } = MilterServer
+      const environment = { APP_MILTER_PEERS: "", MILTER_PEERS: "" }
+      const provider = ConfigProvider.fromEnvRecord(environment)
+      const check = <A>(read: Config.Config<A>, name: string) =>
+        Effect.gen(function*() {
+          assert.match(String(yield* Effect.flip(read.parse(provider))), new RegExp(` ${name} is empty`))
+          yield* read.parse(ConfigProvider.fromEnvRecord({}))
+        })
+      yield* check(config, "MILTER_PEERS")
+      yield* check(Config.all({ milter: config }), "MILTER_PEERS")
+      yield* check(Config.nested(config, "APP"), "APP_MILTER_PEERS")
+      assert.deepStrictEqual(
+        yield* Config.nested(config, "APP").parse(
+          ConfigProvider.fromEnvRecord({ ...environment, APP_MILTER_PEERS: "::1" })
+        ),
+        { peers: ["::1"] }
+      )
     }))
 
   it.effect("is read by layerConfig", () =>

@@ -135,22 +135,43 @@ const networks = Schema.String.check(Schema.makeFilter((list) => {
   return Result.isSuccess(parsed) ? undefined : parsed.failure.message
 }))
 
+type Peers = Option.Option<ReadonlyArray<string>>
+
+/** What is inside a `Config`, of which its type does not tell: it reads at a path that others may have put in front. */
+interface Evaluating<A> {
+  readonly evaluator: (
+    provider: ConfigProvider.ConfigProvider,
+    path: ConfigProvider.Path
+  ) => Effect.Effect<Result.Result<A, Config.ConfigError>, Config.ConfigError>
+}
+
 /**
  * Fails if the variable is set and empty. Effect takes empty variables for missing ones, and a list that was lost, for
  * example by a mistake in a template, must not admit everybody.
  */
-const refuseEmptyPeers = Effect.gen(function*() {
-  const provider = yield* ConfigProvider.ConfigProvider
-  const node = yield* Effect.mapError(provider.load(["MILTER"]), (error) => new Config.ConfigError(error))
-  if (node?._tag === "Record" && node.keys.has("PEERS")) {
-    const message = `${noNetworks}, and MILTER_PEERS is empty`
-    return yield* Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
+const refuseEmptyPeers = Effect.fnUntraced(
+  function*(provider: ConfigProvider.ConfigProvider, path: ConfigProvider.Path) {
+    const node = yield* Effect.mapError(provider.load(path), (error) => new Config.ConfigError(error))
+    if (node?._tag === "Record" && node.keys.has("PEERS")) {
+      const message = `${noNetworks}, and ${[...path, "PEERS"].join("_")} is empty`
+      return yield* Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
+    }
+  }
+)
+
+const givenPeers: Config.Config<Peers> = Config.option(Config.map(Config.schema(networks, "PEERS"), cidrs))
+
+// Not by Config.mapEffect, which learns neither the provider nor the path, and asked the wrong one about the other.
+const peers: Config.Config<Peers> = Object.create(givenPeers, {
+  evaluator: {
+    value: (provider: ConfigProvider.ConfigProvider, path: ConfigProvider.Path) =>
+      Effect.tap(
+        (givenPeers as Config.Config<Peers> & Evaluating<Peers>).evaluator(provider, path),
+        (found) =>
+          Result.isSuccess(found) && Option.isNone(found.success) ? refuseEmptyPeers(provider, path) : Effect.void
+      )
   }
 })
-
-const peers = Config.option(Config.map(Config.schema(networks, "PEERS"), cidrs)).pipe(
-  Config.mapEffect((found) => Effect.as(Option.isNone(found) ? refuseEmptyPeers : Effect.void, found))
-)
 
 const time = (name: string) => Config.option(Config.Duration(name))
 
