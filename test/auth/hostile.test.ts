@@ -12,13 +12,29 @@ import { input, recordsOf } from "./support/mail.ts"
 type Fields = ReadonlyArray<readonly [name: string, value: string]>
 
 interface Mail {
+  /** The domain of the envelope's sender. */
+  readonly domain?: string
   readonly fields?: Fields
   readonly body?: string
 }
 
 const author: Fields = [["From", " alice@example.org"]]
 
+const sizes = [1, 2, 4] as const
+
+/** What a sender may publish, of each size. */
+const published = {
+  label: (size: number) => `v=spf1 redirect=x.${"a".repeat(15_000 * size)}_`,
+  macros: (size: number) => `v=spf1 ${"exists:%{h}%{s}.example ".repeat(600 * size)}`,
+  policy: (size: number) => `v=DMARC1; p=none; ${"rua=mailto:!1!1,".repeat(900 * size)}`
+}
+
 const records: Auth.RecordTable = {
+  ...Object.fromEntries(sizes.flatMap((size) => [
+    [`label${size}.example`, { TXT: [published.label(size)] }],
+    [`macros${size}.example`, { TXT: [published.macros(size)] }],
+    [`_dmarc.policy${size}.example`, { TXT: [published.policy(size)] }]
+  ])),
   ...recordsOf([input("example.org")]),
   "example.org": { TXT: ["v=spf1 ip4:192.0.2.1 -all"] },
   "_dmarc.example.org": { TXT: ["v=DMARC1; p=reject"] }
@@ -38,7 +54,7 @@ const serve = Effect.gen(function*() {
       }
     })
   )
-  const deliver = ({ body = "Hello\r\n", fields = [] }: Mail) => {
+  const deliver = ({ body = "Hello\r\n", domain = "example.org", fields = [] }: Mail) => {
     const headers = [...author, ...fields].map(([name, value]): Packet.Header => ({
       _tag: "Header",
       name: ByteString.fromText(name),
@@ -53,7 +69,7 @@ const serve = Effect.gen(function*() {
       results = undefined
       const mta = yield* server.open()
       yield* mta.say(Mta.connect("mail.example.org", "192.0.2.1"), Mta.helo("mail.example.org"))
-      yield* mta.say(Mta.mail("<alice@example.org>"), Mta.rcpt(), Mta.data)
+      yield* mta.say(Mta.mail(`<alice@${domain}>`), Mta.rcpt(), Mta.data)
       yield* mta.write(...headers)
       yield* mta.write(Mta.endOfHeaders)
       while ((yield* mta.replies).length === 0) yield* turn
@@ -149,6 +165,9 @@ const attacks: { readonly [what: string]: (size: number) => Mail } = {
     fields: times(20, (index) => signed(`c=relaxed/relaxed; h=from; l=${index}`)),
     body: " \r\n".repeat(100_000 * size)
   }),
+  "a name in a record of SPF": (size) => ({ domain: `label${size}.example` }),
+  "macros in a record of SPF": (size) => ({ domain: `macros${size}.example` }),
+  "a record of DMARC": (size) => ({ fields: [["From", ` a@policy${size}.example`]] }),
   "lines that end with LF": (size) => ({
     fields: times(20, (index) => signed(`c=relaxed/simple; h=from; l=${index}`)),
     body: "\n".repeat(100_000 * size)
@@ -177,7 +196,7 @@ describe("mail made to cost time", () => {
         yield* deliver({})
         const { block, cpu } = usual ??= yield* cost(deliver(ordinary))
         const { block: longest, ratio } = yield* growth(
-          [1, 2, 4].map((size) => deliver(make(size))),
+          sizes.map((size) => deliver(make(size))),
           cpu / 10,
           (growth) => growth.ratio <= 2.5 && growth.block <= 10 * block
         )

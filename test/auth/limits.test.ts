@@ -182,6 +182,47 @@ describe("results in our name", () => {
     }))
 })
 
+describe("a record of SPF over the limit", () => {
+  const record = (length: number) => `v=spf1${spaces(length - 10)}+all`
+  const spfOf = (texts: ReadonlyArray<string>, strict: boolean) =>
+    Effect.gen(function*() {
+      let results: Auth.Results | undefined
+      yield* MilterTest.message(
+        Auth.verify({
+          authservId: "mx.example.net",
+          strict,
+          onResult: (found) => {
+            results = found
+            return Effect.succeed(Verdict.continue)
+          }
+        }),
+        { ...message, client: { hostname: "mail.example.org", address: "192.0.2.1" }, macros: {} }
+      ).pipe(
+        Effect.provide(Auth.Dns.layerRecords({
+          "example.org": { TXT: texts },
+          "_dmarc.example.org": { TXT: ["v=DMARC1; p=reject"] }
+        }))
+      )
+      return results!
+    })
+
+  it.effect("is permerror, and DMARC is judged without it", () =>
+    Effect.gen(function*() {
+      for (const strict of [true, false]) {
+        const { dmarc, spf } = yield* spfOf([record(4097)], strict)
+        assert.strictEqual(spf?.result, "permerror")
+        assert.strictEqual(dmarc.result, "fail")
+        assert.strictEqual((yield* spfOf([` ${record(4097)}`], strict)).spf?.result, "permerror")
+      }
+    }))
+
+  it.effect("is told from one at the limit, and from other long texts", () =>
+    Effect.gen(function*() {
+      assert.strictEqual((yield* spfOf([record(4096)], true)).spf?.result, "pass")
+      assert.strictEqual((yield* spfOf(["x".repeat(5000), "v=spf1 +all"], true)).spf?.result, "pass")
+    }))
+})
+
 describe("kinds of body hash", () => {
   it.effect("are three at most, of all signatures", () =>
     Effect.gen(function*() {
