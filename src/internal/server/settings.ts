@@ -166,6 +166,7 @@ const peers: Config.Config<Peers> = Object.create(givenPeers, {
   evaluator: {
     value: (provider: ConfigProvider.ConfigProvider, path: ConfigProvider.Path) =>
       Effect.tap(
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the type of configs leaves it out
         (givenPeers as Config.Config<Peers> & Evaluating<Peers>).evaluator(provider, path),
         (found) =>
           Result.isSuccess(found) && Option.isNone(found.success) ? refuseEmptyPeers(provider, path) : Effect.void
