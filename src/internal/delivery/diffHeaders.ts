@@ -11,7 +11,7 @@ export type Mta = "postfix" | "sendmail" | "both"
 
 export type HeaderPacket = Packet.AddHeader | Packet.InsertHeader | Packet.ChangeHeader
 
-export interface HeaderDifference {
+interface HeaderDifference {
   readonly modifications: ReadonlyArray<HeaderPacket>
   readonly inexact: ReadonlyArray<Inexact>
 }

@@ -10,7 +10,7 @@ type Command = Packet.MtaPacket["_tag"]
 
 /** A row of the table. */
 interface Row {
-  /** The number of the stage, dense from 0: the index in arrays by stage. */
+  /** Its place in an SMTP session, from 0 without gaps. */
   readonly number: number
   /** The declaration of its packet, which has its letter and the version that introduced it; `undefined` if it shares one. */
   readonly command: { readonly name: Command; readonly code: number; readonly since: number } | undefined
@@ -196,9 +196,6 @@ export type MessageStage = { [K in AnsweredStage]: Table[K]["part"] extends "ses
 /** The stages with a macro list of their own; `Macros.MacroStage` in public. */
 export type MacroStageName = { [K in StageName]: Table[K]["macroList"] extends number ? K : never }[StageName]
 
-/** The tags of the packets that are stages. */
-export type StageCommand = NonNullable<Table[StageName]["command"]>["name"]
-
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of an object literal are those of its type
 const names = Object.keys(stageTable) as ReadonlyArray<StageName>
 
@@ -226,27 +223,16 @@ export const macroStages: ReadonlyArray<MacroStageName> = allStages.filter((stag
   stageTable[stage].macroList !== undefined
 )
 
-/** A value for each stage, by its number. */
-export const byNumber = <A>(f: (stage: StageName) => A): ReadonlyArray<A> => allStages.map(f)
-
 /** A value for each stage with a macro list, by its name. */
 export const byMacroStage = <A>(f: (stage: MacroStageName) => A): { readonly [K in MacroStageName]: A } =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys are all that there are
   Object.fromEntries(macroStages.map((stage) => [stage, f(stage)])) as { readonly [K in MacroStageName]: A }
 
-const byCode: ReadonlyArray<AnsweredStage | undefined> = Array.from(
-  { length: 128 },
-  (_, code) => answeredStages.find((stage) => stageTable[stage].command.code === code)
-)
-
-/** The stage of a command letter, if the command is a stage; rejected recipients come as `rcpt`. */
-export const stageOfCode = (code: number): AnsweredStage | undefined => byCode[code]
-
 const byCommand: ReadonlyMap<Command, AnsweredStage> = new Map(
   answeredStages.map((stage) => [stageTable[stage].command.name, stage])
 )
 
-/** The stage of a command, by the tag of its packet. */
+/** The stage of a command, by the tag of its packet; `undefined` if it is not a stage. Rejected recipients come as `rcpt`. */
 export const stageOf = (command: Command): AnsweredStage | undefined => byCommand.get(command)
 
 /** The letter of the stage's command, which also names the stage in macro packets. */

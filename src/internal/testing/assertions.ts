@@ -7,7 +7,7 @@ import { ByteString } from "../../Wire.ts"
 const { fromBytes, toText } = ByteString
 
 /** The reply as the SMTP client reads it, lines joined by line feeds. */
-export const replyText = ({ code, enhanced, lines }: Reply): string =>
+const replyText = ({ code, enhanced, lines }: Reply): string =>
   lines.map((line, index) =>
     `${code}${index < lines.length - 1 ? "-" : " "}${enhanced === undefined ? "" : `${enhanced} `}${toText(line)}`
   ).join("\n")
