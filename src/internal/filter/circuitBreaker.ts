@@ -64,8 +64,17 @@ export interface CircuitBreakerOptions {
 }
 
 /**
- * Leaves a filter alone for a while after it has failed again and again, so that what it depends on can recover and mail
- * does not wait for it. The circuit is one for all connections of a server.
+ * Stops calling a filter for a while after it has failed several times in a row, so that the services that it needs can recover
+ * and mail does not wait for them.
+ *
+ * **Gotchas**
+ *
+ * - All connections of a server share one circuit.
+ * - Slow hooks count only with the option `timeout`, which must be shorter than the server's time limits: the server interrupts
+ *   a hook at its own limit, and an interrupted hook does not count.
+ * - With `whileOpen: "pass"` mail passes without this filter while the circuit is open.
+ *
+ * @see {@link onFailure} for the answer to a single failure
  *
  * **Example** (On without the filter while its database is down)
  *

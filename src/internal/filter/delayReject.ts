@@ -195,16 +195,22 @@ export interface DelayRejectOptions<R = never> {
 }
 
 /**
- * Gives a reject or tempFail of connect, helo or mail to each recipient instead, as Postfix does with its own
- * restrictions. So the MTA's log shows sender and recipient of the refused mail, and some recipients can be exempt, such as
+ * Delays a reject or tempFail of connect, helo or mail and gives it to each recipient instead, as Postfix does with its own
+ * restrictions. So the MTA's log shows sender and recipients of refused mail, and some recipients can be exempt, such as
  * postmaster.
  *
- * An exempt recipient is treated as if the filter had continued: later hooks run, and their refusals count. Without `except`
- * the filter is not asked any more about mail that it has refused.
+ * **Details**
  *
- * All other verdicts count at once. Only an accept or discard after a refusal waits until all recipients have been answered,
- * since it would accept or discard the message for all of them. Policies for failures are not delayed: they say that the
- * filter has no opinion.
+ * For an exempt recipient the filter goes on as if it had answered continue: its later hooks run, and may refuse. Without
+ * `except` the filter is not asked again about mail that it has refused. All other verdicts of the filter count at once.
+ *
+ * **Gotchas**
+ *
+ * - Answers for failures (`onFailure`, `onDefect`) are not delayed.
+ * - An accept or discard after a refusal takes effect when all recipients have their answer, since it covers the whole message.
+ * - A message with an exempt recipient reaches the later stages. A filter without hooks there lets it pass to that recipient.
+ *
+ * @see {@link when} to exempt sessions or messages
  *
  * **Example** (Everybody may write to postmaster)
  *

@@ -5,20 +5,25 @@ import type { AnyFilter, Failure, Made, Needs } from "./filterTypes.ts"
 import { fromResolve } from "./filterValue.ts"
 
 /**
- * Combines several filters into one, in this order, as if the MTA asked each as a milter of its own:
+ * Combines several filters into one, in this order, as if each were a milter of its own.
  *
- * - The first final verdict on a message counts; later filters are not asked any more. A filter that accepts leaves the
- *   message, the others go on.
- * - Each filter sees what it would see alone. A recipient that one filter refuses is not shown to later filters.
- * - After a filter that can edit headers or body (that names such a modification in `modify`, or in `modifyIfOffered`
- *   where the MTA offers it), later filters get header, body and end of message only when it has edited the message: a
- *   scanner or signer sees what will be sent. Other filters see the stages as they come.
- * - The MTA gets one set of modifications, worked out from the original message and the result.
- * - The finalizers of a message run after the final verdict on it, which they are given.
- * - All filters together have one time limit for an answer.
+ * **Details**
  *
- * A sequence within a sequence is flattened. A filter that signs comes last: a filter that edits after a signing one is
- * refused when the server starts.
+ * - The first refusal or discard of a message counts, and the filters after it are not asked any more. A filter that accepts the
+ *   message is done with it, and the others go on.
+ * - Each filter sees what it would see alone. A recipient that one filter refuses is not shown to the later filters.
+ * - Some filters can edit headers or body: they name such a modification in `modify`, or in `modifyIfOffered` if the MTA offers it.
+ *   The filters after such a filter get header, body and end of message when it has edited the message, with its edits: a scanner
+ *   or signer sees the message that will be sent. Other filters see the stages as they come.
+ * - The MTA gets one set of modifications, computed from the message that came and the one that results.
+ * - The finalizers of a message run after the verdict on the whole message, and get that verdict.
+ * - Sequences in a sequence are flattened.
+ *
+ * **Gotchas**
+ *
+ * - All filters share the time limit for an answer.
+ * - A filter that signs mail must be last: the server does not start with a filter that edits after one that signs.
+ * - `Verdict.acceptMessage` does not spare a message the later filters.
  *
  * **Example** (Two filters, the second as a service)
  *

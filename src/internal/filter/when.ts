@@ -328,19 +328,25 @@ export type Condition<R = never> =
   | { readonly connect?: never; readonly helo?: never; readonly mail: ConditionAt<"mail", R> }
 
 /**
- * Makes a filter take part only where a condition holds. Elsewhere it is as if the filter did not exist: no hook runs, no
- * state is built, and its circuit breaker and its policies for failures are not involved.
+ * Limits a filter to the sessions or messages for which a condition is true. For others no hook runs and no state is built, and
+ * a circuit breaker or failure policy is not involved.
  *
- * Events before the stage of the condition are held. Once the condition holds, the state of the connection is built, and the
- * hooks of connect and helo run (helo for the latest HELO only), with the session as it is by then. Their verdicts count at
- * that point: a reject at MAIL refuses the message, and the next one too; `acceptConnection` at MAIL lets pass this message
- * and all that follow in the session. If these hooks fail, they are tried again for the next message. Unknown commands
- * before that, or between messages where the condition is `mail`, are not shown.
+ * **Details**
  *
- * The negotiation with the MTA does not depend on the condition, which cannot be asked that early.
+ * Events before the stage of the condition are held. Once the condition is true, the state of the connection is built, and the
+ * hooks of connect and helo run, the latter for the latest HELO only, with the session as it is then. The negotiation with the
+ * MTA comes before any condition and does not depend on it.
  *
- * Macros such as the name of an authenticated user are claims of the peer: a condition that exempts somebody from a filter
- * is only as trustworthy as the peers that may connect (the server's option `peers`, or the mode of a UNIX socket).
+ * **Gotchas**
+ *
+ * - The held hooks decide late: a reject at MAIL refuses the message, and the next messages, too. `acceptConnection` at MAIL lets
+ *   pass this message and all later ones of the session. Hooks that fail run again for the next message.
+ * - Macros, such as the name of an authenticated user, are what the peer says. Restrict who may connect (the server's option
+ *   `peers`, or the mode of a UNIX socket) before a condition exempts a user from a filter.
+ * - The hook of unknown commands does not see those before the stage of the condition. With a condition of `mail` it does not
+ *   see those between messages, either.
+ *
+ * @see {@link delayReject} to exempt recipients
  *
  * **Example** (By network, and by user)
  *

@@ -314,19 +314,25 @@ const atEnd = (f: (exit: Exit.Exit<unknown, unknown>) => void): Effect.Effect<vo
   Effect.addFinalizer((exit) => Effect.sync(() => f(exit)))
 
 /**
- * Puts a filter on trial: it sees real mail, and none of its decisions and edits have an effect.
+ * Runs a filter on trial: the filter sees real mail, and its verdicts and edits have no effect.
+ *
+ * **Details**
  *
  * The log has a line for each message: `shadow rejected` and the like, with the same fields as the server's own line for
  * the message, and also `reply` (the text the client would have read), `refused` (recipients, with their replies),
- * `modifications` and `error`. One filter of a sequence does not see what another would have edited or refused.
+ * `modifications` and `error`. Hooks may fail: failures that `onFailure` does not handle are logged.
  *
- * Nobody waits for the hooks: they run later, one after the other, on copies of the events. They may fail; failures that
- * `onFailure` does not handle are logged. A filter that is too slow for its mail gives up on a message, with a warning, when
- * more than 1 MiB waits in one SMTP session; a hook that takes more than 4 minutes is interrupted. When the client gives up
- * a message, its hooks are interrupted, and its scope closes as it would for any filter.
+ * The MTA does not wait for the hooks. They run later, one after the other, on copies of the events. The MTA is asked for the
+ * stages of the filter and for no modification.
  *
- * The MTA is asked for the stages that the filter looks at, and for no modification. When an earlier filter of the sequence
- * decides on a message, the shadow does not see the rest and has no outcome: the line says `shadow aborted`.
+ * **Gotchas**
+ *
+ * - Side effects are real: what a hook writes to a database, it writes.
+ * - The filters of a sequence in the shadow do not see each other's edits and refusals.
+ * - If an earlier filter decides on a message, the shadow does not see the rest of it: the line says `shadow aborted`. It says so,
+ *   too, if the client gives the message up; its hooks are then interrupted, and its scope closes.
+ * - A filter that is too slow gives up on a message, with a warning, if more than 1 MiB waits for it in one SMTP session. A hook
+ *   that takes more than 4 minutes is interrupted.
  *
  * **Example** (Trying a filter before it counts)
  *
