@@ -1,6 +1,6 @@
 /**
  * Checks what readers rely on: examples compile, relative links lead somewhere, commands are run, exports are documented,
- * and nothing is worded as it should not be. `--all` shows the wording of the files that are exempt, too.
+ * and nothing is worded as it should not be.
  */
 import { checkCommands } from "./docs/commands.ts"
 import { checkComments, checkFirstLines, checkWording } from "./docs/comments.ts"
@@ -8,13 +8,6 @@ import { checkExamples } from "./docs/examples.ts"
 import { checkLinks } from "./docs/links.ts"
 import { checkWords } from "./docs/words.ts"
 import { glob, publicSources, report } from "./repository.ts"
-
-/** The folders whose comments are not checked for their wording yet. Delete a folder when its comments are in order. */
-const exempt = process.argv.includes("--all") ? [] : [
-  "src/auth/",
-  "src/cli/",
-  ...["engine", "filter", "message", "mta", "server", "testing"].map((wing) => `src/internal/${wing}/`)
-]
 
 const pages = ["*.md", "docs/**/*.md", "examples/**/*.md", "container/**/*.md"].flatMap(glob)
   .filter((file) => file !== "CHANGELOG.md")
@@ -33,7 +26,7 @@ const wording = [
     ...program,
     ...tests
   ])
-].filter(({ file }) => !exempt.some((folder) => file.startsWith(folder)))
+]
 
 report(
   [...checkComments(sources), ...checkLinks(pages), ...checkCommands(pages), ...wording, ...examples.problems],

@@ -266,7 +266,7 @@ class Connection implements Output, Swept {
     }
   }
 
-  /** A call whose time is over has to stop first. */
+  /** Holds an action until the call whose time is over has stopped. */
   private hold(action: Call | Work): undefined {
     this.held = action
   }

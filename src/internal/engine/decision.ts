@@ -73,11 +73,11 @@ export const consequences: { readonly [K in AnsweredStage]: Row } = {
 }
 
 /**
- * What becomes of a failed hook of a message.
+ * What a failed hook of a message leads to.
  *
  * - `decide`: its policy is the verdict here.
  * - `postpone`: nothing can be answered here, so its policy is the filter's verdict at the next stage that is answered.
- * - `postponeForAll`: the same, but the time is over, so the later filters were not asked and nobody may pass.
+ * - `postponeForAll`: the same, but the time is over, so the later filters were not asked and the message may not pass.
  */
 export type FailureConsequence = "decide" | "postpone" | "postponeForAll"
 

@@ -17,7 +17,7 @@ import type { SmtpSession } from "./smtpSession.ts"
 export interface StagesOwner {
   readonly session: SmtpSession
   readonly filters: ReadonlyArray<FilterSession>
-  /** The call that is prepared. */
+  /** The one call of the connection, which the stages prepare. */
   readonly call: HookCall
   /** The stage of the command that is being answered. */
   readonly stage: AnsweredStage
@@ -71,7 +71,7 @@ export class SessionStages {
     return this.owner.filters.every(({ hasAccepted }) => hasAccepted)
   }
 
-  /** What the prepared call came to. */
+  /** Takes the result of the prepared call. */
   decided(result: unknown): Action {
     const { call, filters, stage } = this.owner
     const filter = filters[this.index]!

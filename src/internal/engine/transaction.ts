@@ -52,7 +52,7 @@ export interface Owner {
   readonly stage: AnsweredStage
   readonly mta: "postfix" | "sendmail"
   readonly now: number
-  /** The call that is prepared. */
+  /** The one call of the connection, which the transaction prepares. */
   readonly call: HookCall
   readonly hasStep: (bit: number) => boolean
   readonly answers: (stage: AnsweredStage) => boolean
@@ -271,7 +271,7 @@ export class Transaction {
     return this.content.pass === 0 ? this.endOfMessage() : this.moveOn()
   }
 
-  /** What the prepared call came to. */
+  /** Takes the result of the prepared call. */
   decided(result: unknown): Action {
     const { call, filters } = this.owner
     switch (call.kind) {

@@ -57,7 +57,7 @@ export class Draft {
     // Colon and line end count.
     this.bytes += name.length + raw.length + 3
     if (this.isTooLarge) return
-    // The MTA has taken the space off if nobody asked it not to. With it a byte string remains one.
+    // Without the step `leadingSpace` the MTA has removed the space after the colon.
     const value = hasStep(session, Step.leadingSpace) ? raw : bytes` ${raw}`
     this.headers.push(new HeaderValue(nameOf(field), value, true))
   }

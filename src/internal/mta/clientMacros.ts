@@ -65,7 +65,7 @@ export class ClientMacros {
     return list === undefined ? undefined : this.requested.get(list)
   }
 
-  /** Prepares macros for the next command of the stage, beside those that it has anyway. Throws `InvalidValue`. */
+  /** Prepares macros for the next command of the stage, in addition to those it has anyway. Throws `InvalidValue`. */
   define(stage: AnsweredStage, values: MacroValues, onRequest: MacroValues): void {
     for (const [name, value] of [...Object.entries(values), ...Object.entries(onRequest)]) {
       packetText("macro name", name)

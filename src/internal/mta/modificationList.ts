@@ -17,7 +17,7 @@ export const limitsOf = (options: {
   bytes: options.maxModificationBytes ?? 64 * 1024 * 1024
 })
 
-/** What a packet costs in memory beside its strings and bytes: a filter can send millions of empty ones. */
+/** What a packet costs in memory in addition to its strings and bytes: a filter can send millions of empty ones. */
 const perPacket = 256
 
 const sizeOf = (packet: ModificationPacket): number => {

@@ -86,7 +86,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   ))
   listening = true
   yield* Effect.logInfo(`${name} listens on ${listener.addresses.join(", ")}`)
-  // In memory nobody's mail is at stake.
+  // On a transport in memory no real mail is at stake.
   if (listener.drains !== false) {
     yield* Effect.logInfo(
       `whenever ${name} is away, the MTA's own setting decides: Postfix's milter_default_action, Sendmail's F=`

@@ -71,7 +71,7 @@ const textOf = (bytes: ByteString): string => byteString.isUtf8(bytes) ? byteStr
 /** Most characters in a line of a parameter. */
 const sectionLength = 60
 
-/** A filename as a parameter of RFC 2231 where it needs that, on folded lines; one in ASCII beside it for old readers. */
+/** A filename as a parameter, on folded lines. If it needs RFC 2231, a plain one in ASCII is added for old readers. */
 export const filenameParameter = (name: string): string => {
   const isPlain = /^[ -~]*$/.test(name)
   const ascii = `filename="${(isPlain ? name : name.replace(/[^ -~]/gu, "_")).replace(/["\\]/g, "\\$&")}"`

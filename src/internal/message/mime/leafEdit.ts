@@ -17,7 +17,7 @@ import {
   QuotedPrintableEncoder
 } from "./transfer.ts"
 
-/** Text in the place of some decoded bytes. */
+/** Text that replaces some decoded bytes. */
 export interface TextEdit {
   readonly at: number
   readonly length: number

@@ -153,7 +153,7 @@ export type Replacement =
  * @since 0.1.0
  */
 export interface EditableMimePart extends MimePart {
-  /** Puts something else in the place of the part, header and all. */
+  /** Replaces the part, with its header. */
   replace(replacement: Replacement): Effect.Effect<void, NotEditable>
 }
 

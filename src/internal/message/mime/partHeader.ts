@@ -164,7 +164,7 @@ class Scan {
 export const plainParameter = ({ parameters }: Structured, name: string): string | undefined =>
   parameters.find((one) => one.name === name && one.section === undefined && !one.encoded)?.value
 
-/** The value of a field with a parameter set, in the place of the one that it has. */
+/** Sets a parameter in the value of a field; it replaces an old one. */
 export const withParameter = (text: string, name: string, value: string): string => {
   const added = `; ${name}=${value}`
   const all = structured(text).parameters.filter((one) => one.name === name)

@@ -27,7 +27,7 @@ export const load = <A extends object, B>(
     take
   ))
 
-/** A CommonJS package stands under `default`; names that Node finds in it also beside that. */
+/** A CommonJS package is under `default`; names that Node finds in the package are exported too. */
 const named = <A extends object>(module: A): A => {
   const { default: inner } = module as { readonly default?: A }
   return inner ?? module
