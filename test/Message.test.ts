@@ -445,12 +445,14 @@ describe("a document", () => {
       }).on({
         document: Effect.fnUntraced(function*(document) {
           const { addRecipient, headers, quarantine, removeRecipient, replaceBody, setSender } = document
-          const { append, prepend, remove, rename, set } = headers
+          const { addresses, append, date, field, get, getAll, prepend, remove, rename, set } = headers
           yield* append("X-Last", "yes")
           yield* prepend("X-First", "yes")
           yield* set("X-Set", "yes")
           yield* rename("X-Set", "X-Renamed")
           yield* remove("X-Last")
+          assert.deepStrictEqual([get("X-First"), getAll("X-First"), field("X-First")?.value], ["yes", ["yes"], "yes"])
+          assert.deepStrictEqual([addresses("X-First").length, date("X-First")], [1, undefined])
           yield* addRecipient("dave@example.net")
           yield* removeRecipient("dave@example.net")
           yield* setSender("someone@example.org")
@@ -465,6 +467,23 @@ describe("a document", () => {
         body: "new\n",
         quarantined: "a look"
       })
+    }))
+
+  it.effect("can be taken apart down to its parts", () =>
+    Effect.gen(function*() {
+      const filter = Message.make("taking", { modify: ["mime"] }).on({
+        document: Effect.fnUntraced(function*({ mime }) {
+          const { append, attach, prepend, removeMarked } = mime
+          yield* append({ text: "the end", mark: "end" })
+          yield* removeMarked("end")
+          yield* prepend({ text: "the beginning" })
+          yield* attach({ filename: "a.txt", type: "text/plain", content: "attached" })
+          return Verdict.continue
+        }, Effect.orDie)
+      })
+      const outcome = yield* MilterTest.message(filter, short)
+      assert(outcome._tag === "Accepted" && outcome.delivered !== undefined)
+      assert.match(Buffer.from(outcome.delivered.body).toString(), /the beginning[^]*a\.txt/)
     }))
 
   it.effect("whose body gets the bytes that it has sends no body", () =>

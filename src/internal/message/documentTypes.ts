@@ -23,21 +23,21 @@ export interface Headers {
   /** All fields as they are now, with their bytes. */
   readonly fields: ReadonlyArray<HeaderValue>
   /** A field with its bytes. */
-  field(name: string, occurrence?: number): HeaderValue | undefined
+  readonly field: (name: string, occurrence?: number) => HeaderValue | undefined
   /**
    * The value as people see it: on one line, encoded words (RFC 2047) decoded, without white space around. Read address
    * fields with {@link addresses} instead: once decoded, a comma in a name looks like one between addresses.
    */
-  get(name: string, occurrence?: number): string | undefined
+  readonly get: (name: string, occurrence?: number) => string | undefined
   /** The values of all fields of this name. */
-  getAll(name: string): ReadonlyArray<string>
+  readonly getAll: (name: string) => ReadonlyArray<string>
   /**
    * The addresses in all fields of this name, groups as groups; {@link mailboxes} opens them. RFC 5322 with its obsolete
    * forms; what is not in its grammar is read as far as an address stands free, and left out where it could be two things.
    */
-  addresses(name: string): ReadonlyArray<Address | Group>
+  readonly addresses: (name: string) => ReadonlyArray<Address | Group>
   /** The date in a field, by default `Date`. `undefined` if the field is missing, or holds no date of RFC 5322. */
-  date(name?: string): DateTime.Utc | undefined
+  readonly date: (name?: string) => DateTime.Utc | undefined
 }
 
 /**

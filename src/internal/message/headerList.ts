@@ -25,24 +25,20 @@ export class HeaderList implements Headers {
     return [...this.list]
   }
 
-  field(name: string, occurrence = 1): Header.HeaderValue | undefined {
-    return this.list[this.place(name, occurrence)]
-  }
+  readonly field = (name: string, occurrence = 1): Header.HeaderValue | undefined =>
+    this.list[this.place(name, occurrence)]
 
-  get(name: string, occurrence = 1): string | undefined {
+  readonly get = (name: string, occurrence = 1): string | undefined => {
     const found = this.field(name, occurrence)
     return found === undefined ? undefined : textOf(found)
   }
 
-  getAll(name: string): ReadonlyArray<string> {
-    return this.named(name).map(textOf)
-  }
+  readonly getAll = (name: string): ReadonlyArray<string> => this.named(name).map(textOf)
 
-  addresses(name: string): ReadonlyArray<Address | Group> {
-    return this.named(name).flatMap(({ bytes }) => addresses.read(bytes))
-  }
+  readonly addresses = (name: string): ReadonlyArray<Address | Group> =>
+    this.named(name).flatMap(({ bytes }) => addresses.read(bytes))
 
-  date(name = "Date"): DateTime.Utc | undefined {
+  readonly date = (name = "Date"): DateTime.Utc | undefined => {
     const found = this.field(name)
     return found === undefined ? undefined : dates.parse(found.unfolded)
   }

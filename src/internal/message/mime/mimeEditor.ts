@@ -91,16 +91,14 @@ export class MimeEditor implements EditableMime {
     })
   }
 
-  append(banner: Banner): Effect.Effect<MimeResult, NotEditable> {
-    return Effect.suspend(() => this.put("last", textOf(banner)))
-  }
+  readonly append = (banner: Banner): Effect.Effect<MimeResult, NotEditable> =>
+    Effect.suspend(() => this.put("last", textOf(banner)))
 
-  prepend(banner: Banner): Effect.Effect<MimeResult, NotEditable> {
-    return Effect.suspend(() => this.put("first", textOf(banner)))
-  }
+  readonly prepend = (banner: Banner): Effect.Effect<MimeResult, NotEditable> =>
+    Effect.suspend(() => this.put("first", textOf(banner)))
 
-  attach<E, R>(attachment: Attachment<E, R>): Effect.Effect<void, E | NotEditable, R> {
-    return Effect.gen({ self: this }, function*() {
+  readonly attach = <E, R>(attachment: Attachment<E, R>): Effect.Effect<void, E | NotEditable, R> =>
+    Effect.gen({ self: this }, function*() {
       const plan = yield* this.editable
       const why = refusalOf(plan.root)
       if (why !== undefined && !isSecured(why)) return yield* new NotEditable({ why, path: plan.root.path })
@@ -108,10 +106,9 @@ export class MimeEditor implements EditableMime {
       yield* plan.add("last", () => filePart(attachment, scratch))
       yield* this.apply(plan)
     })
-  }
 
-  removeMarked(id: string): Effect.Effect<MimeResult, NotEditable> {
-    return Effect.gen({ self: this }, function*() {
+  readonly removeMarked = (id: string): Effect.Effect<MimeResult, NotEditable> =>
+    Effect.gen({ self: this }, function*() {
       Result.getOrThrow(checkIdentifier(id))
       const plan = yield* this.editable
       const edited: Array<EditedPart> = []
@@ -132,7 +129,6 @@ export class MimeEditor implements EditableMime {
       if (edited.length > 0) yield* this.apply(plan)
       return { edited, left }
     })
-  }
 
   /** Where the body differs from the one that was last read as a whole. */
   get splices(): ReadonlyArray<Splice> {

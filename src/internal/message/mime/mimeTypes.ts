@@ -237,11 +237,11 @@ export interface EditableMime {
   /** The parts in their order. A message/rfc822 part stands before those of its message. Never fails. */
   readonly tree: Effect.Effect<MimeTree<EditableMimePart>>
   /** Puts text at the end of the last displayed text, in each of its alternatives. */
-  append(banner: Banner): Effect.Effect<MimeResult, NotEditable>
+  readonly append: (banner: Banner) => Effect.Effect<MimeResult, NotEditable>
   /** Puts text at the beginning of the first displayed text, in each of its alternatives. */
-  prepend(banner: Banner): Effect.Effect<MimeResult, NotEditable>
+  readonly prepend: (banner: Banner) => Effect.Effect<MimeResult, NotEditable>
   /** Adds a file at the end. The message becomes a multipart/mixed if it is something else. */
-  attach<E = never, R = never>(attachment: Attachment<E, R>): Effect.Effect<void, E | NotEditable, R>
+  readonly attach: <E = never, R = never>(attachment: Attachment<E, R>) => Effect.Effect<void, E | NotEditable, R>
   /** Takes out all texts marked with this identifier, quoted ones too, and the field that says so. */
-  removeMarked(id: string): Effect.Effect<MimeResult, NotEditable>
+  readonly removeMarked: (id: string) => Effect.Effect<MimeResult, NotEditable>
 }
