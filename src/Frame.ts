@@ -84,13 +84,13 @@ export interface Decoder {
   readonly pending: number
 }
 
-const none = new Uint8Array(0)
+const noBytes = new Uint8Array(0)
 
 class DecoderImpl implements Decoder {
   pending = 0
   // The incomplete frame: the first `pending` bytes of `held`, `total` bytes in the end (0 as long as its length is not
   // known).
-  private held: Uint8Array = none
+  private held: Uint8Array = noBytes
   private total = 0
   // Where in the stream the next frame begins, or the one that is held.
   private position = 0
@@ -172,7 +172,7 @@ class DecoderImpl implements Decoder {
   }
 
   private release(): void {
-    this.held = none
+    this.held = noBytes
     this.pending = 0
     this.total = 0
   }

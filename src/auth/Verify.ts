@@ -35,7 +35,7 @@ export interface Quarantine {
  * @category models
  * @since 0.1.0
  */
-export type Decision = Verdict.OfMessage | Quarantine
+export type Disposition = Verdict.OfMessage | Quarantine
 
 /**
  * Puts the message on hold (Postfix) or into quarantine (Sendmail). An MTA that does not offer that lets it pass. The reason
@@ -72,7 +72,7 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
   readonly otherIds?: ReadonlyArray<string>
   readonly trustedNetworks?: ReadonlyArray<string>
   readonly skip?: Selection<R2>
-  readonly onResult?: (results: Results, submission: Submission) => Effect.Effect<Decision, E, R>
+  readonly onResult?: (results: Results, submission: Submission) => Effect.Effect<Disposition, E, R>
   readonly timeout?: Duration.Input
   readonly strict?: boolean
   readonly leastRsaBits?: number
@@ -123,13 +123,13 @@ export interface EnforceOptions {
  * @category deciding
  * @since 0.1.0
  */
-export function enforceDmarc(options: EnforceOptions): (results: Results) => Effect.Effect<Decision>
+export function enforceDmarc(options: EnforceOptions): (results: Results) => Effect.Effect<Disposition>
 // Also the shape of `onResult`, which gets the submission.
-export function enforceDmarc(results: Results, options?: EnforceOptions | Submission): Effect.Effect<Decision>
+export function enforceDmarc(results: Results, options?: EnforceOptions | Submission): Effect.Effect<Disposition>
 export function enforceDmarc(
   first: EnforceOptions | Results,
   second: EnforceOptions | Submission = {}
-): Effect.Effect<Decision> | ((results: Results) => Effect.Effect<Decision>) {
+): Effect.Effect<Disposition> | ((results: Results) => Effect.Effect<Disposition>) {
   if ("dmarc" in first) return enforce(first, "session" in second ? {} : second)
   return (results) => enforce(results, first)
 }
@@ -141,7 +141,7 @@ const restsOnUnsigned = ({ dkim, dmarc, spf }: Results): boolean => {
     !(spf?.result === "pass" && spf.domain.toLowerCase() === dmarc.domain?.toLowerCase())
 }
 
-const enforce = (results: Results, options: EnforceOptions): Effect.Effect<Decision> =>
+const enforce = (results: Results, options: EnforceOptions): Effect.Effect<Disposition> =>
   Effect.sync(() => {
     const { dmarc } = results
     if (dmarc.result === "temperror") {

@@ -25,7 +25,7 @@ const check = Effect.fnUntraced(function*(
   { enforce = Auth.enforceDmarc, more = {}, table = records, ...options }:
     & Partial<Auth.VerifyOptions>
     & {
-      readonly enforce?: (results: Auth.Results) => Effect.Effect<Auth.Decision>
+      readonly enforce?: (results: Auth.Results) => Effect.Effect<Auth.Disposition>
       readonly more?: Partial<MilterClient.Message>
       readonly table?: Auth.RecordTable
     } = {}

@@ -3,7 +3,7 @@ import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
 import { bytes, ofParts } from "../bytes/byteString.ts"
 import type { HeaderField, Inexact } from "./deliveryTypes.ts"
-import { align, none } from "./editScript.ts"
+import { align, noIndex } from "./editScript.ts"
 import { ownFields } from "./sendmailQueue.ts"
 
 /** `both`: the MTA is not known, so only packets with the same effect on either are used. */
@@ -90,9 +90,9 @@ interface Run {
 const runsOf = (origins: Int32Array): Array<Run> => {
   const runs: Array<Run> = []
   for (let at = 0; at < origins.length; at++) {
-    if (origins[at] !== none) continue
+    if (origins[at] !== noIndex) continue
     const start = at
-    while (origins[at] === none) at++
+    while (origins[at] === noIndex) at++
     runs.push({ start, end: at })
   }
   return runs
@@ -109,10 +109,11 @@ const slideToEnds = (
 ): void => {
   /** Whether a field stays as it is and is equal to another. */
   const equals = (stays: number, other: number): boolean =>
-    origins[stays] !== none && isSame(before[origins[stays]!]!, after[stays]!) && isSame(after[stays]!, after[other]!)
+    origins[stays] !== noIndex && isSame(before[origins[stays]!]!, after[stays]!) &&
+    isSame(after[stays]!, after[other]!)
   const swap = (stays: number, other: number): void => {
     origins[other] = origins[stays]!
-    origins[stays] = none
+    origins[stays] = noIndex
   }
   for (const { end, start } of runsOf(origins)) {
     let up = 1
@@ -139,7 +140,7 @@ const changes = (
 ): ReadonlyArray<HeaderPacket> => {
   const successors = new Map<number, HeaderField>()
   for (const [at, origin] of origins.entries()) {
-    if (origin !== none) successors.set(origin, after[at]!)
+    if (origin !== noIndex) successors.set(origin, after[at]!)
   }
   const occurrences = new Map<string, number>()
   for (const name of names) occurrences.set(name, (occurrences.get(name) ?? 0) + 1)

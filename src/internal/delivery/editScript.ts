@@ -9,7 +9,7 @@ export interface Lists {
 }
 
 /** The value for "no item" in the result of {@link align}. */
-export const none = -1
+export const noIndex = -1
 
 // Up to this many edits the result is the smallest. Above, it is a good one, found in less than quadratic time.
 const mostEdits = 256
@@ -22,7 +22,7 @@ const mostEdits = 256
  * number of edits, so long lists with few edits are cheap.
  */
 export const align = (lists: Lists): Int32Array => {
-  const origins = new Int32Array(lists.right).fill(none)
+  const origins = new Int32Array(lists.right).fill(noIndex)
   for (let left = 0, right = 0; left < lists.left || right < lists.right;) {
     ;[left, right] = advance(lists, left, right, origins)
   }
@@ -46,7 +46,7 @@ const advance = (
   // For each number of edits and each diagonal (right minus left), how far on the left one gets.
   const reached: Array<Int32Array> = []
   const at = (edits: number, diagonal: number): number =>
-    edits < 0 || Math.abs(diagonal) > edits ? none : reached[edits]![diagonal + edits]!
+    edits < 0 || Math.abs(diagonal) > edits ? noIndex : reached[edits]![diagonal + edits]!
   /** The end of the edit that gets farthest on the diagonal, and the diagonal from which it comes. */
   const step = (edits: number, diagonal: number): readonly [end: number, from: number] => {
     const before = at(edits - 1, diagonal)
@@ -58,11 +58,11 @@ const advance = (
         from = origin
       }
     }
-    const canChange = before !== none && before < lefts && before + diagonal < rights &&
+    const canChange = before !== noIndex && before < lefts && before + diagonal < rights &&
       lists.changeable(left + before, right + before + diagonal)
     if (canChange) consider(before + 1, diagonal)
     const deleted = at(edits - 1, diagonal + 1)
-    if (deleted !== none) consider(deleted + 1, diagonal + 1)
+    if (deleted !== noIndex) consider(deleted + 1, diagonal + 1)
     consider(at(edits - 1, diagonal - 1), diagonal - 1)
     return [end, from]
   }
@@ -71,13 +71,13 @@ const advance = (
   reached.push(Int32Array.of(slide(0, 0)))
   while (at(edits, goal) < lefts && edits < mostEdits) {
     edits++
-    const next = new Int32Array(2 * edits + 1).fill(none)
+    const next = new Int32Array(2 * edits + 1).fill(noIndex)
     reached.push(next)
     const lowest = Math.max(-edits, -lefts)
     const highest = Math.min(edits, rights)
     for (let diagonal = lowest; diagonal <= highest; diagonal++) {
       const [end] = step(edits, diagonal)
-      if (end !== none) next[diagonal + edits] = slide(end, diagonal)
+      if (end !== noIndex) next[diagonal + edits] = slide(end, diagonal)
     }
   }
   let diagonal = at(edits, goal) === lefts ? goal : farthest(reached[edits]!, edits)
@@ -98,7 +98,7 @@ const farthest = (reached: Int32Array, edits: number): number => {
   let most = -1
   for (let index = 0; index < reached.length; index++) {
     const end = reached[index]!
-    if (end !== none && 2 * end + index - edits > most) {
+    if (end !== noIndex && 2 * end + index - edits > most) {
       most = 2 * end + index - edits
       best = index - edits
     }

@@ -55,7 +55,7 @@ class PostfixQueueFile implements queueFile.QueueFile {
   private readonly recipients: Set<Recipient>
   /** The recipients with an address, by its exact spelling. */
   private readonly addressed = new Map<ByteString, Array<Recipient>>()
-  private readonly draft: queueFile.Draft
+  private readonly draft: queueFile.MutableMessage
   /** Keys of the recipients that filters have added. A recipient that the client named can be added once more. */
   private readonly added = new Set<string>()
 
@@ -64,7 +64,7 @@ class PostfixQueueFile implements queueFile.QueueFile {
     for (const field of message.headers) this.add(asTakenIn(field))
     this.recipients = new Set(queueFile.firstOfEach(message.recipients, duplicateKey))
     for (const recipient of this.recipients) this.index(recipient)
-    this.draft = queueFile.draftOf(message)
+    this.draft = queueFile.mutableMessageOf(message)
   }
 
   shown(): Message {

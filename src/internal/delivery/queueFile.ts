@@ -81,10 +81,14 @@ export const firstOfEach = (
 }
 
 /** The sender and body while they are changed. */
-export interface Draft {
+export interface MutableMessage {
   sender: ByteString
   body: Uint8Array
   quarantined: ByteString | undefined
 }
 
-export const draftOf = ({ body, sender }: Message): Draft => ({ sender, body, quarantined: undefined })
+export const mutableMessageOf = ({ body, sender }: Message): MutableMessage => ({
+  sender,
+  body,
+  quarantined: undefined
+})

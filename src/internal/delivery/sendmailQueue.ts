@@ -94,7 +94,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
   private readonly named = new Map<string, Named>()
   /** Recipients by address in lower case. */
   private readonly recipients: Map<string, Recipient>
-  private readonly draft: queueFile.Draft
+  private readonly draft: queueFile.MutableMessage
 
   constructor(message: Message) {
     const own = ownFields.map((name) =>
@@ -106,7 +106,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
     }
     const recipients = queueFile.firstOfEach(message.recipients, ({ address }) => address.toLowerCase())
     this.recipients = new Map(recipients.map((recipient) => [recipient.address.toLowerCase(), recipient]))
-    this.draft = queueFile.draftOf(message)
+    this.draft = queueFile.mutableMessageOf(message)
   }
 
   private headers(): ReadonlyArray<HeaderField> {

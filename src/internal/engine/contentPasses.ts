@@ -1,6 +1,6 @@
 /** How the filters of a sequence share a message: when each sees its content, and what must be kept for that. */
 import { actionOf, type Capability } from "../../Modification.ts"
-import { type Definition, type Definitions, editsHeaders, isContent } from "../filter/definition.ts"
+import { type Definition, type Definitions, editsContent, editsHeaders } from "../filter/definition.ts"
 
 /**
  * Filters take part in passes over the content. In the first pass, 0, header and body come as the MTA sends them. After a
@@ -40,7 +40,7 @@ export const planOf = (definitions: Definitions, offeredActions: number): Plan =
     }
     const capabilities = capabilitiesOf(definition, offeredActions)
     if (capabilities.some((capability) => editsHeaders.has(capability))) headerEditors++
-    if (capabilities.some(isContent)) pass++
+    if (capabilities.some(editsContent)) pass++
   }
   return { passes, lastPass: passes.at(-1) ?? 0, keepsHeaders: keepsHeaders || headerEditors > 1, keepsBody }
 }

@@ -9,7 +9,7 @@ import type { Reject, TempFail } from "../../Verdict.ts"
 import { type At, type Definition, Failed } from "../filter/definition.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
 import { consequences } from "./decision.ts"
-import type { Decision, HookCall } from "./hookCall.ts"
+import type { HookCall, HookResult } from "./hookCall.ts"
 import type { Fork } from "./machine.ts"
 import type { Closing } from "./scopeCloser.ts"
 import type { Unit } from "./serverRuntime.ts"
@@ -90,7 +90,7 @@ export class FilterSession {
   }
 
   /** Takes the decision of the hook. Returns a refusal that is to be given at once. */
-  decide(stage: "connect" | "helo", decision: Decision): Reject | TempFail | undefined {
+  decide(stage: "connect" | "helo", decision: HookResult): Reject | TempFail | undefined {
     if (decision === undefined) return undefined
     if (decision instanceof Failed) {
       this.settle(decision.policy, stage)

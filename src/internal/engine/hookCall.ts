@@ -14,7 +14,7 @@ import type { Unit } from "./serverRuntime.ts"
 import type { SmtpSession } from "./smtpSession.ts"
 
 /** The result of a hook; undefined if the hook only watches, or the filter has none. */
-export type Decision = Verdict.Verdict | Failed | undefined
+export type HookResult = Verdict.Verdict | Failed | undefined
 
 /** A builder of state, with up to two arguments. */
 type Builder = (first: never, second: never) => Effect.Effect<unknown, unknown>
@@ -89,7 +89,7 @@ export class HookCall implements Call {
     return handled(definition, this.stage, effect)
   }
 
-  /** Reads the exit of the call: a {@link Decision}, or the state that was built. */
+  /** Reads the exit of the call: a {@link HookResult}, or the state that was built. */
   resultOf(exit: Exit.Exit<unknown, unknown>, session: SmtpSession): unknown {
     if (Exit.isFailure(exit)) return this.defect(exit.cause, session)
     const { value } = exit

@@ -7,7 +7,7 @@ import type { MessageReport } from "../observe/monitor.ts"
 import type { FilterMessage } from "./filterMessage.ts"
 import { exitOf, outcomeOf } from "./outcome.ts"
 
-export type Refusal = Verdict.Reject | Verdict.TempFail
+export type RefusingVerdict = Verdict.Reject | Verdict.TempFail
 
 /** The filter that has decided; undefined for the library itself. */
 export type By = FilterMessage | undefined
@@ -22,7 +22,7 @@ export class MessageVerdict {
   /** The verdict that is on its way out, and the one that the message ends with. */
   private concluded: Decided<Verdict.OfMessage> | undefined
   private final: Decided<Verdict.OfMessage> | undefined
-  private refused: Decided<Refusal> | undefined
+  private refused: Decided<RefusingVerdict> | undefined
   private _pending: Failed | undefined
   /** The stage of the latest verdict, and that verdict unless it was continue. */
   private stage: Stage = "mail"
@@ -35,7 +35,7 @@ export class MessageVerdict {
   }
 
   /** The refusal of DATA, with which the message ends unless the client tries DATA again. */
-  get refusal(): Refusal | undefined {
+  get refusal(): RefusingVerdict | undefined {
     return this.refused?.verdict
   }
 
@@ -54,7 +54,7 @@ export class MessageVerdict {
     return (this._settled ?? this.refused ?? this._pending) !== undefined
   }
 
-  refuseData(verdict: Refusal, by: FilterMessage): void {
+  refuseData(verdict: RefusingVerdict, by: FilterMessage): void {
     this.refused = { verdict, by }
     this.stage = "data"
     this.verdict = verdict._tag

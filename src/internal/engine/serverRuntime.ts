@@ -7,7 +7,7 @@ import type { Definition } from "../filter/definition.ts"
 import type { FilterMonitor, Monitor } from "../observe/monitor.ts"
 
 /** Milliseconds. */
-export interface Timeouts {
+export interface ServerTimeouts {
   /** From the arrival of a command to its answer, before end of message. */
   readonly command: number
   /** The same for end of message. */
@@ -63,7 +63,7 @@ export interface Program {
   readonly units: ReadonlyArray<Unit>
   readonly context: Context.Context<never>
   readonly clock: Clock.Clock
-  readonly timeouts: Timeouts
+  readonly timeouts: ServerTimeouts
   readonly limits: Limits
   /** Who may connect; everybody if undefined. */
   readonly peers: Network | undefined

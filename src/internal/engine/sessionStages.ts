@@ -7,7 +7,7 @@ import { Failed } from "../filter/definition.ts"
 import type { AnsweredStage } from "../protocol/stageTable.ts"
 import { consequences } from "./decision.ts"
 import type { FilterSession } from "./filterSession.ts"
-import type { Decision, HookCall } from "./hookCall.ts"
+import type { HookCall, HookResult } from "./hookCall.ts"
 import * as libraryReplies from "./libraryReplies.ts"
 import type { Action } from "./machine.ts"
 import type { Unit } from "./serverRuntime.ts"
@@ -83,11 +83,11 @@ export class SessionStages {
     }
     const refusal = stage !== "connect" && stage !== "helo"
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook
-      ? this.unknownRefusal(filter, isState ? undefined : result as Decision)
+      ? this.unknownRefusal(filter, isState ? undefined : result as HookResult)
       : isState
       ? filter.refusalAfterState
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook
-      : filter.decide(stage, result as Decision)
+      : filter.decide(stage, result as HookResult)
     // No time is left for the other filters, each of which might refuse this client.
     if (isExpired && (stage === "connect" || stage === "helo")) {
       for (const other of filters.slice(this.index + 1)) {
@@ -101,7 +101,7 @@ export class SessionStages {
     return this.askFilters()
   }
 
-  private unknownRefusal(filter: FilterSession, decision: Decision): Verdict.Verdict | undefined {
+  private unknownRefusal(filter: FilterSession, decision: HookResult): Verdict.Verdict | undefined {
     const failure = decision instanceof Failed ? decision : undefined
     if (failure !== undefined && !this.owner.answers("unknown")) this.owner.postpone(filter, failure)
     const verdict = decision instanceof Failed ? decision.policy : decision

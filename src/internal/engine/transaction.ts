@@ -22,11 +22,11 @@ import { consequences, failureConsequence, verdictOf } from "./decision.ts"
 import { Content } from "./editedContent.ts"
 import { FilterMessage } from "./filterMessage.ts"
 import type { FilterSession } from "./filterSession.ts"
-import type { Decision, HookCall } from "./hookCall.ts"
+import type { HookCall, HookResult } from "./hookCall.ts"
 import * as libraryReplies from "./libraryReplies.ts"
 import { type Action, work } from "./machine.ts"
 import { MessageSize } from "./messageSize.ts"
-import { type By, MessageVerdict, type Refusal } from "./messageVerdict.ts"
+import { type By, MessageVerdict, type RefusingVerdict } from "./messageVerdict.ts"
 import type { Closing } from "./scopeCloser.ts"
 import type { Program, Unit } from "./serverRuntime.ts"
 import type { SmtpSession } from "./smtpSession.ts"
@@ -104,7 +104,7 @@ export class Transaction {
   // --- commands
 
   /** `refusal`: the answer that a server with no room, or about to stop, has for all messages. */
-  mail(refusal: Refusal | undefined): Action {
+  mail(refusal: RefusingVerdict | undefined): Action {
     return refusal === undefined ? this.ask("mail", this.mailed) : this.conclude("mail", refusal, undefined)
   }
 
@@ -253,7 +253,7 @@ export class Transaction {
     }
     if (part.pending !== undefined) return this.decide(part, part.pending)
     if (asked !== "endOfMessage") return part.prepareHook(call, asked, event) ? call : undefined
-    const edits = this.edits = editor.none(owner.program.openFile, owner.program.limits.modifications)
+    const edits = this.edits = editor.noEdits(owner.program.openFile, owner.program.limits.modifications)
     const edit = editor.make(part.filter.definition, edits, owner.offeredActions, () => ({
       leadingSpace: owner.hasStep(Step.leadingSpace),
       smtpUtf8: this.mailed.parameters.smtpUtf8
@@ -287,14 +287,14 @@ export class Transaction {
     }
     const part = this.parts[this.index]!
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook, or the failure of a builder
-    const action = this.decide(part, result as Decision)
+    const action = this.decide(part, result as HookResult)
     if (action !== undefined) return action
     this.index++
     return this.advance()
   }
 
   /** What a filter decides; undefined if the next one is to be asked. */
-  private decide(part: FilterMessage, decision: Decision): Action | undefined {
+  private decide(part: FilterMessage, decision: HookResult): Action | undefined {
     const { asked, owner } = this
     const failure = decision instanceof Failed ? decision : undefined
     if (asked === "rejectedRecipient") {
@@ -336,11 +336,11 @@ export class Transaction {
         return undefined
       case "refuseRecipient":
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
-        return this.refuseRecipient(verdict as Refusal, part, failure)
+        return this.refuseRecipient(verdict as RefusingVerdict, part, failure)
       case "refuseData":
         part.blame(failure)
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
-        this.verdict.refuseData(verdict as Refusal, part)
+        this.verdict.refuseData(verdict as RefusingVerdict, part)
         return owner.reply(answered, verdict, part.filter.unit)
       case "endMessage":
         if (verdict._tag !== "DiscardMessage") part.blame(failure)
@@ -368,7 +368,7 @@ export class Transaction {
     return new Failed(policy === "pass" ? libraryReplies.notNow(this.owner.session) : policy, cause)
   }
 
-  private refuseRecipient(verdict: Refusal, by: By, failure: Failed | undefined): Action {
+  private refuseRecipient(verdict: RefusingVerdict, by: By, failure: Failed | undefined): Action {
     const { owner } = this
     this.recipients.pop()
     if (owner.session.origin === "smtp") return owner.reply("rcpt", verdict, by?.filter.unit)

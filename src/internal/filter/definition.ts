@@ -142,5 +142,5 @@ export const editsHeaders: ReadonlySet<Capability> = new Set([
 ])
 
 /** Whether the filters after one with this capability may see another header or body. */
-export const isContent = (capability: Capability): boolean =>
+export const editsContent = (capability: Capability): boolean =>
   editsHeaders.has(capability) || capability === "replaceBody"

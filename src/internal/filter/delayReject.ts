@@ -19,14 +19,14 @@ import {
   wrapWithState
 } from "./wrapping.ts"
 
-type Refusal = Verdict.Reject | Verdict.TempFail
+type RefusingVerdict = Verdict.Reject | Verdict.TempFail
 
 /** The inner filter in one SMTP session. */
 interface DelayedSession {
   readonly state: unknown
   /** The refusals that are held: of connect, and of the latest HELO. */
-  atConnect: Refusal | undefined
-  atHelo: Refusal | undefined
+  atConnect: RefusingVerdict | undefined
+  atHelo: RefusingVerdict | undefined
   /** The filter has accepted the connection after a refusal at connect. The refusal stays. */
   isDone: boolean
 }
@@ -34,14 +34,14 @@ interface DelayedSession {
 /** The inner filter in one message. */
 interface DelayedMessage {
   readonly state: unknown
-  refusal: Refusal | undefined
+  refusal: RefusingVerdict | undefined
   /** A later verdict on the whole message, held until all recipients are known. */
   last: Verdict.Verdict | undefined
   /** A recipient was exempt. */
   hasRecipient: boolean
 }
 
-const isRefusal = (verdict: Verdict.Verdict | Failed): verdict is Refusal =>
+const isRefusal = (verdict: Verdict.Verdict | Failed): verdict is RefusingVerdict =>
   !(verdict instanceof Failed) && (verdict._tag === "Reject" || verdict._tag === "TempFail")
 
 type DelayedHook<K extends Stage = Stage> = StateHook<DelayedSession, DelayedMessage, K>

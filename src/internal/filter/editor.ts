@@ -23,7 +23,7 @@ export interface Edits {
   body: Spool | undefined
 }
 
-export const none = (openFile: OpenFile | undefined, most: number): Edits => ({
+export const noEdits = (openFile: OpenFile | undefined, most: number): Edits => ({
   openFile,
   most,
   packets: [],

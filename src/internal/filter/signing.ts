@@ -1,6 +1,6 @@
 /** The order of filters that check signatures, edit, and sign: an edit before the check or after the signature breaks it. */
 import { InvalidValue } from "../../InvalidValue.ts"
-import { type Definition, type Definitions, isContent } from "./definition.ts"
+import { type Definition, type Definitions, editsContent } from "./definition.ts"
 import type { Made } from "./filterTypes.ts"
 import { mapped } from "./filterValue.ts"
 
@@ -26,7 +26,7 @@ export const checkOrder = (definitions: Definitions): Definitions => {
   let bodyEditor: Definition | undefined
   for (const definition of definitions) {
     const capabilities = [...definition.modify, ...definition.modifyIfOffered]
-    const isEditor = capabilities.some(isContent)
+    const isEditor = capabilities.some(editsContent)
     const isLate = definition.signer === undefined ? isEditor : definition.signer === "dkim" && signer?.signer === "arc"
     if (signer !== undefined && isLate) {
       throw invalid(`expected ${definition.name} in front of ${signer.name}, whose signature it would break`)

@@ -13,12 +13,12 @@ import { mapped } from "./filterValue.ts"
 import { wholeOf } from "./sessionView.ts"
 import {
   decide,
-  type Decision,
   goesOn,
   inside,
   madeFrom,
   type StateHook,
   type StateHooks,
+  type WrappedResult,
   wrapWithState
 } from "./wrapping.ts"
 
@@ -62,7 +62,7 @@ class ConditionalSession {
   }
 
   /** Builds the state and runs the held hooks, once; gives the verdict in force. After a failure the next call tries again. */
-  enter(session: Session): Effect.Effect<Decision, unknown> {
+  enter(session: Session): Effect.Effect<WrappedResult, unknown> {
     if (this.isOpen) return this.greet(session)
     return Effect.flatMap(
       this.open(session),
@@ -106,7 +106,7 @@ class ConditionalSession {
   })
 
   /** Runs a hook outside messages. */
-  hook(stage: OutsideMessage, event: unknown, session: Session): Effect.Effect<Decision, unknown> {
+  hook(stage: OutsideMessage, event: unknown, session: Session): Effect.Effect<WrappedResult, unknown> {
     return decide(this.inner, stage, event, { session, connection: this.state })
   }
 

@@ -90,17 +90,22 @@ export const handled = (
     (error) => Effect.map(onFailure(error, { stage }), (policy) => new Failed(policy, Cause.fail(error)))
   )
 
-export type Decision = Verdict.Verdict | Failed
+export type WrappedResult = Verdict.Verdict | Failed
 
 /** Runs the inner filter's hook at a stage; gives continue if it only watches or has none. */
-export const decide = (inner: Definition, stage: Stage, event: unknown, at: At): Effect.Effect<Decision, unknown> => {
+export const decide = (
+  inner: Definition,
+  stage: Stage,
+  event: unknown,
+  at: At
+): Effect.Effect<WrappedResult, unknown> => {
   const answer = inner.answers[stage]
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that it is a verdict is checked where it arrives
-  if (answer !== undefined) return inside(inner, () => answer(event, at)) as Effect.Effect<Decision, unknown>
+  if (answer !== undefined) return inside(inner, () => answer(event, at)) as Effect.Effect<WrappedResult, unknown>
   const observe = inner.observes[stage]
   return observe === undefined ? goesOn : Effect.map(inside(inner, () => observe(event, at)), orContinue)
 }
 
 export const goesOn: Effect.Effect<Verdict.Continue> = Exit.succeed(Verdict.continue)
 
-const orContinue = (given: unknown): Decision => given instanceof Failed ? given : Verdict.continue
+const orContinue = (given: unknown): WrappedResult => given instanceof Failed ? given : Verdict.continue

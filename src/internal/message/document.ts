@@ -34,7 +34,7 @@ export const openSpool = (inMemory: number | undefined): Effect.Effect<Spool, ne
 const hasStep = ({ agreed }: Session, step: number): boolean => (agreed.steps & step) !== 0
 
 /** A message that is still arriving. */
-export class Draft {
+export class IncomingMessage {
   /** The state that the filter's author keeps for the message. */
   readonly state: unknown
   readonly spool: Spool | undefined
@@ -69,7 +69,7 @@ export class Draft {
 }
 
 /** What a hook at the end of the header can see. */
-export const headOf = ({ headers }: Draft, { parameters, recipients, sender }: Envelope): Message.Head => ({
+export const headOf = ({ headers }: IncomingMessage, { parameters, recipients, sender }: Envelope): Message.Head => ({
   sender,
   parameters,
   recipients,
@@ -111,7 +111,7 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
   readonly headers: HeaderEditor
   sender: Mailbox
   recipients: ReadonlyArray<Rcpt>
-  private readonly draft: Draft
+  private readonly incoming: IncomingMessage
   private readonly envelope: Envelope
   private readonly inMemory: number | undefined
   private replaced: Pieces | undefined
@@ -119,15 +119,15 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
   private editor: MimeEditor | undefined
   private reason: string | undefined
 
-  constructor(draft: Draft, envelope: Envelope, inMemory: number | undefined) {
-    this.draft = draft
+  constructor(incoming: IncomingMessage, envelope: Envelope, inMemory: number | undefined) {
+    this.incoming = incoming
     this.envelope = envelope
     this.inMemory = inMemory
     this.parameters = envelope.parameters
     this.sender = envelope.sender
     this.recipients = [...envelope.recipients]
-    this.headers = new HeaderEditor(draft.headers, envelope.parameters.smtpUtf8)
-    this.received = draft.spool === undefined ? undefined : Pieces.of(draft.spool)
+    this.headers = new HeaderEditor(incoming.headers, envelope.parameters.smtpUtf8)
+    this.received = incoming.spool === undefined ? undefined : Pieces.of(incoming.spool)
   }
 
   private get pieces(): Pieces {
@@ -234,7 +234,7 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
       const { mta: known } = session.macros
       const mta = known === "unknown" ? "both" : known
       const headers = diffHeaders(
-        fieldsOf(this.draft.headers),
+        fieldsOf(this.incoming.headers),
         fieldsOf(this.headers.fields),
         mta,
         hasStep(session, Step.leadingSpace)

@@ -8,7 +8,7 @@ import * as Verdict from "../../Verdict.ts"
 import { define } from "../filter/definition.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
 import { fromDefinitions } from "../filter/filterValue.ts"
-import { Document, Draft, headOf, openSpool } from "./document.ts"
+import { Document, headOf, IncomingMessage, openSpool } from "./document.ts"
 import type { Part } from "./documentTypes.ts"
 
 /** Options and hooks without their types, which the public module has checked. */
@@ -36,7 +36,7 @@ export interface Hooks {
 interface At {
   readonly session: Session
   readonly connection: unknown
-  readonly message: Draft
+  readonly message: IncomingMessage
   readonly envelope: Envelope
   readonly edit: Editor
 }
@@ -60,11 +60,13 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
   const onTooLarge = tooLarge === "pass" ? Verdict.acceptMessage : tooLarge ?? tooLargeReply
   const isLimited = maxBytes < Infinity
 
-  const draft = Effect.fnUntraced(function*(mail: Mail, at: unknown): Effect.fn.Return<Draft, unknown, Scope.Scope> {
-    const spool = body ? yield* openSpool(inMemory) : undefined
-    const state = build === undefined ? undefined : yield* build(mail, at)
-    return new Draft(state, spool, maxBytes)
-  })
+  const incoming = Effect.fnUntraced(
+    function*(mail: Mail, at: unknown): Effect.fn.Return<IncomingMessage, unknown, Scope.Scope> {
+      const spool = body ? yield* openSpool(inMemory) : undefined
+      const state = build === undefined ? undefined : yield* build(mail, at)
+      return new IncomingMessage(state, spool, maxBytes)
+    }
+  )
 
   const answers: { [K in Stage]?: unknown } = {}
   const observes: { [K in Stage]?: unknown } = {}
@@ -106,13 +108,13 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
     )
   }
 
-  const options = { ...others, message: draft, modify: [...new Set(modify.flatMap((part) => capabilities[part]))] }
+  const options = { ...others, message: incoming, modify: [...new Set(modify.flatMap((part) => capabilities[part]))] }
   return fromDefinitions([define(name, options, answers, observes)])
 }
 
 const goOn = Effect.succeed(Verdict.continue)
 
-/** What hooks see: their author's own state, in place of the draft that holds it. */
+/** What hooks see: their author's own state, in place of the incoming that holds it. */
 const visible = ({ connection, envelope, message, session }: At): unknown => ({
   session,
   connection,

@@ -21,7 +21,7 @@ import { ClientState } from "./clientState.ts"
 import type * as MilterClient from "./clientTypes.ts"
 import type { Connect, MacroValues, Text } from "./clientValues.ts"
 import { type Answer, interpret, isRefusal } from "./interpretReply.ts"
-import type { Facts, Manners, Timeouts } from "./manners/mtaManners.ts"
+import type { MacroFacts, Manners, MtaTimeouts } from "./manners/mtaManners.ts"
 import { type ModificationLimits, ModificationList } from "./modificationList.ts"
 import { clientAddress, headerValue, packetText } from "./packetValues.ts"
 
@@ -55,7 +55,7 @@ export class Client implements MilterClient.Client {
   readonly state = new ClientState()
   private readonly forMessages: Manners
   private current: Manners
-  private readonly timeouts: Timeouts
+  private readonly timeouts: MtaTimeouts
   private readonly limits: ModificationLimits
   private readonly writer = new Writer()
   private readonly semaphore = Semaphore.makeUnsafe(1)
@@ -67,7 +67,7 @@ export class Client implements MilterClient.Client {
   constructor(
     connection: ClientConnection,
     { messages, steps }: ClientManners,
-    timeouts: Timeouts,
+    timeouts: MtaTimeouts,
     limits: ModificationLimits,
     send: (client: Client, message: MilterClient.Message) => ReturnType<Client["sendMessage"]>
   ) {
@@ -160,7 +160,7 @@ export class Client implements MilterClient.Client {
   readonly rcpt = (
     recipient: Text,
     parameters: ReadonlyArray<Text> = [],
-    { refused = false }: { readonly refused?: boolean | NonNullable<Facts["refused"]> } = {}
+    { refused = false }: { readonly refused?: boolean | NonNullable<MacroFacts["refused"]> } = {}
   ): Effect.Effect<Answer, ClientError> =>
     this.step("rcpt", () => ({
       packet: {

@@ -6,7 +6,7 @@ import { byteStringOf } from "../bytes/concat.ts"
 import { type AnsweredStage, isContent, isOfMessage, stageTable } from "../protocol/stageTable.ts"
 import type { Connect, Text } from "./clientValues.ts"
 import { type Answer, isRefusal, type NotSentBecause } from "./interpretReply.ts"
-import { type Facts, type Manners, usualClient } from "./manners/mtaManners.ts"
+import { type MacroFacts, type Manners, usualClient } from "./manners/mtaManners.ts"
 
 /** Whether an answer settles the message. A refusal at rcpt is about one recipient, at data perhaps about one attempt. */
 const decides = (answer: Answer, stage: AnsweredStage): boolean =>
@@ -34,7 +34,7 @@ export class ClientState {
   private queueIds = 0xa1b2c30000
   /** The queue id of the next message, if the chain counts them for all its clients. */
   private given: string | undefined
-  private facts: Facts = {
+  private facts: MacroFacts = {
     client: usualClient,
     queueId: "",
     sender: nullSender,
@@ -52,7 +52,7 @@ export class ClientState {
 
   // --- what the MTA knows
 
-  get known(): Facts {
+  get known(): MacroFacts {
     return this.facts
   }
 
@@ -100,7 +100,7 @@ export class ClientState {
     if (queueId !== undefined) this.facts = { ...this.facts, queueId }
   }
 
-  recipient(recipient: Text, refused: Facts["refused"]): void {
+  recipient(recipient: Text, refused: MacroFacts["refused"]): void {
     this.facts = { ...this.facts, recipient: new Mailbox(byteStringOf(recipient)), refused }
   }
 

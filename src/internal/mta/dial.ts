@@ -13,7 +13,7 @@ import { Client, type ClientManners } from "./client.ts"
 import { ClientConnection } from "./clientConnection.ts"
 import { ClientError } from "./clientError.ts"
 import type { Message, Mta, Options } from "./clientTypes.ts"
-import { type Manners, mannersOf, plain, type Timeouts } from "./manners/mtaManners.ts"
+import { type Manners, mannersOf, type MtaTimeouts, plain } from "./manners/mtaManners.ts"
 import { postfix37 } from "./manners/postfixManners.ts"
 import { asReceived, recipientsOf } from "./messageInput.ts"
 import { limitsOf } from "./modificationList.ts"
@@ -27,7 +27,7 @@ const mannersFor = (mta: Mta | undefined): ClientManners => {
   return { steps: manners, messages: manners }
 }
 
-const timeoutsOf = ({ timeouts }: Manners, given: Options["timeouts"]): Timeouts => {
+const timeoutsOf = ({ timeouts }: Manners, given: Options["timeouts"]): MtaTimeouts => {
   const milliseconds = (input: Duration.Input | undefined, otherwise: number): number =>
     input === undefined ? otherwise : Duration.toMillis(input)
   return {

@@ -55,9 +55,9 @@ export interface Replied extends Reply.Reply {
 }
 
 /** An answer that refuses. */
-export type Refusal = Extract<Answer, { readonly _tag: "Reject" | "TempFail" | "Reply" }>
+export type RefusingAnswer = Extract<Answer, { readonly _tag: "Reject" | "TempFail" | "Reply" }>
 
-export const isRefusal = (answer: Answer): answer is Refusal =>
+export const isRefusal = (answer: Answer): answer is RefusingAnswer =>
   answer._tag === "Reject" || answer._tag === "TempFail" || answer._tag === "Reply"
 
 type Meaning =

@@ -6,7 +6,7 @@ import * as References from "effect/References"
 import { type Ending, endings } from "./metrics.ts"
 
 /** The annotations of a line; undefined values are left out. */
-export type Facts = { readonly [name: string]: string | number | ReadonlyArray<string> | undefined }
+export type LogFields = { readonly [name: string]: string | number | ReadonlyArray<string> | undefined }
 
 // Longer than any address that RFC 5321 allows.
 const maxLength = 320
@@ -51,12 +51,12 @@ export const isLogged = (context: Context.Context<never>): boolean =>
   !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Info")
 
 /** Writes the line of a message with the annotations of the context and these. */
-export const write = (context: Context.Context<never>, ending: Ending, facts: Facts): void => {
+export const write = (context: Context.Context<never>, ending: Ending, facts: LogFields): void => {
   Effect.runForkWith(annotated(context, facts))(lines.get(ending)!)
 }
 
 /** A context that adds these annotations to log lines. */
-export const annotated = (context: Context.Context<never>, facts: Facts): Context.Context<never> => {
+export const annotated = (context: Context.Context<never>, facts: LogFields): Context.Context<never> => {
   const annotations = Object.assign(new Annotations(), Context.get(context, References.CurrentLogAnnotations))
   for (const [name, value] of Object.entries(facts)) {
     if (value !== undefined) annotations[name] = value

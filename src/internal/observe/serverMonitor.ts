@@ -6,7 +6,7 @@ import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Mail, Outcome, Session, Stage } from "../../Stage.ts"
-import { type Facts, isLogged, printable, write } from "./messageLog.ts"
+import { isLogged, type LogFields, printable, write } from "./messageLog.ts"
 import { type Ending, FilterMetrics, Metrics, nameOf } from "./metrics.ts"
 import type { MessageMonitor, MessageReport, Monitor, SessionMonitor } from "./monitor.ts"
 
@@ -65,7 +65,7 @@ abstract class Watch {
     })
   }
 
-  protected endSpan(span: Tracer.Span, facts: Facts, exit: Exit.Exit<unknown, unknown>): void {
+  protected endSpan(span: Tracer.Span, facts: LogFields, exit: Exit.Exit<unknown, unknown>): void {
     for (const [name, value] of Object.entries(facts)) {
       if (value !== undefined) span.attribute(attributeOf(name), value)
     }
@@ -138,7 +138,7 @@ const optional = (text: string | undefined): string | undefined =>
   text === undefined || text === "" ? undefined : printable(text)
 
 /** The facts about the session in a line. */
-export const sessionFacts = (filter: string, session: Session): Facts => ({
+export const sessionFacts = (filter: string, session: Session): LogFields => ({
   filter,
   session: session.id,
   client: printable(session.client.toString()),
@@ -149,7 +149,7 @@ export const sessionFacts = (filter: string, session: Session): Facts => ({
 // A message to thousands must not make a line of megabytes.
 const maxRecipients = 20
 
-const messageFacts = (mail: Mail, report: MessageReport, ending: Ending): Facts => ({
+const messageFacts = (mail: Mail, report: MessageReport, ending: Ending): LogFields => ({
   queueId: optional(report.queueId),
   sender: printable(mail.sender.address),
   recipients: report.recipients.slice(0, maxRecipients).map(({ recipient }) => printable(recipient.address)),

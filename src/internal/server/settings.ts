@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as ClientAddress from "../../ClientAddress.ts"
 import * as Frame from "../../Frame.ts"
-import type { Limits, Program, Timeouts } from "../engine/serverRuntime.ts"
+import type { Limits, Program, ServerTimeouts } from "../engine/serverRuntime.ts"
 
 /**
  * Options of {@link layer}. All have defaults. Durations are Effect's (`"8 seconds"`, or milliseconds).
@@ -74,7 +74,7 @@ export interface Options {
 }
 
 export interface Settings {
-  readonly timeouts: Timeouts
+  readonly timeouts: ServerTimeouts
   readonly limits: Limits
   readonly peers: Program["peers"]
   /** Milliseconds that messages in progress get to end. */

@@ -31,7 +31,7 @@ export class Decided {
 const verdictOf = (policy: FailurePolicy): Verdict.Verdict => policy === "pass" ? Verdict.acceptMessage : policy
 
 /** The filter in one SMTP session. */
-export class Rehearsal {
+export class DryRun {
   readonly inner: Definition
   private readonly scope = Scope.makeUnsafe()
   private isBuilt = false
@@ -45,7 +45,7 @@ export class Rehearsal {
 
   /** Runs the hook of a stage outside of messages. */
   readonly stage = Effect.fnUntraced(function*(
-    this: Rehearsal,
+    this: DryRun,
     stage: OutsideMessage,
     event: unknown,
     session: Session
@@ -59,7 +59,7 @@ export class Rehearsal {
   })
 
   /** The state of the connection, or what has been decided on it. */
-  readonly enter = Effect.fnUntraced(function*(this: Rehearsal, session: Session) {
+  readonly enter = Effect.fnUntraced(function*(this: DryRun, session: Session) {
     const { connection } = this.inner
     if (!this.isBuilt && connection !== undefined) {
       const state = yield* this.attempt("connect", () => connection(session), this.scope)
@@ -72,7 +72,7 @@ export class Rehearsal {
 
   /** Runs a hook if there is one; undefined stands for continue. */
   readonly run = Effect.fnUntraced(function*(
-    this: Rehearsal,
+    this: DryRun,
     stage: Stage,
     event: unknown,
     at: At,
@@ -92,7 +92,7 @@ export class Rehearsal {
 
   /** Runs an effect of the filter. Gives its result, or the decision after a failure. */
   readonly attempt = Effect.fnUntraced(function*(
-    this: Rehearsal,
+    this: DryRun,
     stage: Stage,
     make: () => Effect.Effect<unknown, unknown>,
     scope: Scope.Scope

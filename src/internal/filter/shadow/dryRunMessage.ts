@@ -12,12 +12,12 @@ import * as Packet from "../../../Packet.ts"
 import type { Envelope, Mail, Outcome, Rcpt, Session, Stage } from "../../../Stage.ts"
 import type * as Verdict from "../../../Verdict.ts"
 import { ByteString } from "../../../Wire.ts"
-import { annotated, type Facts, printable } from "../../observe/messageLog.ts"
+import { annotated, type LogFields, printable } from "../../observe/messageLog.ts"
 import { type Ending, nameOf } from "../../observe/metrics.ts"
 import { sessionFacts } from "../../observe/serverMonitor.ts"
 import { type At, type Definition, isEventOf } from "../definition.ts"
 import * as editor from "../editor.ts"
-import { closing, Decided, type Rehearsal } from "./dryRun.ts"
+import { closing, Decided, type DryRun } from "./dryRun.ts"
 
 interface Refused {
   readonly rcpt: Rcpt
@@ -27,8 +27,8 @@ interface Refused {
 // A log line must not grow to megabytes.
 const maxListed = 20
 
-export class RehearsedMessage {
-  private readonly rehearsal: Rehearsal
+export class DryRunMessage {
+  private readonly dryRun: DryRun
   private readonly mail: Mail
   readonly context: Context.Context<never>
   private readonly scope = Scope.makeUnsafe()
@@ -46,23 +46,23 @@ export class RehearsedMessage {
   /** Whether the end is logged; finalizers are running or have run. */
   isClosed = false
 
-  constructor(rehearsal: Rehearsal, mail: Mail, session: Session, context: Context.Context<never>) {
-    this.rehearsal = rehearsal
+  constructor(dryRun: DryRun, mail: Mail, session: Session, context: Context.Context<never>) {
+    this.dryRun = dryRun
     this.mail = mail
     this.session = session
     this.context = context
   }
 
   /** MAIL. */
-  readonly begin = Effect.fnUntraced(function*(this: RehearsedMessage) {
-    const { inner } = this.rehearsal
+  readonly begin = Effect.fnUntraced(function*(this: DryRunMessage) {
+    const { inner } = this.dryRun
     const { mail, session } = this
-    const connection = yield* this.rehearsal.enter(session)
+    const connection = yield* this.dryRun.enter(session)
     if (connection instanceof Decided) return yield* this.finish(connection)
     const { message } = inner
     const state = message === undefined
       ? undefined
-      : yield* this.rehearsal.attempt("mail", () => message(mail, { session, connection }), this.scope)
+      : yield* this.dryRun.attempt("mail", () => message(mail, { session, connection }), this.scope)
     if (state instanceof Decided) return yield* this.finish(state)
     this.at = { session, connection, message: state }
     yield* this.stage("mail", mail, session, undefined)
@@ -70,7 +70,7 @@ export class RehearsedMessage {
 
   /** Runs another stage. `recipients`: those that the MTA and the other filters have accepted, once all are known. */
   readonly stage = Effect.fnUntraced(function*(
-    this: RehearsedMessage,
+    this: DryRunMessage,
     stage: Stage,
     event: unknown,
     session: Session,
@@ -88,14 +88,14 @@ export class RehearsedMessage {
         return yield* this.finish(new Decided(refused.verdict, "rcpt"))
       }
     }
-    const refusable = isEventOf("rcpt", stage, event) && this.rehearsal.inner.answers.rcpt !== undefined
+    const refusable = isEventOf("rcpt", stage, event) && this.dryRun.inner.answers.rcpt !== undefined
       ? event
       : undefined
     const { mail } = this
     const envelope: Envelope = { sender: mail.sender, parameters: mail.parameters, recipients: this.recipients }
-    const edits = new Edits(this.rehearsal.inner, session, mail)
+    const edits = new Edits(this.dryRun.inner, session, mail)
     const at: At = { ...this.at, session, envelope, ...(stage === "endOfMessage" ? { edit: edits.editor } : {}) }
-    const decided = yield* this.rehearsal.run(stage, event, at, this.scope)
+    const decided = yield* this.dryRun.run(stage, event, at, this.scope)
     const tag = decided?.verdict?._tag
     if (stage === "endOfMessage") {
       if (decided === undefined || (tag === "AcceptMessage" && decided.cause === undefined)) {
@@ -130,7 +130,7 @@ export class RehearsedMessage {
     return Effect.suspend(() => {
       if (this.isClosed) return Effect.void
       this.isClosed = this.isOver = true
-      const { name } = this.rehearsal.inner
+      const { name } = this.dryRun.inner
       const line = decided === "behind"
         ? Effect.logWarning(`the shadow of ${name} is too far behind and gives up`)
         : Effect.logInfo(`shadow ${endingOf(decided)}`)
@@ -141,13 +141,13 @@ export class RehearsedMessage {
     })
   }
 
-  private facts(decided: Decided | "aborted" | "behind" | undefined): Facts {
+  private facts(decided: Decided | "aborted" | "behind" | undefined): LogFields {
     const { mail, recipients, refused } = this
     const { cause, stage, verdict } = decided instanceof Decided
       ? decided
       : { cause: undefined, stage: decided === undefined ? "endOfMessage" : undefined, verdict: undefined }
     return {
-      ...sessionFacts(this.rehearsal.inner.name, this.session),
+      ...sessionFacts(this.dryRun.inner.name, this.session),
       queueId: this.queueId === undefined ? undefined : printable(this.queueId),
       sender: printable(mail.sender.address),
       recipients: recipients.slice(0, maxListed).map(({ recipient }) => printable(recipient.address)),
@@ -215,7 +215,7 @@ const exitOf = (by: string, decided: Decided | "aborted" | "behind" | undefined)
 
 /** An editor that only notes down: it checks edits as the real editor does, and applies none of them. */
 class Edits {
-  private readonly edits = editor.none(undefined, Infinity)
+  private readonly edits = editor.noEdits(undefined, Infinity)
   private readonly definition: Definition
   private readonly session: Session
   private readonly mail: Mail

@@ -16,8 +16,8 @@ import type { Filter, Made } from "../filterTypes.ts"
 import { fromResolve } from "../filterValue.ts"
 import { viewOf } from "../sessionView.ts"
 import { madeFrom, type StateHook, wrapWithState } from "../wrapping.ts"
-import { Rehearsal } from "./dryRun.ts"
-import { RehearsedMessage } from "./dryRunMessage.ts"
+import { DryRun } from "./dryRun.ts"
+import { DryRunMessage } from "./dryRunMessage.ts"
 
 /** The most bytes that wait for the hooks of one connection. */
 const maxQueued = 1_048_576
@@ -38,7 +38,7 @@ const lastTurns = 64
 const slice = 32
 
 interface Job {
-  readonly message: RehearsedMessage | undefined
+  readonly message: DryRunMessage | undefined
   readonly bytes: number
   readonly effect: Effect.Effect<void>
 }
@@ -59,11 +59,11 @@ const makeShadows: Effect.Effect<Shadows, never, Scope.Scope> = Effect.acquireRe
 class Shadow {
   private readonly shadows: Shadows
   private readonly context: Context.Context<never>
-  private readonly rehearsal: Rehearsal
-  private readonly messages = new Set<RehearsedMessage>()
+  private readonly dryRun: DryRun
+  private readonly messages = new Set<DryRunMessage>()
   private jobs: Array<Job> = []
   private queued = 0
-  private running: { readonly message: RehearsedMessage | undefined; readonly fiber: Fiber.Fiber<void> } | undefined
+  private running: { readonly message: DryRunMessage | undefined; readonly fiber: Fiber.Fiber<void> } | undefined
   private kept: ReadonlyArray<Rcpt> = []
   private isScheduled = false
   /** Events outside messages were dropped: what the filter knows of the session is no longer true. */
@@ -73,17 +73,17 @@ class Shadow {
   constructor(shadows: Shadows, inner: Definition, context: Context.Context<never>) {
     this.shadows = shadows
     this.context = context
-    this.rehearsal = new Rehearsal(inner)
+    this.dryRun = new DryRun(inner)
     shadows.all.add(this)
   }
 
   /** An event outside of messages. */
   outside(stage: OutsideMessage, event: unknown, session: Session): void {
-    this.push(undefined, overhead, this.rehearsal.stage(stage, event, snapshot(session)))
+    this.push(undefined, overhead, this.dryRun.stage(stage, event, snapshot(session)))
   }
 
-  begin(mail: Mail, session: Session, context: Context.Context<never>): RehearsedMessage {
-    const message = new RehearsedMessage(this.rehearsal, mail, snapshot(session), context)
+  begin(mail: Mail, session: Session, context: Context.Context<never>): DryRunMessage {
+    const message = new DryRunMessage(this.dryRun, mail, snapshot(session), context)
     if (!this.isLost && !this.hasRoom(overhead)) this.lose()
     if (this.isLost) message.isOver = true
     else this.messages.add(message)
@@ -93,7 +93,7 @@ class Shadow {
 
   inside(
     stage: Stage,
-    message: RehearsedMessage,
+    message: DryRunMessage,
     event: unknown,
     { envelope, session }: Pick<At, "envelope" | "session">
   ): void {
@@ -111,7 +111,7 @@ class Shadow {
   }
 
   /** The message is over for the engine, in order or not. */
-  end(message: RehearsedMessage, exit: Exit.Exit<unknown, unknown>): void {
+  end(message: DryRunMessage, exit: Exit.Exit<unknown, unknown>): void {
     if (Exit.isSuccess(exit)) this.push(message, 0, message.abort)
     else this.drop(message, message.abort)
   }
@@ -122,7 +122,7 @@ class Shadow {
       undefined,
       0,
       Effect.andThen(
-        this.rehearsal.close(exit),
+        this.dryRun.close(exit),
         Effect.sync(() => {
           this.shadows.all.delete(this)
         })
@@ -134,7 +134,7 @@ class Shadow {
     Effect.runForkWith(this.context)(Effect.logWarning(text))
   }
 
-  private push(message: RehearsedMessage | undefined, bytes: number, effect: Effect.Effect<void>): void {
+  private push(message: DryRunMessage | undefined, bytes: number, effect: Effect.Effect<void>): void {
     if (this.isStopped || message?.isOver === true || (this.isLost && bytes > 0)) return
     if (bytes > 0 && !this.hasRoom(bytes)) {
       return message === undefined ? this.lose() : this.drop(message, message.giveUp)
@@ -155,12 +155,12 @@ class Shadow {
 
   private lose(): void {
     this.isLost = true
-    this.log(`the shadow of ${this.rehearsal.inner.name} is too far behind and gives up on this session`)
+    this.log(`the shadow of ${this.dryRun.inner.name} is too far behind and gives up on this session`)
     for (const message of this.messages) this.drop(message, message.giveUp)
   }
 
   /** Forgets the jobs that wait for a message, stops the one that runs, and ends the message with `last`. */
-  private drop(message: RehearsedMessage, last: Effect.Effect<void>): void {
+  private drop(message: DryRunMessage, last: Effect.Effect<void>): void {
     if (message.isOver) return
     message.isOver = true
     const dropped = this.jobs.filter((job) => job.message === message)
@@ -234,7 +234,7 @@ class Shadow {
         fiber === undefined ? Effect.void : Effect.interruptible(Effect.timeoutOption(Fiber.await(fiber), maxStop)),
         Effect.andThen(
           Effect.forEach(this.messages, ({ abort }) => abort, { discard: true }),
-          this.rehearsal.close(Exit.interrupt())
+          this.dryRun.close(Exit.interrupt())
         )
       )
     })
@@ -265,7 +265,7 @@ const watched = allStages.filter((stage) => isOfMessage(stage) && stage !== "mai
 const shadowedIn = (shadows: Shadows) => (inner: Definition): Definition =>
   madeFrom(inner, (inner) => shadowed(shadows, inner))
 
-type ShadowHook = StateHook<Shadow, RehearsedMessage>
+type ShadowHook = StateHook<Shadow, DryRunMessage>
 
 const shadowed = (shadows: Shadows, inner: Definition): Definition => {
   const outsideMessage = (stage: OutsideMessage): ShadowHook => (event, at) => {
@@ -294,7 +294,7 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
     refuseConnection: false,
     onFailure: undefined
   }
-  return wrapWithState<Shadow, RehearsedMessage>(harmless, {
+  return wrapWithState<Shadow, DryRunMessage>(harmless, {
     connection: () =>
       Effect.contextWith((context: Context.Context<never>) => {
         const shadow = new Shadow(shadows, inner, context)

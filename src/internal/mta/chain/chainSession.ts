@@ -14,7 +14,7 @@ import type * as MilterClient from "../clientTypes.ts"
 import type { Failure } from "../clientTypes.ts"
 import type { Connect, MacroValues, Text } from "../clientValues.ts"
 import type { DefaultAction } from "../clientValues.ts"
-import { type Answer, isRefusal, type Refusal } from "../interpretReply.ts"
+import { type Answer, isRefusal, type RefusingAnswer } from "../interpretReply.ts"
 import type { Manners } from "../manners/mtaManners.ts"
 import { asReceived, bracketed, recipientsOf } from "../messageInput.ts"
 import {
@@ -125,7 +125,7 @@ export class ChainSession {
     return undefined
   }
 
-  private refusal(answer: Refusal, stage: AnsweredStage, filter: string, about?: Text): Refused {
+  private refusal(answer: RefusingAnswer, stage: AnsweredStage, filter: string, about?: Text): Refused {
     const reply = this.manners.reply(answer, stage, about === undefined ? undefined : byteStringOf(about))
     return { _tag: "Refused", reply, closes: this.manners.closesAfter(reply), filter, failure: undefined }
   }

@@ -8,10 +8,10 @@ import type { Message } from "../../delivery/deliveryTypes.ts"
 import type { QueueFile } from "../../delivery/queueFile.ts"
 import type { AnsweredStage } from "../../protocol/stageTable.ts"
 import type { Connect, DefaultAction, MacroValues, Text } from "../clientValues.ts"
-import type { Refusal } from "../interpretReply.ts"
+import type { RefusingAnswer } from "../interpretReply.ts"
 
 /** What the macros of an MTA are made from. */
-export interface Facts {
+export interface MacroFacts {
   readonly client: Connect
   readonly queueId: string
   readonly sender: Mailbox
@@ -26,7 +26,7 @@ export interface Facts {
 }
 
 /** Milliseconds. */
-export interface Timeouts {
+export interface MtaTimeouts {
   readonly connect: number
   /** For the answer to a command up to DATA. */
   readonly command: number
@@ -52,7 +52,7 @@ export const mannersKey: unique symbol = Symbol.for("effect-milter/MilterClient/
 export interface Manners {
   readonly name: string
   readonly offer: Offer
-  readonly timeouts: Timeouts
+  readonly timeouts: MtaTimeouts
   /** What the MTA does with steps, and with macro lists, that a filter asks for and that were not offered. */
   readonly unoffered: { readonly steps: "ignored" | "refused"; readonly macroLists: "ignored" | "refused" }
   /** Which MTA's reading of a filter's macro lists applies. */
@@ -60,7 +60,7 @@ export interface Manners {
   /** The client as the MTA announces it. */
   readonly introduce: (client: Partial<Connect> | undefined) => Connect
   /** The macros ahead of a command; `undefined` if this MTA never sends any there. */
-  readonly macros: (stage: AnsweredStage, facts: Facts) => KnownMacros | undefined
+  readonly macros: (stage: AnsweredStage, facts: MacroFacts) => KnownMacros | undefined
   /** Whether the MTA no longer knows a macro at that stage. */
   readonly forgets: (stage: AnsweredStage, name: string) => boolean
   /** The part of an unknown command that the filter is shown. */
@@ -80,7 +80,7 @@ export interface Manners {
   /** Whether a filter that is done with a message is sent unknown commands before the next message. */
   readonly unknownAfterMessage: boolean
   /** The reply for the SMTP client; `address` is the sender or recipient of its command. */
-  readonly reply: (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined) => Reply
+  readonly reply: (refusal: RefusingAnswer, stage: AnsweredStage, address: ByteString | undefined) => Reply
   /** Whether the MTA ends the SMTP session with that reply. */
   readonly closesAfter: (reply: Reply) => boolean
   /** Whether the MTA keeps its own refusal of an unknown command, unless the filter's is a temporary one. */
@@ -114,9 +114,9 @@ export const hostname = "mx.example.org"
 // Addresses and names for documentation (RFC 5737, RFC 2606).
 export const usualClient = { hostname: "client.example.org", address: "192.0.2.1", port: 50000 }
 
-export const none: MacroValues = {}
+export const noMacros: MacroValues = {}
 
-export const onlyOnRequest: KnownMacros = { sent: undefined, onRequest: none }
+export const onlyOnRequest: KnownMacros = { sent: undefined, onRequest: noMacros }
 
 /** A name in brackets is an address without a name, or with a name that does not resolve to the address. */
 export const isUnverified = (client: Connect): boolean => client.hostname.startsWith("[")

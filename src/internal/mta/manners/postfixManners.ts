@@ -7,12 +7,12 @@ import { type AnsweredStage, isContent } from "../../protocol/stageTable.ts"
 import { everything } from "../checkAgreement.ts"
 import type { Connect, MacroValues } from "../clientValues.ts"
 import {
-  type Facts,
   hostname,
   isUnverified,
   type KnownMacros,
+  type MacroFacts,
   type Manners,
-  none,
+  noMacros,
   reply,
   usualClient
 } from "./mtaManners.ts"
@@ -44,7 +44,7 @@ const introduceBy = (release: Release) => (client: Partial<Connect> | undefined)
 
 const prefixed = (address: string): string => address.includes(":") ? `IPv6:${address}` : address
 
-const connectMacros = ({ name, number }: Release, { client }: Facts): KnownMacros => {
+const connectMacros = ({ name, number }: Release, { client }: MacroFacts): KnownMacros => {
   const address = client.address ?? "unknown"
   const unverified = isUnverified(client) || client.hostname === "unknown"
   const clientName = unverified ? "unknown" : client.hostname
@@ -52,16 +52,16 @@ const connectMacros = ({ name, number }: Release, { client }: Facts): KnownMacro
     sent: {
       j: hostname,
       "{daemon_name}": hostname,
-      ...(number >= 302 ? { "{daemon_addr}": "192.0.2.25" } : none),
+      ...(number >= 302 ? { "{daemon_addr}": "192.0.2.25" } : noMacros),
       v: name,
-      ...(number >= 305 ? { _: `${clientName} [${address}]` } : none)
+      ...(number >= 305 ? { _: `${clientName} [${address}]` } : noMacros)
     },
     onRequest: {
       // The prefix is here only: after DATA, Postfix has the address without it.
       "{client_addr}": prefixed(address),
       "{client_name}": clientName,
       "{client_ptr}": clientName,
-      ...(number >= 205 ? { "{client_port}": String(client.port ?? 0) } : none),
+      ...(number >= 205 ? { "{client_port}": String(client.port ?? 0) } : noMacros),
       "{client_resolve}": unverified ? "FAIL" : "OK",
       "{client_connections}": "1",
       "{daemon_port}": "25"
@@ -69,23 +69,23 @@ const connectMacros = ({ name, number }: Release, { client }: Facts): KnownMacro
   }
 }
 
-const mailMacros = ({ number }: Release, { sender }: Facts): MacroValues => ({
+const mailMacros = ({ number }: Release, { sender }: MacroFacts): MacroValues => ({
   "{mail_addr}": sender.address,
-  ...(number >= 206 ? { "{mail_host}": sender.domain, "{mail_mailer}": "smtp" } : none)
+  ...(number >= 206 ? { "{mail_host}": sender.domain, "{mail_mailer}": "smtp" } : noMacros)
 })
 
-const rcptMacros = ({ number }: Release, { recipient, refused }: Facts): MacroValues => {
+const rcptMacros = ({ number }: Release, { recipient, refused }: MacroFacts): MacroValues => {
   if (refused !== undefined) {
     return { "{rcpt_addr}": refused.text, "{rcpt_host}": refused.enhanced, "{rcpt_mailer}": "error" }
   }
-  if (recipient === undefined) return none
+  if (recipient === undefined) return noMacros
   return {
     "{rcpt_addr}": recipient.address,
-    ...(number >= 206 ? { "{rcpt_host}": recipient.domain, "{rcpt_mailer}": "local" } : none)
+    ...(number >= 206 ? { "{rcpt_host}": recipient.domain, "{rcpt_mailer}": "local" } : noMacros)
   }
 }
 
-const macrosOf = (release: Release) => (stage: AnsweredStage, facts: Facts): KnownMacros | undefined => {
+const macrosOf = (release: Release) => (stage: AnsweredStage, facts: MacroFacts): KnownMacros | undefined => {
   const { address = "" } = facts.client
   const i = { i: facts.queueId }
   switch (stage) {
@@ -93,12 +93,12 @@ const macrosOf = (release: Release) => (stage: AnsweredStage, facts: Facts): Kno
       return connectMacros(release, facts)
     case "helo":
     case "unknown":
-      return { sent: none, onRequest: none }
+      return { sent: noMacros, onRequest: noMacros }
     case "mail":
       // There is no queue file yet, and so no queue id, before a recipient has been accepted.
-      return { sent: mailMacros(release, facts), onRequest: none }
+      return { sent: mailMacros(release, facts), onRequest: noMacros }
     case "rcpt":
-      return { sent: { ...(facts.accepted > 0 ? i : none), ...rcptMacros(release, facts) }, onRequest: none }
+      return { sent: { ...(facts.accepted > 0 ? i : noMacros), ...rcptMacros(release, facts) }, onRequest: noMacros }
     case "header":
     case "endOfHeaders":
       if (release.number < 205) return undefined
@@ -108,7 +108,7 @@ const macrosOf = (release: Release) => (stage: AnsweredStage, facts: Facts): Kno
     case "endOfMessage":
       break
   }
-  return { sent: i, onRequest: address.includes(":") ? { "{client_addr}": address } : none }
+  return { sent: i, onRequest: address.includes(":") ? { "{client_addr}": address } : noMacros }
 }
 
 /** Postfix hands the content to another process (cleanup), which is not told all macros of the session. */

@@ -5,14 +5,14 @@ import * as sendmailQueue from "../../delivery/sendmailQueue.ts"
 import * as Ip from "../../mail/ipAddress.ts"
 import { type AnsweredStage, isContent } from "../../protocol/stageTable.ts"
 import { everything } from "../checkAgreement.ts"
-import type { Refusal } from "../interpretReply.ts"
+import type { RefusingAnswer } from "../interpretReply.ts"
 import {
-  type Facts,
   hostname,
   isUnverified,
   type KnownMacros,
+  type MacroFacts,
   type Manners,
-  none,
+  noMacros,
   onlyOnRequest,
   reply,
   usualClient
@@ -28,7 +28,7 @@ const prefixed = (address: string): string => {
   return `IPv6:${groups.join(":")}`
 }
 
-const connectMacros = ({ client }: Facts): KnownMacros => ({
+const connectMacros = ({ client }: MacroFacts): KnownMacros => ({
   sent: {
     j: hostname,
     _: isUnverified(client) || client.address === undefined
@@ -48,26 +48,26 @@ const connectMacros = ({ client }: Facts): KnownMacros => ({
   }
 })
 
-const rcptMacros = ({ accepted, recipient, refused }: Facts): KnownMacros => ({
+const rcptMacros = ({ accepted, recipient, refused }: MacroFacts): KnownMacros => ({
   sent: refused !== undefined
     ? { "{rcpt_mailer}": "error", "{rcpt_host}": refused.enhanced, "{rcpt_addr}": refused.text }
     : recipient === undefined
-    ? none
+    ? noMacros
     : { "{rcpt_mailer}": "local", "{rcpt_host}": recipient.domain, "{rcpt_addr}": recipient.address },
   // Sendmail counts this recipient too.
   onRequest: { "{nrcpts}": String(accepted + 1), "{nbadrcpts}": "0" }
 })
 
 /** The Message-ID that Sendmail gives to a message without one: `<202401011200.QUEUEID@mx.example.org>`. */
-const messageIdOf = ({ began, queueId }: Facts): string =>
+const messageIdOf = ({ began, queueId }: MacroFacts): string =>
   `<${new Date(began).toISOString().replace(/\D/g, "").slice(0, 12)}.${queueId}@${hostname}>`
 
-const macros = (stage: AnsweredStage, facts: Facts): KnownMacros | undefined => {
+const macros = (stage: AnsweredStage, facts: MacroFacts): KnownMacros | undefined => {
   switch (stage) {
     case "connect":
       return connectMacros(facts)
     case "helo":
-      return { sent: none, onRequest: none }
+      return { sent: noMacros, onRequest: noMacros }
     case "mail":
       return {
         sent: {
@@ -76,7 +76,7 @@ const macros = (stage: AnsweredStage, facts: Facts): KnownMacros | undefined => 
           "{mail_host}": facts.sender.domain,
           "{mail_addr}": facts.sender.address
         },
-        onRequest: none
+        onRequest: noMacros
       }
     case "rcpt":
       return rcptMacros(facts)
@@ -104,7 +104,7 @@ const rejectedAt = (stage: AnsweredStage): typeof later =>
     : reply(isContent(stage) ? "554" : "550", "5.7.1", "Command rejected")
 
 /** Words a refusal. At connect all words are Sendmail's own; with some codes the first line begins with the address. */
-const replyTo = (refusal: Refusal, stage: AnsweredStage, address: ByteString | undefined): typeof later => {
+const replyTo = (refusal: RefusingAnswer, stage: AnsweredStage, address: ByteString | undefined): typeof later => {
   if (refusal._tag === "TempFail") return later
   if (refusal._tag === "Reply" && stage === "connect") {
     return refusal.code === "421" ? closing : refusal.code.startsWith("4") ? later : rejectedAt(stage)
