@@ -23,7 +23,7 @@ import type { Connect, MacroValues, Text } from "./clientValues.ts"
 import { type Answer, interpret, isRefusal } from "./interpretReply.ts"
 import type { MacroFacts, Manners, MtaTimeouts } from "./manners/mtaManners.ts"
 import { type ModificationLimits, ModificationList } from "./modificationList.ts"
-import { clientAddress, headerValue, packetText } from "./packetValues.ts"
+import { clientAddress, headerValue, packetText, parameterTexts } from "./packetValues.ts"
 
 interface Answered {
   readonly answer: Answer
@@ -127,73 +127,74 @@ export class Client implements MilterClient.Client {
   readonly connect = (client: Connect): Effect.Effect<Answer, ClientError> =>
     this.step("connect", () => {
       const introduced = this.manners.introduce(client)
-      return {
-        packet: {
-          _tag: "Connect",
-          hostname: packetText("host name", introduced.hostname),
-          address: clientAddress(introduced)
-        },
-        given: (state) => state.connected(introduced)
-      }
+      return Result.map(
+        Result.all({ hostname: packetText("host name", introduced.hostname), address: clientAddress(introduced) }),
+        (values) => ({
+          packet: { _tag: "Connect", ...values },
+          given: (state) => state.connected(introduced)
+        })
+      )
     })
 
   readonly helo = (name: Text): Effect.Effect<Answer, ClientError> =>
-    this.step("helo", () => ({
-      packet: { _tag: "Helo", name: packetText("HELO name", name) },
-      given: (state) => state.heloGiven()
-    }))
+    this.step("helo", () =>
+      Result.map(packetText("HELO name", name), (name) => ({
+        packet: { _tag: "Helo", name },
+        given: (state) => state.heloGiven()
+      })))
 
   readonly mail = (sender: Text, parameters: ReadonlyArray<Text> = []): Effect.Effect<Answer, ClientError> =>
-    this.step("mail", () => ({
-      packet: {
-        _tag: "Mail",
-        sender: packetText("sender", sender),
-        parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
-      },
-      given: (state, now) => {
-        state.messageFrom(sender, now)
-        this.definitions.resetMessage()
-        this.kept = nowhere
-      }
-    }))
+    this.step("mail", () =>
+      Result.map(
+        Result.all({ sender: packetText("sender", sender), parameters: parameterTexts(parameters) }),
+        (values) => ({
+          packet: { _tag: "Mail", ...values },
+          given: (state, now) => {
+            state.messageFrom(sender, now)
+            this.definitions.resetMessage()
+            this.kept = nowhere
+          }
+        })
+      ))
 
   readonly rcpt = (
     recipient: Text,
     parameters: ReadonlyArray<Text> = [],
     { refused = false }: { readonly refused?: boolean | NonNullable<MacroFacts["refused"]> } = {}
   ): Effect.Effect<Answer, ClientError> =>
-    this.step("rcpt", () => ({
-      packet: {
-        _tag: "Rcpt",
-        recipient: packetText("recipient", recipient),
-        parameters: parameters.map((parameter) => packetText("ESMTP parameter", parameter))
-      },
-      given: (state) =>
-        state.recipient(
-          recipient,
-          refused === true ? { enhanced: "5.1.1", text: "User unknown" } : refused === false ? undefined : refused
-        ),
-      refused: refused !== false
-    }))
+    this.step("rcpt", () =>
+      Result.map(
+        Result.all({ recipient: packetText("recipient", recipient), parameters: parameterTexts(parameters) }),
+        (values) => ({
+          packet: { _tag: "Rcpt", ...values },
+          given: (state) =>
+            state.recipient(
+              recipient,
+              refused === true ? { enhanced: "5.1.1", text: "User unknown" } : refused === false ? undefined : refused
+            ),
+          refused: refused !== false
+        })
+      ))
 
-  readonly data = (): Effect.Effect<Answer, ClientError> => this.step("data", () => ({ packet: { _tag: "Data" } }))
+  readonly data = (): Effect.Effect<Answer, ClientError> =>
+    this.step("data", () => Result.succeed({ packet: { _tag: "Data" } }))
 
   readonly header = (
     name: Text,
     value: Text,
     options: { readonly verbatim?: boolean } = {}
   ): Effect.Effect<Answer, ClientError> =>
-    this.step("header", () => ({
-      packet: {
-        _tag: "Header",
-        name: packetText("header name", name),
-        value: headerValue(value, options.verbatim === true, this.hasAgreedOn(Negotiation.Step.leadingSpace))
-      },
-      given: (state) => state.header(name, value)
-    }))
+    this.step("header", () =>
+      Result.map(
+        Result.all({
+          name: packetText("header name", name),
+          value: headerValue(value, options.verbatim === true, this.hasAgreedOn(Negotiation.Step.leadingSpace))
+        }),
+        (values) => ({ packet: { _tag: "Header", ...values }, given: (state) => state.header(name, value) })
+      ))
 
   readonly endOfHeaders = (): Effect.Effect<Answer, ClientError> =>
-    this.step("endOfHeaders", () => ({ packet: { _tag: "EndOfHeaders" } }))
+    this.step("endOfHeaders", () => Result.succeed({ packet: { _tag: "EndOfHeaders" } }))
 
   readonly body = <E = never, R = never>(
     body: Text | Stream.Stream<Uint8Array, E, R>
@@ -213,7 +214,7 @@ export class Client implements MilterClient.Client {
       let answer: Answer = { _tag: "Continue" }
       for (let start = 0; start < rest.length; start += maxPayload) {
         const piece = rest.subarray(start, start + maxPayload)
-        const next: Answer = yield* this.step("body", () => ({ packet: { _tag: "Body", bytes: piece } }))
+        const next: Answer = yield* this.step("body", () => Result.succeed({ packet: { _tag: "Body", bytes: piece } }))
         // The answer that stopped the body says more than the NotSent of what follows.
         if (next._tag === "NotSent" && start > 0) break
         answer = next
@@ -227,15 +228,16 @@ export class Client implements MilterClient.Client {
       this.answered("endOfMessage", () => {
         const bytes = this.hasAgreedOn(stageTable.body.no) ? nowhere : this.kept
         this.kept = nowhere
-        return { packet: { _tag: "EndOfMessage", bytes } }
+        return Result.succeed({ packet: { _tag: "EndOfMessage", bytes } })
       }),
       ({ answer, modifications }) => ({ verdict: answer, modifications })
     )
 
   readonly unknown = (line: Text): Effect.Effect<Answer, ClientError> =>
-    this.step("unknown", () => ({
-      packet: { _tag: "Unknown", line: packetText("command", this.manners.unknownLine(line)) }
-    }))
+    this.step("unknown", () =>
+      Result.map(packetText("command", this.manners.unknownLine(line)), (line) => ({
+        packet: { _tag: "Unknown", line }
+      })))
 
   readonly abort = (): Effect.Effect<void, ClientError> =>
     this.semaphore.withPermit(Effect.suspend(() => {
@@ -284,7 +286,7 @@ export class Client implements MilterClient.Client {
     values: MacroValues,
     onRequest: MacroValues = {}
   ): Effect.Effect<void, ClientError> =>
-    this.semaphore.withPermit(this.checked(() => this.definitions.define(stage, values, onRequest)))
+    this.semaphore.withPermit(Effect.suspend(() => this.checked(this.definitions.define(stage, values, onRequest))))
 
   readonly sendMessage = (message: MilterClient.Message): Effect.Effect<MilterClient.Outcome, ClientError> =>
     Effect.suspend(() => {
@@ -294,11 +296,17 @@ export class Client implements MilterClient.Client {
 
   // --- how a step goes
 
-  private step(stage: AnsweredStage, make: () => Command): Effect.Effect<Answer, ClientError> {
+  private step(
+    stage: AnsweredStage,
+    make: () => Result.Result<Command, InvalidValue>
+  ): Effect.Effect<Answer, ClientError> {
     return Effect.map(this.answered(stage, make), ({ answer }) => answer)
   }
 
-  private answered(stage: AnsweredStage, make: () => Command): Effect.Effect<Answered, ClientError> {
+  private answered(
+    stage: AnsweredStage,
+    make: () => Result.Result<Command, InvalidValue>
+  ): Effect.Effect<Answered, ClientError> {
     return this.semaphore.withPermit(Effect.gen({ self: this }, function*() {
       const { manners, state } = this
       const { agreed } = state
@@ -306,13 +314,13 @@ export class Client implements MilterClient.Client {
         yield* this.connection.check
         return yield* Effect.die(new Error("a milter session begins with negotiate"))
       }
-      const { given, packet, refused = false } = yield* this.checked(make)
+      const { given, packet, refused = false } = yield* this.checked(make())
       const before = state.abortsBefore(stage, manners) ? [abort] : []
       const after = stage === "helo" ? state.abortsAfterHelo(manners) : 0
       given?.(state, yield* Clock.currentTimeMillis)
       // A queue id that the caller defined holds for the macros of all later commands.
       state.queuedAs(this.definitions.definedAt(stage, "i"))
-      const macros = yield* this.checked(() =>
+      const macros = yield* this.checked(
         this.definitions.take(stage, manners.macros(stage, state.known), manners.forgets)
       )
       const because = state.leftOut(stage, agreed, manners, refused)
@@ -413,17 +421,8 @@ export class Client implements MilterClient.Client {
 
   // --- values
 
-  /** Runs what may find an `InvalidValue`. */
-  private checked<A>(make: () => A): Effect.Effect<A, ClientError> {
-    return Effect.catch(
-      Effect.try({
-        try: make,
-        catch: (error) => {
-          if (error instanceof InvalidValue) return error
-          throw error
-        }
-      }),
-      (reason) => this.connection.error(reason)
-    )
+  /** The value, or the failure of the client with the reason why there is none. */
+  private checked<A>(result: Result.Result<A, InvalidValue>): Effect.Effect<A, ClientError> {
+    return Result.isSuccess(result) ? Effect.succeed(result.success) : this.connection.error(result.failure)
   }
 }

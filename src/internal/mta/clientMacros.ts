@@ -1,4 +1,6 @@
 /** The macros that an MTA sends: its own selection, or what the filter asked for at a stage. */
+import * as Result from "effect/Result"
+import type { InvalidValue } from "../../InvalidValue.ts"
 import * as Macros from "../../Macros.ts"
 import type * as Packet from "../../Packet.ts"
 import { ByteString } from "../../Wire.ts"
@@ -15,6 +17,10 @@ const listOf = (stage: AnsweredStage, reading: "postfix" | "sendmail"): Macros.M
 
 const namesIn = (list: ByteString): ReadonlyArray<string> =>
   ByteString.toText(list).split(/[ ,]+/).filter((name) => name !== "")
+
+/** A macro that fits into a packet. */
+const macroOf = (name: string, value: string): Result.Result<Packet.Macro["macros"][number], InvalidValue> =>
+  Result.all({ name: packetText("macro name", name), value: packetText(`macro ${name}`, value) })
 
 type Requested = ReadonlyMap<Macros.MacroStage, ReadonlyArray<string>>
 
@@ -46,6 +52,8 @@ const asSendmailReads = (lists: Packet.Negotiated["macros"]): Requested => {
   return requested
 }
 
+const noPackets: Result.Result<ReadonlyArray<Packet.Macro>> = Result.succeed([])
+
 export class ClientMacros {
   private reading: "postfix" | "sendmail" = "postfix"
   private requested: Requested = new Map()
@@ -65,17 +73,18 @@ export class ClientMacros {
     return list === undefined ? undefined : this.requested.get(list)
   }
 
-  /** Prepares macros for the next command of the stage, in addition to those it has anyway. Throws `InvalidValue`. */
-  define(stage: AnsweredStage, values: MacroValues, onRequest: MacroValues): void {
+  /** Prepares macros for the next command of the stage, in addition to those it has anyway. */
+  define(stage: AnsweredStage, values: MacroValues, onRequest: MacroValues): Result.Result<void, InvalidValue> {
     for (const [name, value] of [...Object.entries(values), ...Object.entries(onRequest)]) {
-      packetText("macro name", name)
-      packetText(`macro ${name}`, value)
+      const macro = macroOf(name, value)
+      if (Result.isFailure(macro)) return Result.fail(macro.failure)
     }
     const before = this.defined.get(stage)
     this.defined.set(stage, {
       sent: { ...before?.sent, ...values },
       onRequest: { ...before?.onRequest, ...onRequest }
     })
+    return Result.void
   }
 
   /** The value that was defined under that name for the next command of the stage. */
@@ -89,10 +98,10 @@ export class ClientMacros {
     stage: AnsweredStage,
     own: KnownMacros | undefined,
     forgets: Manners["forgets"]
-  ): ReadonlyArray<Packet.Macro> {
+  ): Result.Result<ReadonlyArray<Packet.Macro>, InvalidValue> {
     const defined = this.defined.get(stage)
     this.defined.delete(stage)
-    if (own === undefined && defined === undefined) return []
+    if (own === undefined && defined === undefined) return noPackets
     const values = merge(own?.sent, defined?.sent)
     const known = isOfMessage(stage) ? this.known.message : this.known.session
     for (const [name, value] of Object.entries({ ...own?.onRequest, ...defined?.onRequest, ...values })) {
@@ -100,18 +109,19 @@ export class ClientMacros {
     }
     const requested = this.requestedAt(stage)
     // Only Sendmail's reading keeps empty lists: they ask for no macros.
-    if (requested === undefined ? own?.sent === undefined && defined === undefined : requested.length === 0) return []
-    return [{
+    if (requested === undefined ? own?.sent === undefined && defined === undefined : requested.length === 0) {
+      return noPackets
+    }
+    // Both MTAs send requested names in the spelling of the filter.
+    const macros = (requested ?? Object.keys(values).map(Macros.render)).flatMap((name) => {
+      const value = values[Macros.render(name)] ?? this.valueOf(stage, Macros.normalize(name), forgets)
+      return value === undefined ? [] : [macroOf(name, value)]
+    })
+    return Result.map(Result.all(macros), (macros) => [{
       _tag: "Macro",
       stage: ByteString.fromText(letterOf(stage)),
-      // Both MTAs send requested names in the spelling of the filter.
-      macros: (requested ?? Object.keys(values).map(Macros.render)).flatMap((name) => {
-        const value = values[Macros.render(name)] ?? this.valueOf(stage, Macros.normalize(name), forgets)
-        return value === undefined
-          ? []
-          : [{ name: packetText("macro name", name), value: packetText(`macro ${name}`, value) }]
-      })
-    }]
+      macros
+    }])
   }
 
   private valueOf(stage: AnsweredStage, name: string, forgets: Manners["forgets"]): string | undefined {

@@ -1,4 +1,5 @@
 /** Checks the values that callers give, for the packets that they go into. */
+import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
 import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
@@ -10,28 +11,44 @@ import type { Connect, Text } from "./clientValues.ts"
 // Leaves room for a packet's other fields.
 const maxText = maxPayload - 512
 
-/** A value that ends with NUL in its packet. Throws `InvalidValue` for one that would end earlier, or not fit. */
-export const packetText = (what: string, value: string | Uint8Array): ByteString => {
+/** A value that ends with NUL in its packet. Fails for one that would end earlier, or not fit. */
+export const packetText = (what: string, value: string | Uint8Array): Result.Result<ByteString, InvalidValue> => {
   const bytes = byteStringOf(value)
-  if (bytes.includes("\0")) throw new InvalidValue({ what, value: bytes, reason: "expected no NUL" })
-  if (bytes.length <= maxText) return bytes
-  throw new InvalidValue({ what, value: bytes, reason: `expected at most ${maxText} bytes` })
+  const invalid = (reason: string) => Result.fail(new InvalidValue({ what, value: bytes, reason }))
+  if (bytes.includes("\0")) return invalid("expected no NUL")
+  return bytes.length <= maxText ? Result.succeed(bytes) : invalid(`expected at most ${maxText} bytes`)
 }
 
-/** An address of any kind, as it stands. Throws `InvalidValue`. */
-export const clientAddress = ({ address, port = 0 }: Connect): Packet.Connect["address"] => {
-  if (address === undefined) return { _tag: "Unknown" }
-  const text = packetText("client address", address)
-  if (address.startsWith("/")) return { _tag: "Unix", port: 0, path: text }
-  return { _tag: address.includes(":") ? "IPv6" : "IPv4", port, address: text }
-}
+/** The parameters of MAIL or RCPT. */
+export const parameterTexts = (
+  parameters: ReadonlyArray<Text>
+): Result.Result<ReadonlyArray<ByteString>, InvalidValue> =>
+  Result.all(parameters.map((parameter) => packetText("ESMTP parameter", parameter)))
+
+const unknownAddress: Packet.Connect["address"] = { _tag: "Unknown" }
+
+/** An address of any kind, as it stands. */
+export const clientAddress = (
+  { address, port = 0 }: Connect
+): Result.Result<Packet.Connect["address"], InvalidValue> =>
+  address === undefined
+    ? Result.succeed(unknownAddress)
+    : Result.map(packetText("client address", address), (text): Packet.Connect["address"] => {
+      if (address.startsWith("/")) return { _tag: "Unix", port: 0, path: text }
+      return { _tag: address.includes(":") ? "IPv6" : "IPv4", port, address: text }
+    })
 
 /**
  * A header value as it is sent: folds are LF, and the space after the colon is the filter's affair only if it asked for
- * it. `verbatim`: the value has its space already. Throws `InvalidValue`.
+ * it. `verbatim`: the value has its space already.
  */
-export const headerValue = (value: Text, verbatim: boolean, leadingSpace: boolean): ByteString => {
-  const folded = ofParts(packetText("header value", value).replace(/\r\n/g, "\n"))
-  if (!verbatim) return leadingSpace ? bytes` ${folded}` : folded
-  return leadingSpace || folded[0] !== " " ? folded : cut(folded, 1)
-}
+export const headerValue = (
+  value: Text,
+  verbatim: boolean,
+  leadingSpace: boolean
+): Result.Result<ByteString, InvalidValue> =>
+  Result.map(packetText("header value", value), (text) => {
+    const folded = ofParts(text.replace(/\r\n/g, "\n"))
+    if (!verbatim) return leadingSpace ? bytes` ${folded}` : folded
+    return leadingSpace || folded[0] !== " " ? folded : cut(folded, 1)
+  })

@@ -8,6 +8,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as ClientAddress from "../../ClientAddress.ts"
+import type { InvalidValue } from "../../InvalidValue.ts"
 import type { Filter } from "../../Milter.ts"
 import { Files } from "../bytes/spool.ts"
 import * as connection from "../engine/connection.ts"
@@ -28,11 +29,14 @@ let sessions = 0
 // How late a deadline may be noticed, in milliseconds.
 const sweepInterval = 250
 
+const orDie = <A>(result: Result.Result<A, InvalidValue>): Effect.Effect<A> => Effect.orDie(Effect.fromResult(result))
+
 export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: Options) {
-  const definitions = checkOrder(yield* resolveWith(filter))
+  // A server that is set up wrongly is a mistake in the program: it does not start.
+  const definitions = yield* orDie(checkOrder(yield* resolveWith(filter)))
   const name = definitions.map(({ name }) => name).join(" + ")
   const { [acceptingKey]: listener } = yield* Listener
-  const { drain, limits, peers, timeouts } = settingsOf(options)
+  const { drain, limits, peers, timeouts } = yield* orDie(settingsOf(options))
   const own: Context.Context<never> = Context.add(servicesOf(yield* Effect.context<R>()), Files, listener.openFile)
   const clock = yield* Clock.Clock
   const started = clock.currentTimeMillisUnsafe().toString(36)

@@ -8,6 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as ClientAddress from "../../ClientAddress.ts"
 import * as Frame from "../../Frame.ts"
+import type { InvalidValue } from "../../InvalidValue.ts"
 import type { Limits, Program, ServerTimeouts } from "../engine/serverRuntime.ts"
 
 /**
@@ -93,34 +94,38 @@ const leastFrame = 65_536
 const milliseconds = (input: Duration.Input | undefined, standard: number): number =>
   input === undefined ? standard : Duration.toMillis(input)
 
-/** Throws `InvalidValue` for an invalid network. */
-export const settingsOf = (options: Options): Settings => ({
-  timeouts: {
-    // Sendmail gives a filter 10 s, Postfix 30 s.
-    command: milliseconds(options.commandTimeout, 8000),
-    endOfMessage: Math.min(milliseconds(options.endOfMessageTimeout, minutes(4)), longestEndOfMessage),
-    progress: milliseconds(options.progressInterval, 5000),
-    idle: milliseconds(options.idleTimeout, minutes(120)),
-    frame: milliseconds(options.frameTimeout, minutes(1)),
-    write: milliseconds(options.writeTimeout, 30_000),
-    stop: milliseconds(options.stopTimeout, 10_000)
-  },
-  limits: {
-    connections: options.maxConnections ?? 1000,
-    frameLength: options.maxFrameLength ?? Frame.defaultMaxLength,
-    headers: options.maxHeaders ?? Infinity,
-    headerBytes: options.maxHeaderBytes ?? Infinity,
-    recipients: options.maxRecipients ?? Infinity,
-    bodyBytes: options.maxBodyBytes ?? Infinity,
-    modifications: options.maxModifications ?? 500,
-    macros: options.maxMacros ?? 512,
-    macroBytes: options.maxMacroBytes ?? 65_536,
-    queuedPackets: options.maxQueuedPackets ?? 64,
-    tooLarge: options.tooLarge ?? "reject"
-  },
-  peers: options.peers === undefined ? undefined : Result.getOrThrow(ClientAddress.network(options.peers)),
-  drain: milliseconds(options.drainTimeout, minutes(1))
-})
+/** The settings that the options and the defaults make; fails for an invalid network. */
+export const settingsOf = (options: Options): Result.Result<Settings, InvalidValue> =>
+  Result.map(
+    options.peers === undefined ? Result.succeed(undefined) : ClientAddress.network(options.peers),
+    (peers) => ({
+      timeouts: {
+        // Sendmail gives a filter 10 s, Postfix 30 s.
+        command: milliseconds(options.commandTimeout, 8000),
+        endOfMessage: Math.min(milliseconds(options.endOfMessageTimeout, minutes(4)), longestEndOfMessage),
+        progress: milliseconds(options.progressInterval, 5000),
+        idle: milliseconds(options.idleTimeout, minutes(120)),
+        frame: milliseconds(options.frameTimeout, minutes(1)),
+        write: milliseconds(options.writeTimeout, 30_000),
+        stop: milliseconds(options.stopTimeout, 10_000)
+      },
+      limits: {
+        connections: options.maxConnections ?? 1000,
+        frameLength: options.maxFrameLength ?? Frame.defaultMaxLength,
+        headers: options.maxHeaders ?? Infinity,
+        headerBytes: options.maxHeaderBytes ?? Infinity,
+        recipients: options.maxRecipients ?? Infinity,
+        bodyBytes: options.maxBodyBytes ?? Infinity,
+        modifications: options.maxModifications ?? 500,
+        macros: options.maxMacros ?? 512,
+        macroBytes: options.maxMacroBytes ?? 65_536,
+        queuedPackets: options.maxQueuedPackets ?? 64,
+        tooLarge: options.tooLarge ?? "reject"
+      },
+      peers,
+      drain: milliseconds(options.drainTimeout, minutes(1))
+    })
+  )
 
 const count = (name: string, least = 1) =>
   Config.option(Config.schema(Schema.Int.check(Schema.isGreaterThanOrEqualTo(least)), name))
