@@ -253,7 +253,7 @@ const parsePart = (
     : invalid(
       "network",
       cidr,
-      `expected zeros behind the prefix, as in ${Ip.format(first)}/${first.v4 ? prefix - 96 : prefix}`
+      `expected zeros after the prefix, as in ${Ip.format(first)}/${first.v4 ? prefix - 96 : prefix}`
     )
 }
 

@@ -22,7 +22,7 @@ export const unreachable = (address: string, cause: unknown, flag: string): exit
     case "EAI_AGAIN":
       return exit.trouble(`the host of ${address} is not known: correct ${flag}, or give its IP address`)
     case "ENOTSOCK":
-      return exit.trouble(`${address} is a file, no socket: correct ${flag}`)
+      return exit.trouble(`${address} is a regular file, not a socket: correct ${flag}`)
     default:
       return exit.trouble(`cannot connect to ${address}: ${exit.lineOf(cause)}`)
   }
@@ -65,7 +65,7 @@ export const explain = (error: ClientError, flag = "--to"): exit.Trouble => {
     case "Closed":
       return exit.trouble(
         isFirst
-          ? `${address} closed the connection at once: it is no filter, or one for other hosts or another MTA; see its log`
+          ? `${address} closed the connection at once: it may not be a milter, or it may not accept this host or this MTA; see its log`
           : `${exit.lineOf(error)}: look into the filter's log`
       )
     default:

@@ -41,7 +41,7 @@ export const loadFilter = Effect.fnUntraced(function*(file: string): Effect.fn.R
   const name = Object.keys(module).find((name) => isFilter(module[name]))
   return yield* exit.trouble(
     value !== undefined
-      ? `the default export of ${file} is no filter: ${howTo}`
+      ? `the default export of ${file} is not a filter: ${howTo}`
       : name === undefined
       ? `${file} exports no filter by default: ${howTo}`
       : `${file} exports no filter by default: add \`export default ${name}\``

@@ -52,7 +52,7 @@ const serve_ = Effect.fnUntraced(function*(given: {
     Effect.mapError((error) =>
       exit.trouble(
         error instanceof MilterServer.ListenError
-          ? `${error.message}: correct --listen, or stop who listens there`
+          ? `${error.message}: correct --listen, or stop the program that uses it`
           : `${given.file} cannot be served: ${exit.lineOf(error)}`
       )
     ),

@@ -68,7 +68,7 @@ const names = Fs.readdirSync(Path.dirname(main)).filter((name) => Fs.existsSync(
 
 const nobody = "postgres://me@127.0.0.1:1/mail"
 
-const listensThere = /cannot listen on inet:\d+@127\.0\.0\.1: somebody listens there already/
+const listensThere = /cannot listen on inet:\d+@127\.0\.0\.1: address already in use/
 
 /** What some of them cannot do without, and what they say about a used port if they may find something else first. */
 const needs: {
@@ -80,12 +80,12 @@ const needs: {
 } = {
   account_header: { env: { MILTER_ACCOUNT_KEYS: `one:${Buffer.alloc(32).toString("base64")}` } },
   disclaimer: { args: `--disclaimers ${Path.join(main, "../disclaimer/disclaimers.json")}` },
-  greylist: { args: `--database ${nobody}`, used: /somebody listens there already|no database at/ },
+  greylist: { args: `--database ${nobody}`, used: /address already in use|no database at/ },
   rate_limit: { args: `--tiers ${Path.join(main, "../rate_limit/tiers.json")}` },
   sender_restriction: { args: "--api-url http://127.0.0.1:1/" },
-  observability: { used: /somebody listens there already|EADDRINUSE/ },
+  observability: { used: /address already in use|EADDRINUSE/ },
   reload: { env: { MILTER_BLOCKED: Path.join(main, "../reload/blocked.txt") } },
-  service: { env: { DATABASE_URL: nobody }, used: /somebody listens there already|EADDRINUSE|no database at/ },
+  service: { env: { DATABASE_URL: nobody }, used: /address already in use|EADDRINUSE|no database at/ },
   smtp_server: { used: /EADDRINUSE/ }
 }
 
@@ -230,7 +230,7 @@ describe("the command of an example", () => {
       complains(quiet, "json_log", /ENOENT/)
     }))
 
-  it.live("says in one line that somebody listens there, or that it may not", () =>
+  it.live("says in one line that the address is in use, or that it may not", () =>
     Effect.gen(function*() {
       const directory = yield* Listeners.directory
       const socket = Path.join(directory, "used.sock")
@@ -247,9 +247,9 @@ describe("the command of an example", () => {
       complains(
         onPort,
         "append_header_ip",
-        new RegExp(`cannot listen on inet:${port}@127.0.0.1: somebody listens there`)
+        new RegExp(`cannot listen on inet:${port}@127.0.0.1: address already in use`)
       )
-      complains(onSocket, "change_body", /cannot listen on unix:.*: somebody listens there already/)
+      complains(onSocket, "change_body", /cannot listen on unix:.*: address already in use/)
       complains(forbidden, "debug_log_all", /cannot listen on unix:.*: permission denied/)
     }))
 

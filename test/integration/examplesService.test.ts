@@ -205,7 +205,7 @@ describeWith(missing, "examples/service", () => {
             [
               { MILTER_LISTEN: `inet:${service.milterPort}@127.0.0.1` },
               [],
-              /^service: cannot listen on [^\n]*: somebody listens there already\n$/
+              /^service: cannot listen on [^\n]*: address already in use\n$/
             ],
             [{ MILTER_LISTEN: "everywhere" }, [], /^service: cannot listen on everywhere: [^\n]*\n$/],
             [{ MILTER_COMMAND_TIMEOUT: "soon" }, [], /^service: [^\n]*MILTER_COMMAND_TIMEOUT\n$/],

@@ -205,7 +205,7 @@ describe("UNIX sockets", () => {
       const [address] = yield* Listeners.serve("old", { listen: path })
       const error = yield* failure({ listen: path })
       assert.deepStrictEqual([error._tag, error.reason, error.address], ["ListenError", "AddressInUse", path])
-      assert.strictEqual(error.message, `cannot listen on ${path}: somebody listens there already`)
+      assert.strictEqual(error.message, `cannot listen on ${path}: address already in use`)
       assert.strictEqual(yield* Listeners.ask(address!), "old")
     }))
 

@@ -39,7 +39,7 @@ export class ListenError extends Data.TaggedError("ListenError")<{
 }
 
 const explanations: { readonly [K in ListenError["reason"]]: string } = {
-  AddressInUse: "somebody listens there already",
+  AddressInUse: "address already in use",
   AddressNotAvailable: "this host has no such address",
   PermissionDenied: "permission denied",
   InvalidAddress: "not an address to listen on",

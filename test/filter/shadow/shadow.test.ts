@@ -632,7 +632,7 @@ describe("a filter that is slow", () => {
       assert.deepStrictEqual(yield* mta.say(Mta.endOfMessage()), ["Continue"])
       assert.deepStrictEqual(take(), ["connection 1 opens", "message 1 opens", "message 1 closes: interrupted"])
       assert.deepStrictEqual(server.logs.map(({ level, text }) => [level, text]), [
-        ["Warn", "the shadow of test is too far behind and gives up"]
+        ["Warn", "the shadow of test cannot keep up and gives up"]
       ])
       assert.deepStrictEqual(shadowLines(server), [])
       // The next one finds room.
@@ -672,7 +672,7 @@ describe("a filter that is slow", () => {
         "Continue"
       )
       assert.deepStrictEqual(server.logs.map(({ text }) => text), [
-        "the shadow of test is too far behind and gives up on this session"
+        "the shadow of test cannot keep up and gives up on this session"
       ])
       yield* mta.say(Mta.quit)
       assert.deepStrictEqual(take(), ["connection 1 opens"])

@@ -132,7 +132,7 @@ export class DryRunMessage {
       this.isClosed = this.isOver = true
       const { name } = this.dryRun.inner
       const line = decided === "behind"
-        ? Effect.logWarning(`the shadow of ${name} is too far behind and gives up`)
+        ? Effect.logWarning(`the shadow of ${name} cannot keep up and gives up`)
         : Effect.logInfo(`shadow ${endingOf(decided)}`)
       return Effect.andThen(
         Effect.updateContext(line, (context: Context.Context<never>) => annotated(context, this.facts(decided))),

@@ -155,7 +155,7 @@ class Shadow {
 
   private lose(): void {
     this.isLost = true
-    this.log(`the shadow of ${this.dryRun.inner.name} is too far behind and gives up on this session`)
+    this.log(`the shadow of ${this.dryRun.inner.name} cannot keep up and gives up on this session`)
     for (const message of this.messages) this.drop(message, message.giveUp)
   }
 
