@@ -4,13 +4,12 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
-import { control, scan } from "./internal/mail/mailbox.ts"
+import { control, scan } from "./internal/mail/addressScan.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 
 export { Mailbox, sameAddress } from "./internal/mail/mailbox.ts"
 export { checkParameters, type Notify, type OriginalRecipient, Parameters } from "./internal/mail/parameters.ts"
-export { encodeXtext } from "./internal/mail/xtext.ts"
 
 const invalid = (what: string, value: string, reason: string): Result.Result<never, InvalidValue> =>
   Result.fail(new InvalidValue({ what, value, reason }))
@@ -102,3 +101,15 @@ export const sanitizeReason = (text: string): string => {
   }
   return result.trimEnd() || "quarantined"
 }
+
+/**
+ * Encodes a text as xtext (RFC 3461), the form of the parameters ENVID, ORCPT (after the type) and AUTH.
+ *
+ * @category encoding
+ * @since 0.1.0
+ */
+export const encodeXtext = (text: string): string =>
+  ByteString.fromText(text).replace(
+    /[^!-*,-<>-~]/g,
+    (byte) => `+${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
+  )

@@ -21,6 +21,7 @@ import { type DialerShape, dialingKey } from "./internal/net/dialer.ts"
 import type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 import type { Agreement } from "./Negotiation.ts"
 
+export type { Answer, NotSentBecause, Replied } from "./internal/mta/answerTypes.ts"
 export type { Chain, ChainOptions, Decision, FilterOptions, Refused } from "./internal/mta/chainTypes.ts"
 export { ClientError, type ClientErrorReason } from "./internal/mta/clientError.ts"
 export type {
@@ -34,7 +35,6 @@ export type {
   Recipient
 } from "./internal/mta/clientTypes.ts"
 export type { Connect, DefaultAction, MacroValues, Text } from "./internal/mta/clientValues.ts"
-export type { Answer, NotSentBecause, Replied } from "./internal/mta/interpretReply.ts"
 export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./internal/mta/manners/presets.ts"
 export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 

@@ -9,15 +9,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Listener } from "./internal/server/listenerService.ts"
 import * as registry from "./internal/server/registry.ts"
-import type { Status } from "./internal/server/registry.ts"
 import { serve } from "./internal/server/serve.ts"
+import type { Options, Status } from "./internal/server/serverTypes.ts"
 import * as settings from "./internal/server/settings.ts"
-import type { Options } from "./internal/server/settings.ts"
 import type { Filter } from "./Milter.ts"
 
 export { Listener, ListenError } from "./internal/server/listenerService.ts"
-export type { Status } from "./internal/server/registry.ts"
-export type { Options } from "./internal/server/settings.ts"
+export type { Options, Status } from "./internal/server/serverTypes.ts"
 
 /**
  * Serves a filter to every connection of the {@link Listener}.

@@ -14,8 +14,9 @@ import { dial } from "./internal/mta/dial.ts"
 import { dialerOf, dialingKey } from "./internal/net/dialer.ts"
 import { listenerOf } from "./internal/net/listener.ts"
 import * as memoryNetwork from "./internal/net/memoryNetwork.ts"
+import * as playScript from "./internal/testing/playScript.ts"
 import * as internal from "./internal/testing/replay.ts"
-import * as sessionScript from "./internal/testing/sessionScript.ts"
+import type { PlayedMessage, SessionScript } from "./internal/testing/sessionScript.ts"
 import { type Filter, isFilter } from "./Milter.ts"
 import * as MilterClient from "./MilterClient.ts"
 import * as MilterServer from "./MilterServer.ts"
@@ -41,7 +42,7 @@ export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "
  * @category MTAs
  * @since 0.1.0
  */
-export const mtas: ReadonlyArray<MilterClient.Mta> = Object.values(sessionScript.mtas)
+export const mtas: ReadonlyArray<MilterClient.Mta> = Object.values(playScript.mtas)
 
 /**
  * The one address of the network of {@link layer}.
@@ -229,22 +230,22 @@ export const message: {
  */
 export const session: {
   (
-    script: sessionScript.SessionScript,
+    script: SessionScript,
     options?: Omit<Options, "as" | "negotiate">
   ): <R>(
     filter: Filter<never, R>
-  ) => Effect.Effect<ReadonlyArray<sessionScript.PlayedMessage>, MilterClient.ClientError, R>
+  ) => Effect.Effect<ReadonlyArray<PlayedMessage>, MilterClient.ClientError, R>
   <R>(
     filter: Filter<never, R>,
-    script: sessionScript.SessionScript,
+    script: SessionScript,
     options?: Omit<Options, "as" | "negotiate">
-  ): Effect.Effect<ReadonlyArray<sessionScript.PlayedMessage>, MilterClient.ClientError, R>
+  ): Effect.Effect<ReadonlyArray<PlayedMessage>, MilterClient.ClientError, R>
 } = dual(
   isDataFirst,
-  <R>(filter: Filter<never, R>, script: sessionScript.SessionScript, options?: Options) =>
-    runClient(filter, (mta) => sessionScript.play(mta, script), {
+  <R>(filter: Filter<never, R>, script: SessionScript, options?: Options) =>
+    runClient(filter, (mta) => playScript.play(mta, script), {
       ...options,
-      as: sessionScript.mtas[script.mta]
+      as: playScript.mtas[script.mta]
     })
 )
 

@@ -17,10 +17,11 @@ import * as Schema from "effect/Schema"
 import * as Frame from "./Frame.ts"
 import { type Event, Line, type RecordedFrame } from "./internal/testing/recordingLines.ts"
 import * as internal from "./internal/testing/redact.ts"
+import type { Redaction } from "./internal/testing/redaction.ts"
 import * as Packet from "./Packet.ts"
 
 export { Description, Event, isComplete, Line, packet, RecordedFrame } from "./internal/testing/recordingLines.ts"
-export type { Redaction } from "./internal/testing/redact.ts"
+export type { Redaction } from "./internal/testing/redaction.ts"
 
 /**
  * One connection of a recording: its events and frames in the order in which they were seen.
@@ -161,7 +162,7 @@ export const frame = (
  * @category redacting
  * @since 0.1.0
  */
-export const redactor = (redaction: internal.Redaction = {}): (line: Line) => Line => internal.redactor(redaction)
+export const redactor = (redaction: Redaction = {}): (line: Line) => Line => internal.redactor(redaction)
 
 /**
  * Hides what a recording tells about people, so that it can be shown to others. Addresses and names get substitutes, and texts
@@ -190,5 +191,5 @@ export const redactor = (redaction: internal.Redaction = {}): (line: Line) => Li
  * @category redacting
  * @since 0.1.0
  */
-export const redact = (lines: ReadonlyArray<Line>, redaction: internal.Redaction = {}): ReadonlyArray<Line> =>
+export const redact = (lines: ReadonlyArray<Line>, redaction: Redaction = {}): ReadonlyArray<Line> =>
   lines.map(internal.redactor(redaction))

@@ -2,8 +2,9 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import { DnsError, type DnsErrorReason, type RecordType, type Resolve } from "./dnsError.ts"
+import { DnsError, type DnsErrorReason, type RecordType } from "./dnsError.ts"
 import { isCostly } from "./publicKey.ts"
+import type { Resolve } from "./resolve.ts"
 
 /** The error codes of c-ares, which mailauth expects. */
 const codes: { readonly [K in DnsErrorReason]: string } = {

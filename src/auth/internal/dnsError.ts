@@ -1,6 +1,5 @@
 /** The types of DNS queries, and their errors. Re-exported by `Dns`. */
 import * as Data from "effect/Data"
-import type * as Effect from "effect/Effect"
 
 /**
  * The types of records that are asked for, and what each gives. The strings of a TXT record are joined, as SPF, DKIM and
@@ -55,8 +54,3 @@ export class DnsError extends Data.TaggedError("DnsError")<{
     return `${this.reason}: ${this.name} ${this.type}`
   }
 }
-
-export type Resolve = <T extends RecordType>(
-  name: string,
-  type: T
-) => Effect.Effect<ReadonlyArray<Records[T]>, DnsError>

@@ -2,8 +2,9 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { promises } from "node:dns"
-import { DnsError, type DnsErrorReason, type Records, type RecordType, type Resolve } from "./dnsError.ts"
+import { DnsError, type DnsErrorReason, type Records, type RecordType } from "./dnsError.ts"
 import type { DnsOptions } from "./dnsTypes.ts"
+import type { Resolve } from "./resolve.ts"
 
 const reasons: { readonly [code: string]: DnsErrorReason } = {
   ENOTFOUND: "NotFound",

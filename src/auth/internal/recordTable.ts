@@ -1,7 +1,8 @@
 /** Answers DNS queries from a table, for tests. */
 import * as Effect from "effect/Effect"
-import { DnsError, type DnsErrorReason, type Records, type RecordType, type Resolve } from "./dnsError.ts"
+import { DnsError, type DnsErrorReason, type Records, type RecordType } from "./dnsError.ts"
 import type { RecordTable } from "./dnsTypes.ts"
+import type { Resolve } from "./resolve.ts"
 
 /** The most aliases in a row; resolvers give up after about as many. */
 const mostAliases = 8

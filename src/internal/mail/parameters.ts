@@ -1,9 +1,10 @@
-/** ESMTP parameters: reading and checking them. */
+/** ESMTP parameters: reading and checking them. Re-exported by `Envelope`. */
 import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
 import { ByteString } from "../../Wire.ts"
 import { cut, ofParts } from "../bytes/byteString.ts"
-import { control, Mailbox } from "./mailbox.ts"
+import { control } from "./addressScan.ts"
+import { Mailbox } from "./mailbox.ts"
 import * as xtext from "./xtext.ts"
 
 /**

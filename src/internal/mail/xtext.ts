@@ -1,6 +1,5 @@
-/** xtext (RFC 3461): bytes as printable ASCII, with escapes such as `+2B` for all others. */
-import { ofParts } from "../bytes/byteString.ts"
-import { type ByteString, fromText } from "../bytes/byteString.ts"
+/** Decodes xtext (RFC 3461): bytes as printable ASCII, with escapes such as `+2B` for all others. */
+import { type ByteString, ofParts } from "../bytes/byteString.ts"
 
 const escape = /\+(?:([0-9A-Fa-f]{2})|)/g
 
@@ -18,15 +17,3 @@ export const decode = (value: ByteString): ByteString | undefined => {
   // One byte in place of three.
   return wellFormed ? ofParts(decoded) : undefined
 }
-
-/**
- * Encodes a text as xtext (RFC 3461), the form of the parameters ENVID, ORCPT (after the type) and AUTH.
- *
- * @category encoding
- * @since 0.1.0
- */
-export const encodeXtext = (text: string): string =>
-  fromText(text).replace(
-    /[^!-*,-<>-~]/g,
-    (byte) => `+${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`
-  )

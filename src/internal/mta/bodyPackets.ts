@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { concat } from "../bytes/concat.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"
-import type { Answer } from "./interpretReply.ts"
+import type { Answer } from "./answerTypes.ts"
 
 /**
  * Sends a body until the filter gives a verdict or skips the rest; the stream is not pulled any further then. Gives the last

@@ -4,8 +4,9 @@ import { type Agreement, Step } from "../../Negotiation.ts"
 import { ByteString } from "../../Wire.ts"
 import { byteStringOf } from "../bytes/concat.ts"
 import { type AnsweredStage, isContent, isOfMessage, stageTable } from "../protocol/stageTable.ts"
+import type { Answer, NotSentBecause } from "./answerTypes.ts"
 import type { Connect, Text } from "./clientValues.ts"
-import { type Answer, isRefusal, type NotSentBecause } from "./interpretReply.ts"
+import { isRefusal } from "./interpretReply.ts"
 import { type MacroFacts, type Manners, usualClient } from "./manners/mtaManners.ts"
 
 /** Whether an answer settles the message. A refusal at rcpt is about one recipient, at data perhaps about one attempt. */

@@ -8,9 +8,9 @@ import type { Reply } from "../../Reply.ts"
 import type { ByStage } from "../../Verdict.ts"
 import type { Delivered } from "../delivery/deliveryTypes.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
+import type { Answer } from "./answerTypes.ts"
 import type { ClientError } from "./clientError.ts"
 import type { Connect, DefaultAction, MacroValues, Text } from "./clientValues.ts"
-import type { Answer } from "./interpretReply.ts"
 import type { Manners, mannersKey } from "./manners/mtaManners.ts"
 
 /**

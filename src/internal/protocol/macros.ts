@@ -1,4 +1,4 @@
-/** The base class of macros, with a property for each fact that filters need. */
+/** The base class of macros, with a property for each fact that filters need. Re-exported by `Macros`. */
 import { type ByteString, toText } from "../bytes/byteString.ts"
 import * as Ip from "../mail/ipAddress.ts"
 import * as xtext from "../mail/xtext.ts"

@@ -21,7 +21,8 @@ import * as observer from "../observe/serverMonitor.ts"
 import { markOverrun } from "./drainState.ts"
 import { Listener } from "./listenerService.ts"
 import * as registry from "./registry.ts"
-import { type Options, settingsOf } from "./settings.ts"
+import type { Options } from "./serverTypes.ts"
+import { settingsOf } from "./settings.ts"
 
 // Unique in this process, whatever the number of servers.
 let sessions = 0

@@ -4,29 +4,11 @@ import * as Packet from "../../Packet.ts"
 import type { ByteString } from "../../Wire.ts"
 import { ofParts } from "../bytes/byteString.ts"
 import { type Event, isComplete, type Line, packet, type RecordedFrame } from "./recordingLines.ts"
+import type { Redaction } from "./redaction.ts"
 import * as known from "./redactKnown.ts"
 import { mask } from "./redactKnown.ts"
 
 type AnyPacket = Packet.MtaPacket | Packet.FilterPacket
-
-/**
- * What is hidden: everything below, unless a part is switched off.
- *
- * - `addresses`: mail addresses, host names, IP addresses and logins become others, the same one each time it occurs:
- *   `user1@domain1.example`, `192.0.2.1`. All else in the envelope, macros, unknown commands, replies and errors that is not
- *   of the protocol becomes `x`. In header values that are not hidden, what looks like an address becomes another.
- * - `headers`: the values of header fields become `x`, with spaces and folds as they were, and names that are not common
- *   become `X-Field-1`, the same one each time
- * - `bodies`: the same for the body, with its line ends
- *
- * @category models
- * @since 0.1.0
- */
-export interface Redaction {
-  readonly addresses?: boolean
-  readonly headers?: boolean
-  readonly bodies?: boolean
-}
 
 // With upper bounds, since what is searched comes from outside and may be long.
 const quoted = String.raw`"(?:[^"\\]|\\.){0,128}"`

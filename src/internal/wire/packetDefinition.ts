@@ -26,12 +26,7 @@ export interface Options {
   readonly documentation: string
 }
 
-/**
- * A packet as declared: its code, its fields, and everything derived from them.
- *
- * @category models
- * @since 0.1.0
- */
+/** A packet as declared: its code, its fields, and everything derived from them. */
 export interface Definition<Name extends string, Fields extends Wire.Fields> {
   /** The tag of the packet. */
   readonly name: Name

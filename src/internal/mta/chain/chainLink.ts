@@ -1,11 +1,11 @@
 /** The filters that a chain is made of, and the ways in which its messages end. */
 import type { AnsweredStage } from "../../protocol/stageTable.ts"
+import type { Answer } from "../answerTypes.ts"
 import type { Decision, Refused } from "../chainTypes.ts"
 import type { Client } from "../client.ts"
 import type { ClientError } from "../clientError.ts"
 import type * as MilterClient from "../clientTypes.ts"
 import type { DefaultAction } from "../clientValues.ts"
-import type { Answer } from "../interpretReply.ts"
 
 /** A filter of the chain. */
 export interface Link {
