@@ -103,9 +103,9 @@ export class FilterSession {
         return undefined
       case "refuseSession":
         // The MTA keeps the client from going on; this is for one that sends MAIL all the same.
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table gives no other verdict this consequence
         this.settle(decision as Reject | TempFail, stage)
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table gives no other verdict this consequence
         return decision as Reject | TempFail
       default:
         return undefined

@@ -82,11 +82,11 @@ export class SessionStages {
       if (!isExpired) return this.askFilters()
     }
     const refusal = stage !== "connect" && stage !== "helo"
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the result of a call that ran a hook
       ? this.unknownRefusal(filter, isState ? undefined : result as HookResult)
       : isState
       ? filter.refusalAfterState
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that of a hook
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the result of a call that ran a hook
       : filter.decide(stage, result as HookResult)
     // No time is left for the other filters, each of which might refuse this client.
     if (isExpired && (stage === "connect" || stage === "helo")) {

@@ -306,15 +306,14 @@ export class Transaction {
       part.edit(this.edits)
     }
     let verdict: Verdict.Verdict
-    if (failure === undefined) {
+    if (!(decision instanceof Failed)) {
       if (decision === undefined || decision === Verdict.continue) return undefined
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- no failure
-      verdict = decision as Verdict.Verdict
+      verdict = decision
     } else {
-      const noTime = this.leavesNoTime(failure)
+      const noTime = this.leavesNoTime(decision)
       const consequence = failureConsequence(owner.answers(owner.stage), noTime)
-      if (consequence !== "decide") return this.postponeOf(part, failure, consequence === "postponeForAll")
-      verdict = verdictOf((noTime ? this.firm(failure) : failure).policy)
+      if (consequence !== "decide") return this.postponeOf(part, decision, consequence === "postponeForAll")
+      verdict = verdictOf((noTime ? this.firm(decision) : decision).policy)
     }
     return this.apply(part, verdict, failure)
   }
@@ -335,16 +334,16 @@ export class Transaction {
         if (owner.filters.length > 1) part.filter.unit.monitor.verdict(this.asked, verdict._tag)
         return undefined
       case "refuseRecipient":
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table gives no other verdict this consequence
         return this.refuseRecipient(verdict as RefusingVerdict, part, failure)
       case "refuseData":
         part.blame(failure)
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table gives no other verdict this consequence
         this.verdict.refuseData(verdict as RefusingVerdict, part)
         return owner.reply(answered, verdict, part.filter.unit)
       case "endMessage":
         if (verdict._tag !== "DiscardMessage") part.blame(failure)
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- by the table
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table gives no other verdict this consequence
         return this.conclude(answered, verdict as Verdict.OfMessage, part)
       default:
         return undefined
