@@ -44,7 +44,7 @@ const least = (costs: ReadonlyArray<Cost>): Cost => ({
 })
 
 export interface Growth {
-  /** How many times dearer the worst size is than the one before it. */
+  /** How many times dearer a size is than the one before it, on average over the sizes. */
   readonly ratio: number
   /** Of all sizes. */
   readonly block: number
@@ -64,10 +64,10 @@ export const growth = <A, E, R>(
     for (let round = 1;; round++) {
       for (const [index, work] of works.entries()) costs[index]!.push(yield* once(work))
       const best = costs.map(least)
+      const [first, last] = [best[0]!, best.at(-1)!].map(({ cpu }) => Math.max(cpu, noise)) as [number, number]
       const found = {
-        ratio: Math.max(
-          ...best.slice(1).map(({ cpu }, index) => Math.max(cpu, noise) / Math.max(best[index]!.cpu, noise))
-        ),
+        // Step by step, a small size that once runs without the garbage collector would fail the next one.
+        ratio: (last / first) ** (1 / (best.length - 1)),
         block: Math.max(...best.map(({ block }) => block))
       }
       if (round === 12 || (round > 1 && isFine(found))) return found
