@@ -42,7 +42,8 @@ const field = /^([!-9;-~]+)[ \t]*:([^]*)$/
  * @since 0.1.0
  */
 export const parse = (message: Uint8Array): RawMessage => {
-  const text = ByteString.fromBytes(message).replace(/\r\n/g, "\n").replace(/^From [^\n]*\n/, "")
+  // A field may have white space before its colon: `From : a@b` does not begin a mailbox file.
+  const text = ByteString.fromBytes(message).replace(/\r\n/g, "\n").replace(/^From (?![ \t]*:)[^\n]*\n/, "")
   const headers: Array<RawMessage["headers"][number]> = []
   let at = 0
   while (at < text.length) {

@@ -37,6 +37,7 @@ describe("parse", () => {
     ["UTF-8", "A: \xc3\xa9\n\n\xc3\xa9\n", [["A", "é"]], "\xc3\xa9\r\n"],
     ["other bytes", "A: \xe9\n\n\xff\0\r x\n", [["A", [0xe9]]], "\xff\0\r x\r\n"],
     ["a mailbox file", "From alice Mon\nA: 1\n\nFrom here\n", [["A", "1"]], "From here\r\n"],
+    ["white space before the colon of From", "From : a@b\nA: 1\n", [["From", "a@b"], ["A", "1"]], ""],
     ["a line that begins the header with a fold", " x\nA: 1\n", [], " x\r\nA: 1\r\n"]
   ]
   it.each(cases)("%s", (_, text, headers, body) => {
