@@ -25,7 +25,7 @@ const read = "read, bytes kept"
  * `From ` line of a mailbox.
  */
 const onTheWire = (file: Uint8Array, fields: number): Buffer => {
-  const text = Buffer.from(file).toString("latin1").replace(/\r\n/g, "\n").replace(/^From [^\n]*\n/, "")
+  const text = Buffer.from(file).toString("latin1").replace(/\r\n/g, "\n").replace(/^From (?![ \t]*:)[^\n]*\n/, "")
   const lines = text === "" || text.endsWith("\n") ? text.split("\n").slice(0, -1) : text.split("\n")
   let end = 0
   for (let seen = 0; end < lines.length; end++) {
