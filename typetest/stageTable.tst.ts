@@ -1,9 +1,17 @@
 /** The public types of stages, which stay written out, say what the table of stages says. */
 import type * as Macros from "effect-milter/Macros"
+import type * as Milter from "effect-milter/Milter"
 import type * as Stage from "effect-milter/Stage"
 import type * as Verdict from "effect-milter/Verdict"
 import { describe, expect, it } from "tstyche"
-import type { AnsweredStage, MacroStageName, StageName, stageTable } from "../src/internal/protocol/stageTable.ts"
+import type {
+  AnsweredStage,
+  BeginningStage,
+  MacroStageName,
+  SessionStage,
+  StageName,
+  stageTable
+} from "../src/internal/protocol/stageTable.ts"
 
 type Table = typeof stageTable
 
@@ -11,8 +19,6 @@ type Table = typeof stageTable
 type Legal = {
   readonly [K in AnsweredStage]: Extract<Verdict.Verdict, { readonly _tag: Table[K]["verdicts"][number] }>
 }
-
-type Outside = { [K in StageName]: Table[K]["part"] extends "session" ? K : never }[StageName]
 
 describe("the table of stages", () => {
   it("has the stages of Stage.Events", () => {
@@ -25,7 +31,11 @@ describe("the table of stages", () => {
   })
 
   it("has the stages without a message of Stage.OutsideMessage", () => {
-    expect<Outside>().type.toBe<Stage.OutsideMessage>()
+    expect<SessionStage>().type.toBe<Stage.OutsideMessage>()
+  })
+
+  it("has the stages of Milter.Condition", () => {
+    expect<BeginningStage>().type.toBe<keyof Milter.Condition>()
   })
 
   it("has the macro lists of Macros.MacroStage", () => {

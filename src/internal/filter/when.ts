@@ -6,7 +6,7 @@ import * as Scope from "effect/Scope"
 import type { Events, Helo, Mail, OutsideMessage, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { ByteString } from "../../Wire.ts"
-import { allStages } from "../protocol/stageTable.ts"
+import { allStages, type BeginningStage, isBeginning } from "../protocol/stageTable.ts"
 import { type Definition, Failed } from "./definition.ts"
 import type { Filter, Made } from "./filterTypes.ts"
 import { mapped } from "./filterValue.ts"
@@ -22,12 +22,10 @@ import {
   wrapWithState
 } from "./wrapping.ts"
 
-type ConditionStage = "connect" | "helo" | "mail"
-
 /** Asks the condition, once for each object `about`: so all filters of a sequence get the same answer. */
-type Ask<K extends ConditionStage> = (about: object, event: Events[K], session: Session) => Effect.Effect<boolean>
+type Ask<K extends BeginningStage> = (about: object, event: Events[K], session: Session) => Effect.Effect<boolean>
 
-const askOnce = <K extends ConditionStage>(test: ConditionAt<K, never>): Ask<K> => {
+const askOnce = <K extends BeginningStage>(test: ConditionAt<K, never>): Ask<K> => {
   const known = new WeakMap<object, boolean>()
   return (about, event, session) =>
     Effect.suspend(() => {
@@ -171,15 +169,13 @@ const messages = (
     const part = at.connection
     return part.isIn ? part.hook("unknown", event, at.session) : goesOn
   }
-  const hooks = (record: Definition["answers"]): ConditionalHooks => {
-    const { connect: _, helo: _helo, mail: _mail, ...rest } = record
-    return Object.fromEntries(
-      allStages.filter((stage) => Object.hasOwn(rest, stage)).map((stage) => [
+  const hooks = (record: Definition["answers"]): ConditionalHooks =>
+    Object.fromEntries(
+      allStages.filter((stage) => !isBeginning(stage) && Object.hasOwn(record, stage)).map((stage) => [
         stage,
         stage === "unknown" ? unknown : inMessage(stage)
       ])
     )
-  }
   return {
     message: (mail, { connection, session }) => {
       return Effect.flatMap(
@@ -306,7 +302,7 @@ const absurd = (): never => {
  * @category models
  * @since 0.1.0
  */
-export type ConditionAt<K extends "connect" | "helo" | "mail", R> = (
+export type ConditionAt<K extends Stage, R> = (
   event: Events[K],
   at: { readonly session: Session }
 ) => Effect.Effect<boolean, never, R> | boolean

@@ -19,6 +19,8 @@ interface Row {
    * the MTA has received by then.
    */
   readonly part: "session" | "envelope" | "content"
+  /** Whether something begins that lasts beyond the stage: a session, a greeting, a message. Conditions are asked there. */
+  readonly begins: boolean
   /** Whether the filter is sent the stage even without a hook for it. */
   readonly isRequired: boolean
   /** The bit (NO*) with which a filter asks not to be sent the command; 0 if it cannot. */
@@ -51,6 +53,7 @@ export const stageTable = {
     number: 0,
     command: Commands.Connect,
     part: "session",
+    begins: true,
     isRequired: true,
     no: Step.noConnect,
     noReply: Step.noReplyConnect,
@@ -63,6 +66,7 @@ export const stageTable = {
     number: 1,
     command: Commands.Helo,
     part: "session",
+    begins: true,
     isRequired: true,
     no: Step.noHelo,
     noReply: Step.noReplyHelo,
@@ -75,6 +79,7 @@ export const stageTable = {
     number: 2,
     command: Commands.Mail,
     part: "envelope",
+    begins: true,
     isRequired: true,
     no: Step.noMail,
     noReply: Step.noReplyMail,
@@ -87,6 +92,7 @@ export const stageTable = {
     number: 3,
     command: Commands.Rcpt,
     part: "envelope",
+    begins: false,
     isRequired: true,
     no: Step.noRcpt,
     noReply: Step.noReplyRcpt,
@@ -99,6 +105,7 @@ export const stageTable = {
     number: 4,
     command: Commands.Data,
     part: "envelope",
+    begins: false,
     isRequired: false,
     no: Step.noData,
     noReply: Step.noReplyData,
@@ -111,6 +118,7 @@ export const stageTable = {
     number: 5,
     command: Commands.Header,
     part: "content",
+    begins: false,
     isRequired: false,
     no: Step.noHeaders,
     noReply: Step.noReplyHeader,
@@ -123,6 +131,7 @@ export const stageTable = {
     number: 6,
     command: Commands.EndOfHeaders,
     part: "content",
+    begins: false,
     isRequired: false,
     no: Step.noEndOfHeaders,
     noReply: Step.noReplyEndOfHeaders,
@@ -135,6 +144,7 @@ export const stageTable = {
     number: 7,
     command: Commands.Body,
     part: "content",
+    begins: false,
     isRequired: false,
     no: Step.noBody,
     noReply: Step.noReplyBody,
@@ -147,6 +157,7 @@ export const stageTable = {
     number: 8,
     command: Commands.EndOfMessage,
     part: "content",
+    begins: false,
     isRequired: true,
     no: 0,
     noReply: 0,
@@ -159,6 +170,7 @@ export const stageTable = {
     number: 9,
     command: Commands.Unknown,
     part: "session",
+    begins: false,
     isRequired: false,
     no: Step.noUnknown,
     noReply: Step.noReplyUnknown,
@@ -172,6 +184,7 @@ export const stageTable = {
     // It comes as a Rcpt whose macros show the refusal. The MTA ignores the answer.
     command: undefined,
     part: "envelope",
+    begins: false,
     isRequired: false,
     no: 0,
     noReply: Step.noReplyRcpt,
@@ -207,11 +220,25 @@ const isAnswered = (stage: StageName): stage is AnsweredStage => stageTable[stag
 /** The answered stages, in the order of an SMTP session. */
 export const answeredStages: ReadonlyArray<AnsweredStage> = allStages.filter(isAnswered)
 
+/** The answered stages outside messages; `Stage.OutsideMessage` in public. */
+export type SessionStage = Exclude<AnsweredStage, MessageStage>
+
+/** The stages at which something begins; a condition of `Milter.when` is asked at one of them. */
+export type BeginningStage = { [K in StageName]: Table[K]["begins"] extends true ? K : never }[StageName]
+
 /** Whether the stage belongs to a message. */
 export const isOfMessage = (stage: StageName): boolean => stageTable[stage].part !== "session"
 
 /** Whether the stage belongs to the content of a message. */
 export const isContent = (stage: StageName): boolean => stageTable[stage].part === "content"
+
+/** The answered stages outside messages, in order. */
+export const sessionStages: ReadonlyArray<SessionStage> = answeredStages.filter((stage): stage is SessionStage =>
+  !isOfMessage(stage)
+)
+
+/** Whether something begins at the stage that lasts beyond it. */
+export const isBeginning = (stage: StageName): stage is BeginningStage => stageTable[stage].begins
 
 /** The answered stages of a message, in order. */
 export const messageStages: ReadonlyArray<MessageStage> = answeredStages.filter((stage): stage is MessageStage =>
@@ -227,6 +254,32 @@ export const macroStages: ReadonlyArray<MacroStageName> = allStages.filter((stag
 export const byMacroStage = <A>(f: (stage: MacroStageName) => A): { readonly [K in MacroStageName]: A } =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys are all that there are
   Object.fromEntries(macroStages.map((stage) => [stage, f(stage)])) as { readonly [K in MacroStageName]: A }
+
+/**
+ * A stage as the engine passes it on. What the engine knows of each stage stands in arrays at the stage's number, so that on
+ * a packet's way nothing is looked up by name.
+ */
+export interface StageRow<out K extends StageName = StageName> {
+  readonly name: K
+  readonly number: number
+  /** Whether the stage belongs to the content of a message. */
+  readonly isContent: boolean
+  /** The bit (NR*) with which a filter gives up its answer; 0 if it cannot. */
+  readonly noReply: number
+}
+
+/** The rows for the engine, which writes `stages.mail`. */
+export const stages: { readonly [K in StageName]: StageRow<K> } =
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys are all that there are
+  Object.fromEntries(
+    allStages.map((name) => {
+      const { noReply, number } = stageTable[name]
+      return [name, { name, number, isContent: isContent(name), noReply }]
+    })
+  ) as { readonly [K in StageName]: StageRow<K> }
+
+/** A value for each stage, at its number. */
+export const byStage = <A>(f: (stage: StageName) => A): ReadonlyArray<A> => allStages.map(f)
 
 const byCommand: ReadonlyMap<Command, AnsweredStage> = new Map(
   answeredStages.map((stage) => [stageTable[stage].command.name, stage])

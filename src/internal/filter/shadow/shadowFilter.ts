@@ -10,7 +10,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { Macros } from "../../../Macros.ts"
 import type { Envelope, Mail, OutsideMessage, Rcpt, Session, Stage } from "../../../Stage.ts"
-import { allStages, isOfMessage } from "../../protocol/stageTable.ts"
+import { allStages, isOfMessage, sessionStages } from "../../protocol/stageTable.ts"
 import { type At, type Definition, isEventOf, resolve } from "../definition.ts"
 import type { Filter, Made } from "../filterTypes.ts"
 import { fromResolve } from "../filterValue.ts"
@@ -277,13 +277,14 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
     return Exit.void
   }
   const observes: { [K in Stage]?: ShadowHook } = {
-    // Always watched: the state of the connection is built here.
-    connect: outsideMessage("connect"),
     // Always watched: without a hook of the filter, the message ends here as accepted.
     endOfMessage: inMessage("endOfMessage")
   }
   const has = (stage: Stage): boolean => inner.answers[stage] !== undefined || inner.observes[stage] !== undefined
-  for (const stage of ["helo", "unknown"] as const) if (has(stage)) observes[stage] = outsideMessage(stage)
+  for (const stage of sessionStages) {
+    // Connect is always watched: the state of the connection is built there.
+    if (stage === "connect" || has(stage)) observes[stage] = outsideMessage(stage)
+  }
   for (const stage of watched) if (has(stage)) observes[stage] = inMessage(stage)
   const harmless: Definition = {
     ...inner,
