@@ -89,6 +89,9 @@ const waiting = <A, E, R>(effect: Effect.Effect<A, E, R>, time: "20 millis" | "9
 
 const slow = Effect.as(Effect.sleep("20 millis"), Verdict.continue)
 
+/** The reply of the library to a message that a filter failed on; it names the session. */
+const anyReply = Symbol("the reply of the library")
+
 describe("the log line of a message", () => {
   const cases: ReadonlyArray<{
     readonly name: string
@@ -140,14 +143,14 @@ describe("the log line of a message", () => {
       name: "whose hook died",
       at: "endOfMessage",
       answer: Effect.die("oh"),
-      fields: { outcome: "failed", verdict: "tempFail", stage: "endOfMessage" }
+      fields: { outcome: "failed", verdict: "tempFail", stage: "endOfMessage", error: "oh", reply: anyReply }
     },
     {
       name: "whose hook did not answer in time",
       at: "data",
       answer: Effect.never,
       script: (mta) => Effect.andThen(envelope(mta), Effect.andThen(waiting(mta.data(), "9 seconds"), mta.abort())),
-      fields: { outcome: "failed", verdict: "tempFail", stage: "data", milliseconds: 9000 }
+      fields: { outcome: "failed", verdict: "tempFail", stage: "data", milliseconds: 9000, reply: anyReply }
     },
     {
       name: "that was given up",
@@ -168,7 +171,20 @@ describe("the log line of a message", () => {
       at: "rcpt",
       answer: Verdict.reject(),
       script: whole,
-      fields: { outcome: "accepted", verdict: "continue", stage: "endOfMessage", recipients: [], recipientCount: 0 }
+      fields: {
+        outcome: "accepted",
+        verdict: "continue",
+        stage: "endOfMessage",
+        recipients: [],
+        recipientCount: 0,
+        refused: ["bob@example.net: reject"]
+      }
+    },
+    {
+      name: "that is refused with a reply",
+      at: "endOfMessage",
+      answer: Verdict.reject({ code: "554", enhanced: "5.7.1", text: "no spam\there" }),
+      fields: { outcome: "rejected", verdict: "reject", stage: "endOfMessage", reply: "554 5.7.1 no spam\\u{9}here" }
     },
     {
       name: "that took its time",
@@ -183,8 +199,8 @@ describe("the log line of a message", () => {
       const { lines, logs, messages } = collect()
       return Effect.gen(function*() {
         yield* MilterTest.run(answering({ [at]: answer }), script)
-        const session = lines.map(({ fields }) => fields["session"]).find((id) => id !== undefined)
-        const expected = {
+        const session = lines.map(({ fields }) => fields["session"]).find((id) => typeof id === "string")
+        const expected: Readonly<Record<string, unknown>> = {
           session,
           filter: "test",
           client: "192.0.2.1",
@@ -198,14 +214,112 @@ describe("the log line of a message", () => {
           milliseconds: 0,
           ...fields
         }
+        const withReply = expected["reply"] === anyReply
+          ? { ...expected, reply: `451 4.3.0 Temporary failure, please try again later (session ${session})` }
+          : expected
         assert.deepStrictEqual(messages(), [{
           level: "Info",
           text: `message ${String(fields["outcome"])}`,
-          fields: Object.fromEntries(Object.entries(expected).filter(([, value]) => value !== undefined))
+          fields: Object.fromEntries(Object.entries(withReply).filter(([, value]) => value !== undefined))
         }])
       }).pipe(Effect.provide(logs))
     })
   }
+
+  it.effect("says who was refused, with which reply, and by which filter", () => {
+    const { logs, messages } = collect()
+    const greylist = Milter.make("greylist").on({
+      rcpt: ({ recipient }) =>
+        Effect.succeed(
+          recipient.localPart === "bob"
+            ? Verdict.tempFail({ code: "451", enhanced: "4.7.1", text: "come back in five minutes" })
+            : Verdict.continue
+        )
+    })
+    return Effect.gen(function*() {
+      const script = Effect.fnUntraced(function*(mta: Client) {
+        yield* begin(mta)
+        yield* mta.mail("<alice@example.org>")
+        yield* mta.rcpt("<bob@example.net>")
+        yield* mta.rcpt("<carol@example.net>")
+        yield* mta.data()
+        yield* mta.endOfMessage()
+      })
+      yield* MilterTest.run(greylist, script)
+      yield* MilterTest.run(Milter.sequence([greylist, answering({}, "other")]), script)
+      const [alone, second] = messages().map(({ fields }) => fields)
+      assert.deepStrictEqual(alone?.["refused"], ["bob@example.net: 451 4.7.1 come back in five minutes"])
+      assert.deepStrictEqual(second?.["refused"], ["bob@example.net by greylist: 451 4.7.1 come back in five minutes"])
+      assert.deepStrictEqual(second?.["recipients"], ["carol@example.net"])
+    }).pipe(Effect.provide(logs))
+  })
+
+  it.effect("says what was changed", () => {
+    const { logs, messages } = collect()
+    const editing = Milter.make("editing", {
+      modify: ["addHeader", "changeHeader", "deleteRecipient", "replaceBody"]
+    }).on({
+      endOfMessage: Effect.fnUntraced(function*(_, { edit }) {
+        yield* edit.addHeader("X-Checked", "yes")
+        yield* edit.changeHeader("Subject", 1, "s".repeat(50_000))
+        yield* edit.deleteRecipient("<bob@example.net>")
+        yield* edit.replaceBody(new TextEncoder().encode("new\r\n"))
+        return Verdict.continue
+      })
+    })
+    const many = Milter.make("many", { modify: ["addHeader"] }).on({
+      endOfMessage: Effect.fnUntraced(function*(_, { edit }) {
+        for (let count = 0; count < 50; count++) yield* edit.addHeader("X-Count", String(count))
+        return Verdict.continue
+      })
+    })
+    return Effect.gen(function*() {
+      yield* MilterTest.run(editing, whole)
+      yield* MilterTest.run(many, whole)
+      const [edited, counted] = messages().map(({ fields }) => fields["modifications"])
+      const [added, changed, deleted, body, ...others] = edited as ReadonlyArray<string>
+      assert.strictEqual(added, "AddHeader name=\"X-Checked\" value=\" yes\"")
+      assert.match(changed!, /^ChangeHeader .*name="Subject".*sss…$/)
+      assert.strictEqual(changed!.length, 321)
+      assert.strictEqual(deleted, "DeleteRecipient recipient=\"<bob@example.net>\"")
+      assert.strictEqual(body, "ReplaceBody bytes=5")
+      assert.deepStrictEqual(others, [])
+      assert.strictEqual((counted as ReadonlyArray<string>).length, 20)
+    }).pipe(Effect.provide(logs))
+  })
+
+  it.effect("says of a message that is refused nothing of its edits", () => {
+    const { logs, messages } = collect()
+    const filter = Milter.make("both", { modify: ["addHeader"] }).on({
+      endOfMessage: (_, { edit }) => Effect.as(edit.addHeader("X-Checked", "yes"), Verdict.reject())
+    })
+    return Effect.gen(function*() {
+      yield* MilterTest.run(filter, whole)
+      const { fields } = messages()[0]!
+      assert.deepStrictEqual([fields["outcome"], fields["modifications"]], ["rejected", undefined])
+    }).pipe(Effect.provide(logs))
+  })
+
+  it.effect("keeps the first of many refused recipients", () => {
+    const { logs, messages } = collect()
+    return Effect.gen(function*() {
+      yield* MilterTest.run(
+        answering({ rcpt: Verdict.reject() }),
+        Effect.fnUntraced(function*(mta) {
+          yield* begin(mta)
+          yield* mta.mail("<alice@example.org>")
+          for (let n = 0; n < 30; n++) yield* mta.rcpt(`<r${n}@example.net>`)
+          yield* mta.abort()
+        })
+      )
+      const { fields } = messages()[0]!
+      assert.strictEqual(fields["outcome"], "aborted")
+      assert.deepStrictEqual(
+        fields["refused"],
+        Array.from({ length: 20 }, (_, n) => `r${n}@example.net: reject`)
+      )
+    }).pipe(Effect.provide(logs))
+  })
 
   it.effect("comes once for each message of a session", () => {
     const { logs, messages } = collect()
@@ -278,6 +392,42 @@ describe("the log line of a message", () => {
       assert.deepStrictEqual(lines, [])
     }).pipe(Effect.provide(logs), Effect.provideService(References.MinimumLogLevel, "Warn"))
   })
+})
+
+describe("the log line of a session", () => {
+  for (
+    const [stage, verdict, text, reply] of [
+      ["connect", Verdict.reject({ text: "listed" }), "session rejected", "550 5.7.1 listed"],
+      ["helo", Verdict.tempFail(), "session tempFailed", undefined]
+    ] as const
+  ) {
+    it.effect(`is written once if the client is refused at ${stage}`, () => {
+      const { lines, logs } = collect()
+      return Effect.gen(function*() {
+        yield* MilterTest.run(
+          answering({ [stage]: verdict }),
+          Effect.fnUntraced(function*(mta) {
+            yield* mta.connect({ hostname: "client.example.org", address: "192.0.2.1" })
+            if (stage === "connect") return
+            yield* mta.helo("one")
+            yield* mta.helo("two")
+          })
+        )
+        const [line, ...others] = lines.filter(({ text }) => text.startsWith("session "))
+        assert.deepStrictEqual(others, [])
+        assert.strictEqual(line?.text, text)
+        assert.deepInclude(line?.fields, {
+          filter: "test",
+          client: "192.0.2.1",
+          hostname: "client.example.org",
+          outcome: text.slice("session ".length),
+          verdict: verdict._tag === "Reject" ? "reject" : "tempFail",
+          stage
+        })
+        assert.strictEqual(line?.fields["reply"], reply)
+      }).pipe(Effect.provide(logs))
+    })
+  }
 })
 
 describe("metrics", () => {
@@ -414,6 +564,8 @@ describe("spans", () => {
       assert.deepStrictEqual(Object.fromEntries(message!.attributes), {
         ...attributes,
         "milter.queue_id": "4YqTzX",
+        "milter.error": "oh",
+        "milter.reply": messages()[0]!.fields["reply"],
         "milter.sender": "alice@example.org",
         "milter.recipients": ["bob@example.net"],
         "milter.recipient_count": 1,
@@ -566,11 +718,17 @@ describe("the table of the documentation", () => {
       // Who has decided is of interest where there are several.
       const both = Milter.sequence([Milter.make("content").on({}), filter])
       yield* MilterTest.run(both, (mta) => waiting(whole(mta), "20 millis"))
+      const edits = Milter.make("edits", { modify: ["addHeader"] }).on({
+        rcpt: ({ recipient }) => Effect.succeed(recipient.localPart === "eve" ? Verdict.reject() : Verdict.continue),
+        endOfMessage: (_, { edit }) => Effect.as(edit.addHeader("X-Checked", "yes"), Verdict.continue)
+      })
+      yield* MilterTest.message(edits, { from: "a@example.org", to: ["b@example.net", "eve@example.net"] })
+      yield* MilterTest.run(answering({ connect: Verdict.reject() }), begin)
       const snapshot = yield* Metric.snapshot
       const events = spans.flatMap(({ events }) => events).filter(([name]) => name.startsWith("milter."))
       assert.deepStrictEqual(
         namesIn(0),
-        sorted([...messages().flatMap(({ fields }) => Object.keys(fields)), "message …"])
+        sorted([...messages().flatMap(({ fields }) => Object.keys(fields)), "message …", "session …"])
       )
       assert.deepStrictEqual(
         sorted(namesIn(1)),

@@ -406,7 +406,12 @@ export class Conversation implements Owner, StagesOwner {
     after: AfterReply | "fail" = "wait"
   ): Action {
     this.after = after
-    if (verdict._tag !== "Continue") (by ?? this.program).monitor.verdict(stage, verdict._tag)
+    if (verdict._tag !== "Continue") {
+      ;(by ?? this.program).monitor.verdict(stage, verdict._tag)
+      if ((stage === "connect" || stage === "helo") && (verdict._tag === "Reject" || verdict._tag === "TempFail")) {
+        this._session.monitor.refused(stage, verdict, this._filters.length > 1 ? by?.definition.name : undefined)
+      }
+    }
     return this.answers(stage) ? this.write(replies.encode(verdict)) : this.next()
   }
 

@@ -104,14 +104,16 @@ export class MessageVerdict {
     isSequence: boolean,
     exit: Exit.Exit<Outcome, unknown> | undefined,
     now: { readonly stage: Stage; readonly queueId: string | undefined }
-  ): Pick<MessageReport, "exit" | "aborted" | "stage" | "verdict" | "by" | "queueId"> {
-    const by = (this.final ?? this.refused)?.by
+  ): Pick<MessageReport, "exit" | "aborted" | "stage" | "verdict" | "final" | "by" | "queueId"> {
+    const decided = this.final ?? this.refused
+    const by = decided?.by
     const failure = by === undefined ? parts.find(({ failure }) => failure !== undefined)?.failure : by.failure
     return {
       exit: exit === undefined ? Exit.interrupt() : exitOf(failure, exit),
       aborted: exit === undefined,
       stage: exit === undefined ? now.stage : this.stage,
       verdict: this.verdict,
+      final: decided?.verdict,
       by: isSequence ? by?.filter.definition.name : undefined,
       queueId: this._queueId ?? now.queueId
     }

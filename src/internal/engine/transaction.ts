@@ -14,6 +14,7 @@ import type { Envelope, Mail, Rcpt, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { Failed } from "../filter/definition.ts"
 import * as editor from "../filter/editor.ts"
+import { maxListed, type Refused } from "../observe/messageSummary.ts"
 import type { MessageMonitor } from "../observe/monitor.ts"
 import { type AnsweredStage, isContent, type MessageStage } from "../protocol/stageTable.ts"
 import { ContentCursor } from "./contentCursor.ts"
@@ -84,6 +85,9 @@ export class Transaction {
   /** The piece of the body that has arrived. */
   private bytes: Uint8Array | undefined
   private readonly verdict = new MessageVerdict()
+  // For the log.
+  private readonly refused: Array<Refused> = []
+  private sentEdits: editor.Edits | undefined
   private isBodySkipped = false
   private _isClosed = false
 
@@ -369,8 +373,11 @@ export class Transaction {
 
   private refuseRecipient(verdict: RefusingVerdict, by: By, failure: Failed | undefined): Action {
     const { owner } = this
-    this.recipients.pop()
-    if (owner.session.origin === "smtp") return owner.reply("rcpt", verdict, by?.filter.unit)
+    const rcpt = this.recipients.pop()
+    if (owner.session.origin === "smtp") {
+      if (this.refused.length < maxListed) this.refused.push({ rcpt: rcpt!, verdict, by: this.nameOf(by) })
+      return owner.reply("rcpt", verdict, by?.filter.unit)
+    }
     // Postfix takes a refused recipient of local mail for a broken configuration and keeps the mail for ever. So the
     // refusal counts for the whole message.
     const held = failure ?? new Failed(verdict, Cause.empty)
@@ -439,6 +446,7 @@ export class Transaction {
       ))
       return this.conclude(stage, libraryReplies.tooManyModifications(owner.session), this.tooMany)
     }
+    this.sentEdits = edits
     return edits === undefined
       ? owner.reply(stage, verdict, this.unitOf(by), "settle")
       : owner.replyWithEdits(edits, verdict)
@@ -453,6 +461,11 @@ export class Transaction {
   private unitOf(by: By): Unit | undefined {
     const { filters } = this.owner
     return filters.length === 1 ? filters[0]!.unit : by?.filter.unit
+  }
+
+  /** The name of a filter, if there are several. */
+  private nameOf(by: By): string | undefined {
+    return this.owner.filters.length > 1 ? by?.filter.definition.name : undefined
   }
 
   /** The verdict is out. */
@@ -491,6 +504,8 @@ export class Transaction {
         queueId: owner.session.macros.get("i")
       }),
       recipients: this.recipients,
+      refused: this.refused,
+      modifications: exit === undefined ? undefined : this.sentEdits,
       milliseconds: owner.now - this.began
     })
     const closings = parts.map((part) => part.closing(exit))

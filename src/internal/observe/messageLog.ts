@@ -1,4 +1,4 @@
-/** The log line of a message. */
+/** The log line of a message, and of a session that was refused. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as LogLevel from "effect/LogLevel"
@@ -8,8 +8,8 @@ import { type Ending, endings } from "./metrics.ts"
 /** The annotations of a line; undefined values are left out. */
 export type LogFields = { readonly [name: string]: string | number | ReadonlyArray<string> | undefined }
 
-// Longer than any address that RFC 5321 allows.
-const maxLength = 320
+/** The most characters of a text from outside: longer than any address that RFC 5321 allows. */
+export const maxLength = 320
 
 // Line breaks, other control characters, and characters that reverse or hide text. A lone surrogate is not text.
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u
@@ -43,16 +43,24 @@ class Annotations {
   }
 }
 
-const lines = new Map(endings.map((ending) => [ending, Effect.logInfo(`message ${ending}`)]))
+const linesOf = (subject: "message" | "session"): ReadonlyMap<Ending, Effect.Effect<void>> =>
+  new Map(endings.map((ending) => [ending, Effect.logInfo(`${subject} ${ending}`)]))
+
+const lines = { message: linesOf("message"), session: linesOf("session") }
 
 /** Whether lines of level Info are logged. */
 export const isLogged = (context: Context.Context<never>): boolean =>
   Context.get(context, References.CurrentLoggers).size > 0 &&
   !LogLevel.isGreaterThan(Context.get(context, References.MinimumLogLevel), "Info")
 
-/** Writes the line of a message with the annotations of the context and these. */
-export const write = (context: Context.Context<never>, ending: Ending, facts: LogFields): void => {
-  Effect.runForkWith(annotated(context, facts))(lines.get(ending)!)
+/** Writes the line of a message or a session with the annotations of the context and these. */
+export const write = (
+  context: Context.Context<never>,
+  subject: "message" | "session",
+  ending: Ending,
+  facts: LogFields
+): void => {
+  Effect.runForkWith(annotated(context, facts))(lines[subject].get(ending)!)
 }
 
 /** A context that adds these annotations to log lines. */

@@ -3,6 +3,7 @@ import type * as Context from "effect/Context"
 import type * as Exit from "effect/Exit"
 import type { Mail, Outcome, Rcpt, Session, Stage } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
+import type { Modifications, Refused } from "./messageSummary.ts"
 
 /** A message that has ended, by a verdict or without one. */
 export interface MessageReport {
@@ -15,7 +16,13 @@ export interface MessageReport {
   readonly verdict: Verdict["_tag"] | undefined
   /** The filter of that verdict; undefined for a verdict of the library, and if all filters let the message pass. */
   readonly by: string | undefined
+  /** The final verdict, or the refusal of DATA with which the message ended. */
+  readonly final: Verdict | undefined
   readonly recipients: ReadonlyArray<Rcpt>
+  /** The first recipients that a filter refused. */
+  readonly refused: ReadonlyArray<Refused>
+  /** The modifications of a message that passed. */
+  readonly modifications: Modifications | undefined
   readonly queueId: string | undefined
   readonly milliseconds: number
 }
@@ -43,6 +50,8 @@ export interface MessageMonitor extends Watched {
 
 export interface SessionMonitor extends Watched {
   readonly message: (mail: Mail, context: Context.Context<never>) => MessageMonitor
+  /** The client is refused, at connect or helo. `by`: the filter, in a sequence. */
+  readonly refused: (stage: Stage, verdict: Verdict, by: string | undefined) => void
   /** May be called twice, if a connection closes while its session ends. */
   readonly end: (exit: Exit.Exit<unknown, unknown>) => void
 }

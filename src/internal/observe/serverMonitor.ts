@@ -1,4 +1,5 @@
 /** The monitor of a server: one log line a message, metrics, and spans where a tracer is installed. */
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -6,7 +7,9 @@ import * as Exit from "effect/Exit"
 import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Mail, Outcome, Session, Stage } from "../../Stage.ts"
+import type { Verdict } from "../../Verdict.ts"
 import { isLogged, type LogFields, printable, write } from "./messageLog.ts"
+import { addressesOf, modificationsOf, refusedOf, replyOf } from "./messageSummary.ts"
 import { type Ending, FilterMetrics, Metrics, nameOf } from "./metrics.ts"
 import type { MessageMonitor, MessageReport, Monitor, SessionMonitor } from "./monitor.ts"
 
@@ -80,16 +83,34 @@ const asMessage: Tracer.SpanOptionsNoTrace = {}
 
 class SessionWatch extends Watch implements SessionMonitor {
   private readonly session: Session
+  private readonly context: Context.Context<never>
+  private wasRefused = false
   private ended = false
 
   constructor(shared: Shared, session: Session, context: Context.Context<never>) {
     super(shared, context, "milter.session", asSession)
     this.session = session
+    this.context = context
     shared.metrics.sessionBegins()
   }
 
   message(mail: Mail, context: Context.Context<never>): MessageMonitor {
     return new MessageWatch(this.shared, this.session, mail, context)
+  }
+
+  refused(stage: Stage, verdict: Verdict, by: string | undefined): void {
+    // A client may try HELO again and again.
+    if (this.wasRefused || !this.shared.logs) return
+    this.wasRefused = true
+    const ending = verdict._tag === "TempFail" ? "tempFailed" : "rejected"
+    write(this.inside(this.context), "session", ending, {
+      ...sessionFacts(this.shared.filter, this.session),
+      outcome: ending,
+      verdict: nameOf(verdict._tag),
+      by,
+      stage,
+      reply: replyOf(verdict)
+    })
   }
 
   end(exit: Exit.Exit<unknown, unknown>): void {
@@ -119,7 +140,7 @@ class MessageWatch extends Watch implements MessageMonitor {
     if (!logs && this.span === undefined) return
     const facts = { ...sessionFacts(filter, this.session), ...messageFacts(this.mail, report, ending) }
     // The line belongs into the span: it is open, and loggers that know spans find it.
-    if (logs) write(this.inside(this.context), ending, facts)
+    if (logs) write(this.inside(this.context), "message", ending, facts)
     if (this.span !== undefined) this.endSpan(this.span, facts, report.exit)
   }
 }
@@ -146,18 +167,24 @@ export const sessionFacts = (filter: string, session: Session): LogFields => ({
   heloName: optional(session.heloName)
 })
 
-// A message to thousands must not make a line of megabytes.
-const maxRecipients = 20
+const errorOf = ({ aborted, exit }: MessageReport): string | undefined =>
+  aborted || Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) || exit.cause.reasons.length === 0
+    ? undefined
+    : printable(String(Cause.squash(exit.cause)))
 
 const messageFacts = (mail: Mail, report: MessageReport, ending: Ending): LogFields => ({
   queueId: optional(report.queueId),
   sender: printable(mail.sender.address),
-  recipients: report.recipients.slice(0, maxRecipients).map(({ recipient }) => printable(recipient.address)),
+  recipients: addressesOf(report.recipients),
   recipientCount: report.recipients.length,
+  refused: refusedOf(report.refused),
   size: mail.parameters.size,
   outcome: ending,
   verdict: report.verdict === undefined ? undefined : nameOf(report.verdict),
   by: report.by,
   stage: report.stage,
+  reply: report.final === undefined ? undefined : replyOf(report.final),
+  modifications: modificationsOf(report.modifications),
+  error: errorOf(report),
   milliseconds: report.milliseconds
 })

@@ -8,24 +8,22 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { actionOf, type Capability, type Editor } from "../../../Modification.ts"
 import { Step } from "../../../Negotiation.ts"
-import * as Packet from "../../../Packet.ts"
 import type { Envelope, Mail, Outcome, Rcpt, Session, Stage } from "../../../Stage.ts"
 import type * as Verdict from "../../../Verdict.ts"
-import { ByteString } from "../../../Wire.ts"
 import { annotated, type LogFields, printable } from "../../observe/messageLog.ts"
+import {
+  addressesOf,
+  type Modifications,
+  modificationsOf,
+  type Refused,
+  refusedOf,
+  replyOf
+} from "../../observe/messageSummary.ts"
 import { type Ending, nameOf } from "../../observe/metrics.ts"
 import { sessionFacts } from "../../observe/serverMonitor.ts"
 import { type At, type Definition, isEventOf } from "../definition.ts"
 import * as editor from "../editor.ts"
 import { closing, Decided, type DryRun } from "./dryRun.ts"
-
-interface Refused {
-  readonly rcpt: Rcpt
-  readonly verdict: Verdict.Verdict
-}
-
-// A log line must not grow to megabytes.
-const maxListed = 20
 
 export class DryRunMessage {
   private readonly dryRun: DryRun
@@ -39,7 +37,7 @@ export class DryRunMessage {
   private recipients: ReadonlyArray<Rcpt> = []
   private readonly refused: Array<Refused> = []
   private isSkipped = false
-  private modifications: ReadonlyArray<string> = []
+  private modifications: Modifications | undefined
   private queueId: string | undefined
   /** Whether further events are ignored. */
   isOver = false
@@ -150,33 +148,21 @@ export class DryRunMessage {
       ...sessionFacts(this.dryRun.inner.name, this.session),
       queueId: this.queueId === undefined ? undefined : printable(this.queueId),
       sender: printable(mail.sender.address),
-      recipients: recipients.slice(0, maxListed).map(({ recipient }) => printable(recipient.address)),
+      recipients: addressesOf(recipients),
       recipientCount: recipients.length,
       size: mail.parameters.size,
-      refused: refused.length === 0
-        ? undefined
-        : refused.slice(0, maxListed).map(({ rcpt, verdict }) =>
-          printable(`${rcpt.recipient.address}: ${replyOf(verdict) ?? nameOf(verdict._tag)}`)
-        ),
+      refused: refusedOf(refused),
       outcome: decided === "behind" ? undefined : endingOf(decided),
       verdict: verdict === undefined
         ? decided === undefined ? "continue" : undefined
         : nameOf(verdict._tag),
       stage,
       reply: verdict === undefined ? undefined : replyOf(verdict),
-      modifications: this.modifications.length === 0
-        ? undefined
-        : this.modifications.slice(0, maxListed).map(printable),
+      modifications: modificationsOf(this.modifications),
       error: cause === undefined || cause.reasons.length === 0 ? undefined : printable(String(Cause.squash(cause)))
     }
   }
 }
-
-/** The reply for the client; undefined where the MTA would have worded it. */
-const replyOf = (verdict: Verdict.Verdict): string | undefined =>
-  (verdict._tag === "Reject" || verdict._tag === "TempFail") && verdict.wire !== undefined
-    ? printable(ByteString.toText(verdict.wire))
-    : undefined
 
 const endings: { readonly [K in Verdict.Verdict["_tag"]]: Ending } = {
   Continue: "accepted",
@@ -248,9 +234,9 @@ class Edits {
       }
     )
 
-  get made(): ReadonlyArray<string> {
-    const texts = this.edits.packets.map((packet) => Packet.format(packet))
-    return this.bodyLength === undefined ? texts : [...texts, `ReplaceBody bytes=${this.bodyLength}`]
+  get made(): Modifications {
+    const { bodyLength, edits: { packets } } = this
+    return { packets, body: bodyLength === undefined ? undefined : { length: bodyLength } }
   }
 }
 
