@@ -38,6 +38,28 @@ describe("limits", () => {
       assert.strictEqual(fourth.agreed.steps & Step.noReplyConnect, Step.noReplyConnect)
     }))
 
+  it.effect("on connections: those that say nothing take no room from an MTA", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}), { maxConnections: 2 })
+      yield* Effect.replicateEffect(server.dial, 5)
+      const refusal = /^ReplyCode text="421 /
+      for (const expected of [/^Continue$/, /^Continue$/, refusal]) {
+        assert.match((yield* (yield* server.open()).say(Mta.connect())).join(), expected)
+      }
+    }))
+
+  it.effect("on connections that say nothing: one more ends the oldest, and no MTA's", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}), { maxSilentConnections: 2 })
+      const mta = yield* server.open()
+      const [first, second, third, fourth] = yield* Effect.replicateEffect(server.dial, 4)
+      yield* Mta.settle
+      const closed = yield* Effect.all([mta, first!, second!, third!, fourth!].map(({ closed }) => closed))
+      assert.deepStrictEqual(closed, [false, true, true, false, false])
+      assert.strictEqual((yield* third!.say(Mta.negotiate(), Mta.connect())).at(-1), "Continue")
+      assert.match(server.logs.map(({ text }) => text).join("\n"), /^TooManySilent: .*\nTooManySilent: .*$/m)
+    }))
+
   it.effect("on recipients: the one too many is put off, the others stay", () =>
     Effect.gen(function*() {
       let recipients: ReadonlyArray<string> = []
@@ -232,6 +254,7 @@ describe("configuration", () => {
       const environment = {
         MILTER_MAX_CONNECTIONS: "10",
         MILTER_MAX_FRAME_LENGTH: "70000",
+        MILTER_MAX_SILENT_CONNECTIONS: "19",
         MILTER_MAX_HEADERS: "11",
         MILTER_MAX_HEADER_BYTES: "12",
         MILTER_MAX_RECIPIENTS: "13",
@@ -249,7 +272,8 @@ describe("configuration", () => {
         MILTER_FRAME_TIMEOUT: "5 seconds",
         MILTER_WRITE_TIMEOUT: "6 seconds",
         MILTER_STOP_TIMEOUT: "7 seconds",
-        MILTER_DRAIN_TIMEOUT: "8 seconds"
+        MILTER_DRAIN_TIMEOUT: "8 seconds",
+        MILTER_NEGOTIATION_TIMEOUT: "9 seconds"
       }
       const options = yield* MilterServer.config.parse(ConfigProvider.fromEnvRecord(environment))
       const {
@@ -258,6 +282,7 @@ describe("configuration", () => {
         endOfMessageTimeout,
         frameTimeout,
         idleTimeout,
+        negotiationTimeout,
         progressInterval,
         stopTimeout,
         writeTimeout,
@@ -265,6 +290,7 @@ describe("configuration", () => {
       } = options
       assert.deepStrictEqual(rest, {
         maxConnections: 10,
+        maxSilentConnections: 19,
         maxFrameLength: 70_000,
         maxHeaders: 11,
         maxHeaderBytes: 12,
@@ -285,9 +311,10 @@ describe("configuration", () => {
         frameTimeout,
         writeTimeout,
         stopTimeout,
-        drainTimeout
+        drainTimeout,
+        negotiationTimeout
       ]
-      assert.deepStrictEqual(durations.map((input) => Duration.toSeconds(input!)), [1, 2, 3, 4, 5, 6, 7, 8])
+      assert.deepStrictEqual(durations.map((input) => Duration.toSeconds(input!)), [1, 2, 3, 4, 5, 6, 7, 8, 9])
       assert.deepStrictEqual(yield* MilterServer.config.parse(ConfigProvider.fromEnvRecord({})), {})
     }))
 

@@ -202,6 +202,35 @@ describe("end of message", () => {
 })
 
 describe("connections that do nothing", () => {
+  it.effect("are closed after 10 seconds before their negotiation, even if half of it has come", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}))
+      const silent = yield* server.dial
+      const slow = yield* server.dial
+      const mta = yield* server.open()
+      yield* slow.raw(Mta.encode(Mta.negotiate()).subarray(0, 7))
+      yield* TestClock.adjust("9 seconds")
+      assert.isFalse(yield* silent.closed)
+      yield* slow.raw(Mta.encode(Mta.negotiate()).subarray(7, 8))
+      yield* TestClock.adjust("2 seconds")
+      assert.isTrue(yield* silent.closed)
+      assert.isTrue(yield* slow.closed)
+      assert.isFalse(yield* mta.closed)
+      const texts = server.logs.map(({ text }) => text).filter((text) => text.includes("Timeout"))
+      assert.lengthOf(texts, 2)
+      for (const text of texts) assert.match(text, /^NegotiationTimeout: it did not negotiate; closing/)
+    }))
+
+  it.effect("are closed before their negotiation after the time that is set", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}), { negotiationTimeout: "3 seconds" })
+      const silent = yield* server.dial
+      yield* TestClock.adjust("2 seconds")
+      assert.isFalse(yield* silent.closed)
+      yield* TestClock.adjust("2 seconds")
+      assert.isTrue(yield* silent.closed)
+    }))
+
   it.effect("are closed after 2 hours", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(answering({}))

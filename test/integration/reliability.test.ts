@@ -11,6 +11,8 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
+import { once } from "node:events"
+import * as Net from "node:net"
 import * as Path from "node:path"
 import * as Postfix from "../../testbed/postfix.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
@@ -191,6 +193,8 @@ class Fixture extends Context.Service<Fixture, {
   readonly events: Ref.Ref<ReadonlyArray<string>>
   /** Where the deciding filter is expected. */
   readonly socket: string
+  /** The port of a filter that takes one connection at a time. */
+  readonly single: number
 }>()("test/Fixture") {}
 
 const describeExit = (exit: Exit.Exit<unknown, unknown>): string =>
@@ -247,7 +251,9 @@ const fixture = Layer.effectContext(Effect.gen(function*() {
       careless: { milters: `{ ${socket}, default_action=accept }` }
     }
   })
-  return Context.make(Fixture, { events, socket }).pipe(Context.add(Postfix.Postfix, postfix))
+  return Context.make(Fixture, { events, socket, single: Number(single.split(":").at(-1)) }).pipe(
+    Context.add(Postfix.Postfix, postfix)
+  )
 }))
 
 Postfix.describePostfix("reliability with Postfix", () => {
@@ -389,6 +395,16 @@ Postfix.describePostfix("reliability with Postfix", () => {
         const third = yield* open("single")
         assert.isTrue((yield* third.sendMail(mailFrom("alice"))).accepted)
         yield* (yield* Postfix.Postfix).takeDelivered(2)
+      }))
+
+    it.effect("serves an MTA though peers that say nothing are as many as may connect", () =>
+      Effect.gen(function*() {
+        const port = (yield* Fixture).single
+        const silent = Array.from({ length: 5 }, () => Net.connect({ port, host: "127.0.0.1" }))
+        yield* Effect.addFinalizer(() => Effect.sync(() => silent.forEach((socket) => socket.destroy())))
+        yield* Effect.promise(() => Promise.all(silent.map((socket) => once(socket, "connect"))))
+        assert.isTrue((yield* (yield* open("single")).sendMail(mailFrom("alice"))).accepted)
+        yield* (yield* Postfix.Postfix).takeDelivered(1)
       }))
 
     /** A message through the filter, and one more during which the filter is killed. */

@@ -5,6 +5,7 @@ import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -592,6 +593,31 @@ describe("a listener", () => {
         for (const client of clients) client.destroy()
       }
     }))
+
+  it.live.skipIf(process.platform !== "linux")(
+    "asks peers that are silent for a minute whether they still exist",
+    () =>
+      Effect.gen(function*() {
+        const listener = yield* accepting({ listen: "inet:0" })
+        const arrived = yield* Deferred.make<void>()
+        yield* listener.accept((transport) => {
+          transport.open({ data: () => {}, end: () => {}, drain: () => {}, closed: () => {} })
+          Deferred.doneUnsafe(arrived, Effect.void)
+        })
+        const where = tcp(listener.addresses[0]!)
+        yield* Effect.acquireRelease(
+          Effect.sync(() => Net.connect(where)),
+          (client) => Effect.sync(() => client.destroy())
+        )
+        yield* Deferred.await(arrived)
+        // The kernel's columns: addresses, state, queues, kind of timer, and when it is due in hundredths of a second.
+        const port = ("port" in where ? where.port : 0).toString(16).toUpperCase().padStart(4, "0")
+        const established = new RegExp(`^ *\\d+: 0100007F:${port} \\S+ 01 \\S+ (\\w+):(\\w+) `, "m")
+        const [, timer, due] = established.exec(Fs.readFileSync("/proc/net/tcp", "latin1")) ?? []
+        assert.strictEqual(timer, "02")
+        assert.isAtMost(Number.parseInt(due!, 16), 6000)
+      })
+  )
 
   it.live("says once a minute that connections could not be taken", () =>
     Effect.gen(function*() {

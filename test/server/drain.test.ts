@@ -8,7 +8,8 @@ import * as Fiber from "effect/Fiber"
 import * as Ref from "effect/Ref"
 import * as TestClock from "effect/testing/TestClock"
 import * as connection from "../../src/internal/engine/connection.ts"
-import type { Program, Swept } from "../../src/internal/engine/serverRuntime.ts"
+import { OpenConnections } from "../../src/internal/engine/openConnections.ts"
+import type { Program } from "../../src/internal/engine/serverRuntime.ts"
 import { makePair } from "../../src/internal/net/memoryTransport.ts"
 import { wasOverrun } from "../../src/internal/server/drainState.ts"
 import { answering } from "../support/filters.ts"
@@ -119,7 +120,7 @@ describe("drain", () => {
 describe("a connection whose fiber has not run yet", () => {
   it("is known to the server, which can destroy it", () => {
     const [mta, filter] = makePair(["mta", "filter"])
-    const connections = new Set<Swept>()
+    const connections = new OpenConnections({ connections: 1, silentConnections: 1 })
     // What is looked at before the transport is opened.
     const program = {
       clock: { currentTimeMillisUnsafe: () => 0 },

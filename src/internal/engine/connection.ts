@@ -39,7 +39,8 @@ import * as replies from "../protocol/verdictPacket.ts"
 import { CommandQueue, type WaitingCommand } from "./commandQueue.ts"
 import { Conversation } from "./conversation.ts"
 import type { Action, Call, Close, Output, Work } from "./machine.ts"
-import type { Program, Swept, Unit } from "./serverRuntime.ts"
+import type { OpenConnection } from "./openConnections.ts"
+import type { Program, Unit } from "./serverRuntime.ts"
 
 /** Why the result of a call does not count: the MTA gave up the message, or the time for the call was over. */
 type Cut = "aborted" | "expired"
@@ -77,10 +78,9 @@ export const run = (program: Program, transport: Transport): Effect.Effect<void>
   })
 }
 
-class Connection implements Output, Swept {
+class Connection implements Output, OpenConnection {
   private readonly program: Program
   private readonly transport: Transport
-  private readonly isOverload: boolean
   private readonly decoder: Frame.Decoder
   private readonly queue: CommandQueue
   private resume!: (effect: Effect.Effect<void>) => void
@@ -92,6 +92,7 @@ class Connection implements Output, Swept {
   private running: Running | undefined
   /** What begins once a call whose time is over has stopped. */
   private held: Call | Work | undefined
+  private readonly began: number
   /** When bytes last arrived, and when the incomplete frame began. */
   private active: number
   private frameBegan = 0
@@ -111,8 +112,7 @@ class Connection implements Output, Swept {
   constructor(program: Program, transport: Transport) {
     this.program = program
     this.transport = transport
-    this.isOverload = program.connections.size >= program.limits.connections
-    this.active = program.clock.currentTimeMillisUnsafe()
+    this.began = this.active = program.clock.currentTimeMillisUnsafe()
     this.decoder = Frame.makeDecoder({ maxLength: program.limits.frameLength })
     this.queue = new CommandQueue(program.limits.queuedPackets)
     program.connections.add(this)
@@ -122,7 +122,7 @@ class Connection implements Output, Swept {
   open(resume: (effect: Effect.Effect<void>) => void): void {
     const { program, transport } = this
     this.resume = resume
-    this.conversation = new Conversation(program, this, this.isOverload)
+    this.conversation = new Conversation(program, this)
     this.isOpen = true
     transport.open({
       data: this.onData,
@@ -241,6 +241,7 @@ class Connection implements Output, Swept {
     }
     this.phase = next.phase
     conversation.commandArrived(frame.code)
+    if (packet._tag === "Negotiate" && !this.program.connections.admit(this)) conversation.refuseAll()
     return packet._tag === "Quit"
       ? this.finish(Exit.void, "close")
       : conversation.packetArrived(packet, next.endsMessage)
@@ -384,6 +385,9 @@ class Connection implements Output, Swept {
       return this.timeUp("WriteTimeout", "it does not take an answer", "destroy")
     }
     if (this.running !== undefined) return this.tickRunning(this.running, now)
+    if (this.phase === initial && now - this.began >= timeouts.negotiation) {
+      return this.timeUp("NegotiationTimeout", "it did not negotiate", "destroy")
+    }
     if (this.decoder.pending > 0 && now - this.frameBegan >= timeouts.frame) {
       return this.timeUp("FrameTimeout", "a frame was not completed", "close")
     }
@@ -451,6 +455,12 @@ class Connection implements Output, Swept {
   }
 
   // --- the end
+
+  /** There are too many connections that have not negotiated. */
+  makeRoom(): void {
+    if (!this.isOpen) return this.destroy()
+    this.timeUp("TooManySilent", "the oldest of too many that did not negotiate", "destroy")
+  }
 
   /** Closes the socket at once, whatever the connection still waits for. */
   destroy(): void {

@@ -57,7 +57,8 @@ export class Conversation implements Owner, StagesOwner {
   readonly program: Program
   readonly call: HookCall
   private readonly output: Output
-  private readonly isOverloaded: boolean
+  /** The server has too many connections already. */
+  private isOverloaded = false
   private readonly closer: ScopeCloser
   private readonly stages: SessionStages
   private readonly writer = new Writer()
@@ -74,10 +75,9 @@ export class Conversation implements Owner, StagesOwner {
   private heldPacket: Packet.MtaPacket | undefined
   private error: PeerError | undefined
 
-  constructor(program: Program, output: Output, isOverloaded: boolean) {
+  constructor(program: Program, output: Output) {
     this.program = program
     this.output = output
-    this.isOverloaded = isOverloaded
     this._session = this.beginSession()
     this.call = new HookCall(program.units[0]!, this._session.fork)
     this.closer = new ScopeCloser(this._session)
@@ -140,6 +140,11 @@ export class Conversation implements Owner, StagesOwner {
   }
 
   // --- events: commands
+
+  /** The connection that negotiates now is one too many. */
+  refuseAll(): void {
+    this.isOverloaded = true
+  }
 
   /** The letter of a command has arrived. */
   commandArrived(code: number): void {

@@ -5,6 +5,7 @@ import type { Network } from "../../ClientAddress.ts"
 import type { OpenFile } from "../bytes/spool.ts"
 import type { Definition } from "../filter/definition.ts"
 import type { FilterMonitor, Monitor } from "../observe/monitor.ts"
+import type { OpenConnections } from "./openConnections.ts"
 
 /** Milliseconds. */
 export interface ServerTimeouts {
@@ -14,6 +15,8 @@ export interface ServerTimeouts {
   readonly endOfMessage: number
   /** From the arrival of end of message to the first sign of life, and from one to the next. */
   readonly progress: number
+  /** From the arrival of a connection to its negotiation. */
+  readonly negotiation: number
   /** Between two commands. */
   readonly idle: number
   /** From the first byte of a frame to its last. */
@@ -26,6 +29,8 @@ export interface ServerTimeouts {
 
 export interface Limits {
   readonly connections: number
+  /** Connections before their negotiation. */
+  readonly silentConnections: number
   readonly frameLength: number
   readonly headers: number
   readonly headerBytes: number
@@ -38,14 +43,6 @@ export interface Limits {
   readonly queuedPackets: number
   /** What becomes of a message with too many headers or too large a body. */
   readonly tooLarge: "reject" | "pass"
-}
-
-/** Connections as the server's sweeper sees them. */
-export interface Swept {
-  /** Looks at its deadlines. */
-  readonly tick: (now: number) => void
-  /** Closes the socket, with what was written and not taken. */
-  readonly destroy: () => void
 }
 
 /** A filter of the program. */
@@ -71,7 +68,7 @@ export interface Program {
   readonly openFile: OpenFile | undefined
   readonly nextId: () => string
   /** The connections whose sockets are open, even if their sessions are over. */
-  readonly connections: Set<Swept>
+  readonly connections: OpenConnections
   /** The server is about to stop: messages in progress end, none begins. */
   draining: boolean
 }

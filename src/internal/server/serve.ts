@@ -12,6 +12,7 @@ import type { InvalidValue } from "../../InvalidValue.ts"
 import type { Filter } from "../../Milter.ts"
 import { Files } from "../bytes/spool.ts"
 import * as connection from "../engine/connection.ts"
+import { OpenConnections } from "../engine/openConnections.ts"
 import type { Program } from "../engine/serverRuntime.ts"
 import { resolveWith, servicesOf } from "../filter/definition.ts"
 import { checkOrder } from "../filter/signing.ts"
@@ -61,7 +62,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
     monitor,
     openFile: listener.openFile,
     nextId: () => `${started}-${(++sessions).toString(36)}`,
-    connections: new Set(),
+    connections: new OpenConnections(limits),
     draining: false
   }
   // Closed by the drain, which does not wait for ever.

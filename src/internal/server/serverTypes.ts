@@ -8,8 +8,16 @@ import type * as Duration from "effect/Duration"
  * @since 0.1.0
  */
 export interface Options {
-  /** Connections at a time; 1000 by default. Any more get 421 at connect, so that the client comes back. */
+  /**
+   * Connections at a time that have negotiated; 1000 by default. Any more get 421 at connect, so that the client comes
+   * back.
+   */
   readonly maxConnections?: number
+  /**
+   * Connections at a time that have not negotiated yet; 1000 by default. They do not count as `maxConnections`. One more
+   * ends the oldest of them. MTAs negotiate at once.
+   */
+  readonly maxSilentConnections?: number
   /**
    * The longest frame taken from an MTA, in bytes without its length field; 1 MiB by default. Real MTAs stay below 64 KiB,
    * except for headers that another filter added. A longer one ends the connection.
@@ -52,6 +60,8 @@ export interface Options {
   readonly endOfMessageTimeout?: Duration.Input
   /** How often the MTA gets a sign of life while end of message takes its time; 5 seconds by default. */
   readonly progressInterval?: Duration.Input
+  /** From the arrival of a connection to its negotiation; 10 seconds by default, then it is closed. */
+  readonly negotiationTimeout?: Duration.Input
   /** Between two commands; 2 hours by default, since SMTP clients may idle. */
   readonly idleTimeout?: Duration.Input
   /** From the first byte of a frame to its last; 1 minute by default. */

@@ -42,6 +42,7 @@ export const settingsOf = (options: Options): Result.Result<Settings, InvalidVal
         command: milliseconds(options.commandTimeout, 8000),
         endOfMessage: Math.min(milliseconds(options.endOfMessageTimeout, minutes(4)), longestEndOfMessage),
         progress: milliseconds(options.progressInterval, 5000),
+        negotiation: milliseconds(options.negotiationTimeout, 10_000),
         idle: milliseconds(options.idleTimeout, minutes(120)),
         frame: milliseconds(options.frameTimeout, minutes(1)),
         write: milliseconds(options.writeTimeout, 30_000),
@@ -49,6 +50,7 @@ export const settingsOf = (options: Options): Result.Result<Settings, InvalidVal
       },
       limits: {
         connections: options.maxConnections ?? 1000,
+        silentConnections: options.maxSilentConnections ?? 1000,
         frameLength: options.maxFrameLength ?? Frame.defaultMaxLength,
         headers: options.maxHeaders ?? Infinity,
         headerBytes: options.maxHeaderBytes ?? Infinity,
@@ -121,6 +123,7 @@ const time = (name: string) => Config.option(Config.Duration(name))
 
 export const config: Config.Config<Options> = Config.all({
   maxConnections: count("MAX_CONNECTIONS"),
+  maxSilentConnections: count("MAX_SILENT_CONNECTIONS"),
   maxFrameLength: count("MAX_FRAME_LENGTH", leastFrame),
   maxHeaders: count("MAX_HEADERS"),
   maxHeaderBytes: count("MAX_HEADER_BYTES"),
@@ -135,6 +138,7 @@ export const config: Config.Config<Options> = Config.all({
   commandTimeout: time("COMMAND_TIMEOUT"),
   endOfMessageTimeout: time("END_OF_MESSAGE_TIMEOUT"),
   progressInterval: time("PROGRESS_INTERVAL"),
+  negotiationTimeout: time("NEGOTIATION_TIMEOUT"),
   idleTimeout: time("IDLE_TIMEOUT"),
   frameTimeout: time("FRAME_TIMEOUT"),
   writeTimeout: time("WRITE_TIMEOUT"),

@@ -21,6 +21,12 @@ const patience = 500
 /** Milliseconds between two log lines about connections that were not accepted. */
 const silence = 60_000
 
+/**
+ * Milliseconds without a packet until the kernel asks the peer whether it still exists. libuv lets it ask ten times, a
+ * second apart: a peer whose network or machine has gone is noticed after 70 s, not after the hours of an idle timeout.
+ */
+const keepAlive = 60_000
+
 /** `fd` is missing from the types of Node's options. */
 export type Where = Net.ListenOptions & { readonly fd?: number }
 
@@ -49,7 +55,7 @@ export class NetListener implements Accepting {
     this.warn = warn
     this.isShared = isShared
     const scarce = descriptors.scarce()
-    this.server = Net.createServer({ noDelay: true }, (socket) => {
+    this.server = Net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAlive }, (socket) => {
       this.accepted++
       this.sockets.add(socket)
       socket.once("close", () => this.sockets.delete(socket))
