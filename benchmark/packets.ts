@@ -1,4 +1,4 @@
-/** What Postfix sends for a message with eight headers and a body of 4 kB: the load of the benchmarks. */
+/** What Postfix sends for a message, by default one with eight headers and a body of 4 kB: the load of the benchmarks. */
 import * as Macros from "effect-milter/Macros"
 import * as Packet from "effect-milter/Packet"
 import { ByteString } from "effect-milter/Wire"
@@ -38,8 +38,42 @@ export const opening: ReadonlyArray<Uint8Array> = [
   join(macro("H", {}), Packet.encode({ _tag: "Helo", name: bytes("client.example.net") }))
 ]
 
+/** How large a message is. */
+export interface Size {
+  readonly headers: number
+  /** Bytes of the body. */
+  readonly body: number
+}
+
+const headers: ReadonlyArray<readonly [name: string, value: string]> = [
+  ["Received", " from client.example.net (client.example.net [198.51.100.7])\n\tby mail.example.net"],
+  ["Date", " Sun, 22 Nov 2026 11:17:00 +0000"],
+  ["From", " Alice <alice@example.net>"],
+  ["To", " Bob <bob@example.org>"],
+  ["Subject", " Minutes of the meeting"],
+  ["Message-Id", " <20261122111700.4711@example.net>"],
+  ["MIME-Version", " 1.0"],
+  ["Content-Type", " text/plain; charset=utf-8"]
+]
+
+/** What Postfix puts into a packet at most. */
+const maxChunk = 65_535
+const line = "All work and no play makes Jack a dull boy.\r\n"
+
+/** The body in packets; those of a full chunk are the same object. */
+const bodyPackets = (length: number): ReadonlyArray<Uint8Array> => {
+  const text = Buffer.from(line.repeat(Math.ceil(Math.min(length, maxChunk) / line.length)))
+  const packet = (size: number): Uint8Array =>
+    join(macro("B", { i: "4YqTzX0Jk1z9rZ" }), Packet.encode({ _tag: "Body", bytes: text.subarray(0, size) }))
+  const rest = length % maxChunk
+  const whole = length < maxChunk
+    ? []
+    : Array.from<Uint8Array>({ length: Math.floor(length / maxChunk) }).fill(packet(maxChunk))
+  return rest === 0 ? whole : [...whole, packet(rest)]
+}
+
 /** The same for a message on a connection that is open; an abort comes before every message but the first. */
-export const message: ReadonlyArray<Uint8Array> = [
+export const makeMessage = (size: Size): ReadonlyArray<Uint8Array> => [
   join(
     macro("M", { mail_addr: "alice@example.net", mail_host: "mx.example.org", mail_mailer: "local" }),
     Packet.encode({ _tag: "Mail", sender: bytes("<alice@example.net>"), parameters: [bytes("SIZE=4711")] })
@@ -49,21 +83,14 @@ export const message: ReadonlyArray<Uint8Array> = [
     Packet.encode({ _tag: "Rcpt", recipient: bytes("<bob@example.org>"), parameters: [] })
   ),
   join(macro("T", { i: "4YqTzX0Jk1z9rZ" }), Packet.encode({ _tag: "Data" })),
-  header("Received", " from client.example.net (client.example.net [198.51.100.7])\n\tby mail.example.net"),
-  header("Date", " Sun, 22 Nov 2026 11:17:00 +0000"),
-  header("From", " Alice <alice@example.net>"),
-  header("To", " Bob <bob@example.org>"),
-  header("Subject", " Minutes of the meeting"),
-  header("Message-Id", " <20261122111700.4711@example.net>"),
-  header("MIME-Version", " 1.0"),
-  header("Content-Type", " text/plain; charset=utf-8"),
+  ...Array.from({ length: size.headers }, (_, index) => header(...headers[index % headers.length]!)),
   join(macro("N", { i: "4YqTzX0Jk1z9rZ" }), Packet.encode({ _tag: "EndOfHeaders" })),
-  join(
-    macro("B", { i: "4YqTzX0Jk1z9rZ" }),
-    Packet.encode({ _tag: "Body", bytes: Buffer.from("All work and no play makes Jack a dull boy.\r\n".repeat(91)) })
-  ),
+  ...bodyPackets(size.body),
   join(macro("E", { i: "4YqTzX0Jk1z9rZ" }), Packet.encode({ _tag: "EndOfMessage", bytes: noBytes }))
 ]
+
+/** Eight headers and 4 kB. */
+export const message = makeMessage({ headers: 8, body: 91 * line.length })
 
 export const abort = Packet.encode({ _tag: "Abort" })
 export const quit = Packet.encode({ _tag: "Quit" })

@@ -1,4 +1,4 @@
-/** The floor of the session benchmark: a bare Node server that cuts frames and writes canned answers. */
+/** The floor of the comparison: a bare Node server that cuts frames and writes canned answers. */
 import * as Frame from "effect-milter/Frame"
 import * as Packet from "effect-milter/Packet"
 import { ByteString } from "effect-milter/Wire"
@@ -27,4 +27,8 @@ const server = Net.createServer({ noDelay: true }, (socket) => {
     frames.length = 0
   })
 })
-server.listen({ path: process.argv[2]!, backlog: 4096 }, () => process.send?.("listening"))
+
+// unix:PATH or inet:PORT@HOST
+const [, port, host] = /^inet:(\d+)@(.+)$/.exec(process.argv[2]!) ?? []
+const place = host === undefined ? { path: process.argv[2]!.slice("unix:".length) } : { port: Number(port), host }
+server.listen({ ...place, backlog: 4096 })

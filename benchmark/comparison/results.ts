@@ -1,0 +1,104 @@
+/** What a run has found, as it is written to a file, and what is computed from it. */
+import type { Cell } from "./cells.ts"
+import type { Measured, Sample } from "./measure.ts"
+
+/** Where and when a run took place. */
+export interface Machine {
+  readonly date: string
+  readonly cpu: string
+  readonly cpus: number
+  readonly memory: number
+  readonly system: string
+  /** The commit that was measured; "+" after it if files had been changed. */
+  readonly commit: string
+}
+
+/** The file of a run. */
+export interface Results {
+  readonly machine: Machine
+  readonly quick: boolean
+  /** Version of each server, or why it was skipped. */
+  readonly servers: ReadonlyArray<
+    { readonly name: string; readonly title: string; readonly version?: string; readonly skipped?: string }
+  >
+  readonly cells: ReadonlyArray<{ readonly cell: Cell; readonly measured: ReadonlyArray<Measured> }>
+}
+
+const sorted = (numbers: ReadonlyArray<number>): ReadonlyArray<number> => numbers.toSorted((a, b) => a - b)
+
+/** The middle one, or the mean of the two in the middle. */
+export const median = (numbers: ReadonlyArray<number>): number => {
+  const all = sorted(numbers)
+  const half = all.length >> 1
+  return all.length % 2 === 1 ? all[half]! : (all[half - 1]! + all[half]!) / 2
+}
+
+/** One server in one cell, all its rounds together. */
+export interface Summary {
+  /** Median of the messages a second. */
+  readonly rate: number
+  /** CPU microseconds a message: the least of the rounds, since noise only adds, and the median. */
+  readonly cpuLeast: number
+  readonly cpuMedian: number
+  /** Medians of the latencies, in microseconds. */
+  readonly p50: number
+  readonly p99: number
+}
+
+/** Sums the rounds up; `undefined` without any. */
+export const summarize = (samples: ReadonlyArray<Sample>): Summary | undefined =>
+  samples.length === 0 ? undefined : {
+    rate: median(samples.map(({ messages, seconds }) => messages / seconds)),
+    cpuLeast: Math.min(...samples.map(({ cpu }) => cpu)),
+    cpuMedian: median(samples.map(({ cpu }) => cpu)),
+    p50: median(samples.map(({ p50 }) => p50)),
+    p99: median(samples.map(({ p99 }) => p99))
+  }
+
+/** A number as people read it. */
+export const figure = (value: number): string =>
+  value >= 1000
+    ? Math.round(value).toLocaleString("en-US")
+    : value >= 100
+    ? value.toFixed(0)
+    : value >= 10
+    ? value.toFixed(1)
+    : value.toFixed(2)
+
+/** The columns of the table of a cell. */
+export const columns = [
+  "server",
+  "messages/s",
+  "CPU µs/message",
+  "of the floor",
+  "median µs",
+  "of the floor",
+  "p50 ms",
+  "p99 ms"
+] as const
+
+/** A table of one cell: the header line and a line for each server. */
+export const rows = (
+  results: Results,
+  { measured }: Results["cells"][number]
+): ReadonlyArray<ReadonlyArray<string>> => {
+  const floor = summarize(measured.find(({ server }) => server === "floor")?.samples ?? [])
+  return measured.map(({ failure, samples, server }) => {
+    const title = results.servers.find(({ name }) => name === server)?.title ?? server
+    const summary = summarize(samples)
+    if (failure !== undefined || summary === undefined) {
+      return [title, failure ?? "not measured", "", "", "", "", "", ""]
+    }
+    const ratio = (value: number, of: number | undefined) => of === undefined || of === 0 ? "" : (value / of).toFixed(2)
+    return [
+      title,
+      figure(summary.rate),
+      figure(summary.cpuLeast),
+      ratio(summary.cpuLeast, floor?.cpuLeast),
+      figure(summary.cpuMedian),
+      ratio(summary.cpuMedian, floor?.cpuMedian),
+      figure(summary.p50 / 1000),
+      figure(summary.p99 / 1000)
+    ]
+  })
+}
