@@ -127,7 +127,7 @@ describe("a connection whose fiber has not run yet", () => {
       limits: { connections: 1, frameLength: 1000, queuedPackets: 1 },
       connections
     } as unknown as Program
-    const effect = connection.run(program, filter)
+    const effect = connection.serveTransport(program, filter)
     assert.isTrue(Effect.isEffect(effect))
     assert.strictEqual(connections.size, 1)
     const events: Array<string> = []

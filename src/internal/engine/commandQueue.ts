@@ -1,10 +1,9 @@
 /** The commands that have arrived and wait for those before them, with the times of their arrival. */
 import type * as Frame from "../../Frame.ts"
-import * as Packet from "../../Packet.ts"
-import type { Command } from "../protocol/commandOrder.ts"
 
 export interface WaitingCommand {
-  readonly command: Command
+  /** Its letter. */
+  readonly code: number
   /** When it arrived. */
   readonly arrived: number
 }
@@ -33,7 +32,7 @@ export class CommandQueue {
   }
 
   /** Adds the frames that the chunk completes. Returns the error, if the chunk is invalid. */
-  push(decoder: Frame.Decoder, chunk: Uint8Array, now: number): Frame.FrameError | undefined {
+  addFrames(decoder: Frame.Decoder, chunk: Uint8Array, now: number): Frame.FrameError | undefined {
     const before = this.frames.length
     const error = decoder.push(chunk, this.frames)
     for (let index = before; index < this.frames.length; index++) {
@@ -44,7 +43,7 @@ export class CommandQueue {
   }
 
   /** Removes the command at the head. */
-  take(): Frame.Frame | undefined {
+  removeFirst(): Frame.Frame | undefined {
     if (this.head === this.frames.length) return undefined
     const frame = this.frames[this.head]!
     this._arrived = this.arrivals[this.head]!
@@ -61,7 +60,7 @@ export class CommandQueue {
     return frame
   }
 
-  /** When the command that was taken last arrived. */
+  /** When the command that was removed last arrived. */
   get arrived(): number {
     return this._arrived
   }
@@ -90,8 +89,7 @@ export class CommandQueue {
   get waiting(): ReadonlyArray<WaitingCommand> {
     const waiting: Array<WaitingCommand> = []
     for (let index = this.head; index < this.frames.length; index++) {
-      const command = Packet.mtaByCode(this.frames[index]!.code)?.name
-      if (command !== undefined) waiting.push({ command, arrived: this.arrivals[index]! })
+      waiting.push({ code: this.frames[index]!.code, arrived: this.arrivals[index]! })
     }
     return waiting
   }

@@ -3,7 +3,7 @@
  *
  *     transport ──data──> commandQueue        cuts chunks into frames (Frame), keeps them with their times
  *                             │
- *     connection.run ─────────┘               takes a frame when nothing runs:
+ *     connection.loop ────────┘               takes a frame when nothing runs:
  *         commandOrder.transition             may this command come now?
  *         Packet.decodeMtaUnsafe              the frame as a packet
  *         conversation.packetArrived          the machine: negotiation, connect, helo, unknown …
@@ -30,11 +30,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Frame from "../../Frame.ts"
 import * as Packet from "../../Packet.ts"
-import type { Stage } from "../../Stage.ts"
 import { PacketError, type PacketWarning } from "../../Wire.ts"
 import { awaitUntil } from "../net/awaitUntil.ts"
 import type { Transport } from "../net/transport.ts"
 import { initial, type Phase, ProtocolError, transition } from "../protocol/commandOrder.ts"
+import { type StageRow, stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import { CommandQueue, type WaitingCommand } from "./commandQueue.ts"
 import { Conversation } from "./conversation.ts"
@@ -49,7 +49,7 @@ type Cut = "aborted" | "expired"
 interface Running {
   readonly fiber: Fiber.Fiber<unknown, unknown>
   /** The stage and the filter of a call. */
-  readonly call: { readonly stage: Stage; readonly unit: Unit } | undefined
+  readonly call: { readonly stage: StageRow; readonly unit: Unit } | undefined
   readonly kind: Work["kind"] | "call"
   readonly began: number
   readonly deadline: number
@@ -70,7 +70,7 @@ const quitCode = Packet.Quit.code
  * Runs a connection on a transport; completes when it is over and all its finalizers have run. The server knows of the
  * connection from this call on, though a fiber may yield before it opens the transport: a drain in between must find it.
  */
-export const run = (program: Program, transport: Transport): Effect.Effect<void> => {
+export const serveTransport = (program: Program, transport: Transport): Effect.Effect<void> => {
   const connection = new Connection(program, transport)
   return Effect.callback<void>((resume) => {
     connection.open(resume)
@@ -146,7 +146,7 @@ class Connection implements Output, OpenConnection {
     const { decoder, now, queue } = this
     const before = queue.length
     const wasBetween = decoder.pending === 0
-    const error = queue.push(decoder, chunk, now)
+    const error = queue.addFrames(decoder, chunk, now)
     this.active = now
     this.bytesRead += chunk.length
     if (wasBetween || queue.length > before) this.frameBegan = now
@@ -155,7 +155,7 @@ class Connection implements Output, OpenConnection {
       this.progress = isEnd ? now + this.program.timeouts.progress : Infinity
     }
     if (this.running?.call !== undefined) this.watch(before)
-    this.run(undefined)
+    this.loop(undefined)
     if (error !== undefined) {
       this.fail(error)
     } else if (!this.isPaused && !this.isFinished && queue.exceeds(1)) {
@@ -167,7 +167,7 @@ class Connection implements Output, OpenConnection {
   private readonly onDrain = (): void => {
     this.isWritable = true
     this.onWritable?.()
-    this.run(undefined)
+    this.loop(undefined)
   }
 
   /** Commands that wait for finalizers or for room to answer are dropped: the peer takes no answers any more. */
@@ -179,7 +179,7 @@ class Connection implements Output, OpenConnection {
   // --- the loop
 
   /** Does what the machine says, until a call or a work runs or nothing is left to do. */
-  private run(first: Action | undefined): void {
+  private loop(first: Action | undefined): void {
     if (this.isLooping) return
     this.isLooping = true
     try {
@@ -214,7 +214,7 @@ class Connection implements Output, OpenConnection {
         return cut === "aborted" ? this.conversation.callAborted() : this.conversation.callEnded(exit)
       } else return this.conversation.workEnded(kind, exit)
     }
-    const frame = this.isWritable ? this.queue.take() : undefined
+    const frame = this.isWritable ? this.queue.removeFirst() : undefined
     return frame === undefined ? undefined : this.process(frame)
   }
 
@@ -237,14 +237,13 @@ class Connection implements Output, OpenConnection {
       packet = Packet.decodeMtaUnsafe(frame, this.onWarning)
     } catch (error) {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the decoder throws nothing else
-      return conversation.malformedArrived(definition.name, error as PacketError)
+      return conversation.malformedArrived(frame.code, error as PacketError)
     }
     this.phase = next.phase
-    conversation.commandArrived(frame.code)
     if (packet._tag === "Negotiate" && !this.program.connections.admit(this)) conversation.refuseAll()
     return packet._tag === "Quit"
       ? this.finish(Exit.void, "close")
-      : conversation.packetArrived(packet, next.endsMessage)
+      : conversation.packetArrived(packet, frame.code, next.endsMessage)
   }
 
   private readonly onWarning = (warning: PacketWarning): void =>
@@ -308,7 +307,7 @@ class Connection implements Output, OpenConnection {
     this.running = running
     fiber.addObserver((exit) => {
       running.exit = exit
-      this.run(undefined)
+      this.loop(undefined)
     })
   }
 
@@ -361,7 +360,7 @@ class Connection implements Output, OpenConnection {
   private abortCall(): void {
     const { running } = this
     if (running === undefined || running.cut !== undefined) return
-    if (!this.conversation.hasMessage || running.call?.stage === "unknown") return
+    if (!this.conversation.hasMessage || running.call?.stage === stages.unknown) return
     running.cut = "aborted"
     running.cutAt = this.now
     running.fiber.interruptUnsafe()
@@ -401,7 +400,7 @@ class Connection implements Output, OpenConnection {
     if (running.kind === "finalizers") return this.tickFinalizers(now)
     if (running.cut !== undefined) {
       if (now - running.cutAt >= timeouts.stop) {
-        const what = running.call === undefined ? "the disk" : `a hook at ${running.call.stage}`
+        const what = running.call === undefined ? "the disk" : `a hook at ${running.call.stage.name}`
         this.timeUp("StopTimeout", `${what} does not stop after its interruption`, "close")
       }
     } else if (now >= running.deadline) {
@@ -418,7 +417,7 @@ class Connection implements Output, OpenConnection {
     running.cut = "expired"
     running.cutAt = now
     if (call !== undefined) this.conversation.timed(call.unit, call.stage, now - running.began)
-    this.run(
+    this.loop(
       kind === "call" ? this.conversation.callExpired() : this.conversation.workEnded(kind, interrupted)
     )
     running.fiber.interruptUnsafe()
@@ -429,13 +428,13 @@ class Connection implements Output, OpenConnection {
     const { waiting } = this
     if (!waiting.some((one) => this.isLate(one, now))) return
     // An MTA that has sent quit waits for no answer.
-    if (waiting.some(({ command }) => command === "Quit")) return this.finish(Exit.void, "close")
+    if (waiting.some(({ code }) => code === quitCode)) return this.finish(Exit.void, "close")
     this.send(replies.tempFail)
     this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
   }
 
-  private isLate({ arrived, command }: WaitingCommand, now: number): boolean {
-    const budget = this.conversation.budgetOf(command)
+  private isLate({ arrived, code }: WaitingCommand, now: number): boolean {
+    const budget = this.conversation.budgetOf(code)
     return budget !== undefined && now - arrived >= this.program.timeouts[budget]
   }
 
@@ -443,7 +442,7 @@ class Connection implements Output, OpenConnection {
   private get waiting(): ReadonlyArray<WaitingCommand> {
     const { held } = this.conversation
     const { arrived, waiting } = this.queue
-    return held === undefined ? waiting : [{ command: held, arrived }, ...waiting]
+    return held === undefined ? waiting : [{ code: held, arrived }, ...waiting]
   }
 
   private timeUp(kind: string, what: string, how: "close" | "destroy"): void {
@@ -511,8 +510,7 @@ class Connection implements Output, OpenConnection {
     return (isUnanswered && this.conversation.awaited !== undefined) || this.waiting.some(this.isAnswered)
   }
 
-  private readonly isAnswered = ({ command }: WaitingCommand): boolean =>
-    this.conversation.budgetOf(command) !== undefined
+  private readonly isAnswered = ({ code }: WaitingCommand): boolean => this.conversation.budgetOf(code) !== undefined
 }
 
 const close = (error: Close["error"]): Close => ({ _tag: "Close", error })

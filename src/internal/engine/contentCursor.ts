@@ -3,6 +3,7 @@ import type * as Effect from "effect/Effect"
 import type { HeaderValue } from "../../Header.ts"
 import type * as Packet from "../../Packet.ts"
 import type { Edits } from "../filter/editor.ts"
+import { type ContentStage, type StageRow, stages } from "../protocol/stageTable.ts"
 import type { Plan } from "./contentPasses.ts"
 import { combine, type Content, type ContentBody } from "./editedContent.ts"
 import type { FilterMessage } from "./filterMessage.ts"
@@ -10,12 +11,20 @@ import type { Closing } from "./scopeCloser.ts"
 
 /** What the filters of a later pass are asked about next, or a piece of the body that is to be read first. */
 export type ContentStep =
-  | { readonly stage: "header"; readonly event: HeaderValue }
-  | { readonly stage: "endOfHeaders" | "endOfMessage" }
-  | { readonly stage: "body"; readonly piece: Effect.Effect<Uint8Array> }
+  | {
+    readonly _tag: "Ask"
+    readonly stage: StageRow<ContentStage>
+    readonly event: HeaderValue | undefined
+  }
+  | { readonly _tag: "Read"; readonly piece: Effect.Effect<Uint8Array> }
 
-const endOfHeaders: ContentStep = { stage: "endOfHeaders" }
-const endOfMessage: ContentStep = { stage: "endOfMessage" }
+const ask = (stage: StageRow<ContentStage>, event?: HeaderValue): ContentStep => ({
+  _tag: "Ask",
+  stage,
+  event
+})
+const endOfHeaders = ask(stages.endOfHeaders)
+const endOfMessage = ask(stages.endOfMessage)
 
 export class ContentCursor {
   private readonly plan: Plan
@@ -63,7 +72,7 @@ export class ContentCursor {
   /** Moves on, in a later pass. */
   next(parts: ReadonlyArray<FilterMessage>): ContentStep {
     const event = this.headers[this.field++]
-    if (event !== undefined) return { stage: "header", event }
+    if (event !== undefined) return ask(stages.header, event)
     if (!this.isHeaderEnded) {
       this.isHeaderEnded = true
       return endOfHeaders
@@ -71,7 +80,7 @@ export class ContentCursor {
     const { body } = this
     if (body === undefined || this.piece >= body.pieces || !this.isBodyWanted(parts)) return endOfMessage
     // Piece by piece, so that a large body is never in memory whole: reading waits while the hooks run.
-    return { stage: "body", piece: body.piece(this.piece++) }
+    return { _tag: "Read", piece: body.piece(this.piece++) }
   }
 
   private isBodyWanted(parts: ReadonlyArray<FilterMessage>): boolean {

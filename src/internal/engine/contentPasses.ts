@@ -20,7 +20,7 @@ const capabilitiesOf = (definition: Definition, offeredActions: number): Readonl
   ...definition.modifyIfOffered.filter((capability) => (offeredActions & actionOf[capability]) !== 0)
 ]
 
-export const hasHook = ({ answers, observes }: Definition, stage: "header" | "body"): boolean =>
+const hasHook = ({ answers, observes }: Definition, stage: "header" | "body"): boolean =>
   answers[stage] !== undefined || observes[stage] !== undefined
 
 const alone: Plan = { passes: [0], lastPass: 0, keepsHeaders: false, keepsBody: false }

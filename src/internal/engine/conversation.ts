@@ -11,17 +11,16 @@ import * as Result from "effect/Result"
 import * as ClientAddress from "../../ClientAddress.ts"
 import type * as Frame from "../../Frame.ts"
 import type { Agreement } from "../../Negotiation.ts"
-import type * as Packet from "../../Packet.ts"
-import type { Stage } from "../../Stage.ts"
+import * as Packet from "../../Packet.ts"
 import * as Verdict from "../../Verdict.ts"
 import { ByteString, PacketError, Writer } from "../../Wire.ts"
 import type { Failed } from "../filter/definition.ts"
 import type { Edits } from "../filter/editor.ts"
 import { sessionWith } from "../filter/sessionView.ts"
-import { type AnsweredStage, stageOf, stageTable } from "../protocol/stageTable.ts"
+import { type AnsweredStage, rowOfCode, type StageRow, stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import type { Plan } from "./contentPasses.ts"
-import { FilterSession } from "./filterSession.ts"
+import { FilterSession, isGreeting } from "./filterSession.ts"
 import { HookCall } from "./hookCall.ts"
 import * as libraryReplies from "./libraryReplies.ts"
 import { type Action, type Close, type Output, wait, work, type WorkKind, type Write } from "./machine.ts"
@@ -69,10 +68,10 @@ export class Conversation implements Owner, StagesOwner {
   private _session: SmtpSession
   private _filters: ReadonlyArray<FilterSession> = []
   private transaction: Transaction | undefined
-  private _stage: AnsweredStage = "connect"
+  private _stage: StageRow<AnsweredStage> = stages.connect
   private after: After = "wait"
   /** The command that waits for the end of the message before it. */
-  private heldPacket: Packet.MtaPacket | undefined
+  private heldCommand: { readonly packet: Packet.MtaPacket; readonly code: number } | undefined
   private error: PeerError | undefined
 
   constructor(program: Program, output: Output) {
@@ -111,9 +110,9 @@ export class Conversation implements Owner, StagesOwner {
     return this.transaction !== undefined && !this.transaction.isClosed
   }
 
-  /** The command that waits for finalizers, before it is worked on. */
-  get held(): Packet.MtaPacket["_tag"] | undefined {
-    return this.heldPacket?._tag
+  /** The letter of the command that waits for finalizers, before it is worked on. */
+  get held(): number | undefined {
+    return this.heldCommand?.code
   }
 
   /** The time budget for the answer to the current command; undefined if the command gets no answer. */
@@ -122,19 +121,19 @@ export class Conversation implements Owner, StagesOwner {
   }
 
   /** The same for a command that waits. */
-  budgetOf(command: Packet.MtaPacket["_tag"]): "command" | "endOfMessage" | undefined {
-    const stage = stageOf(command)
+  budgetOf(code: number): "command" | "endOfMessage" | undefined {
+    const stage = rowOfCode(code)
     return stage === undefined ? undefined : this.budget(stage)
   }
 
-  private budget(stage: AnsweredStage): "command" | "endOfMessage" | undefined {
+  private budget(stage: StageRow<AnsweredStage>): "command" | "endOfMessage" | undefined {
     if (this.agreement === undefined || !this.answers(stage)) return undefined
-    return stage === "endOfMessage" ? "endOfMessage" : "command"
+    return stage === stages.endOfMessage ? "endOfMessage" : "command"
   }
 
   /** Notes how long a hook took that did not finish at once. */
-  timed(unit: Unit, stage: Stage, milliseconds: number): void {
-    unit.monitor.hook(stage, milliseconds)
+  timed(unit: Unit, stage: StageRow, milliseconds: number): void {
+    unit.monitor.hook(stage.name, milliseconds)
     const watched = this.transaction ?? this._session
     watched.timed(unit.definition.name, stage, milliseconds)
   }
@@ -144,11 +143,6 @@ export class Conversation implements Owner, StagesOwner {
   /** The connection that negotiates now is one too many. */
   refuseAll(): void {
     this.isOverloaded = true
-  }
-
-  /** The letter of a command has arrived. */
-  commandArrived(code: number): void {
-    this._session.macros.command(code)
   }
 
   macrosArrived(frame: Frame.Frame): Action {
@@ -162,24 +156,25 @@ export class Conversation implements Owner, StagesOwner {
   }
 
   /** A whole frame with an invalid payload: the MTA gets an answer if it waits for one, then the connection ends. */
-  malformedArrived(command: Packet.MtaPacket["_tag"], error: PeerError): Action {
+  malformedArrived(code: number, error: PeerError): Action {
     this.error = error
-    const stage = stageOf(command)
+    const stage = rowOfCode(code)
     this.after = "fail"
     return stage === undefined ? this.next() : this.reply(stage, Verdict.tempFail(), undefined, "fail")
   }
 
-  /** A command has arrived that ends the message before it, if `endsMessage`. */
-  packetArrived(packet: Packet.MtaPacket, endsMessage: boolean): Action {
-    if (!endsMessage) return this.act(packet)
-    this.heldPacket = packet
+  /** A command has arrived, with this letter; it ends the message before it, if `endsMessage`. */
+  packetArrived(packet: Packet.MtaPacket, code: number, endsMessage: boolean): Action {
+    this._session.macros.command(code)
+    if (!endsMessage) return this.act(packet, code)
+    this.heldCommand = { packet, code }
     this.endTransaction()
     this.after = "act"
     return this.next()
   }
 
-  private act(packet: Packet.MtaPacket): Action {
-    const stage = stageOf(packet._tag)
+  private act(packet: Packet.MtaPacket, code: number): Action {
+    const stage = rowOfCode(code)
     if (stage !== undefined) this._stage = stage
     switch (packet._tag) {
       case "Negotiate":
@@ -235,7 +230,7 @@ export class Conversation implements Owner, StagesOwner {
 
   private connect(packet: Packet.Connect): Action {
     const client = ClientAddress.fromPacket(packet.address)
-    if (Result.isFailure(client)) return this.malformedArrived("Connect", client.failure)
+    if (Result.isFailure(client)) return this.malformedArrived(Packet.Connect.code, client.failure)
     const { _session: session } = this
     session.connect(packet, client.success)
     return this.beginStage({ hostname: session.hostname, client: session.client })
@@ -271,9 +266,9 @@ export class Conversation implements Owner, StagesOwner {
           this._session.macros.endMessage()
           return wait
         case "act": {
-          const packet = this.heldPacket!
-          this.heldPacket = undefined
-          return this.act(packet)
+          const { code, packet } = this.heldCommand!
+          this.heldCommand = undefined
+          return this.act(packet, code)
         }
         case "beginSession":
           this.beginSession()
@@ -301,18 +296,11 @@ export class Conversation implements Owner, StagesOwner {
   callAborted(): Action {
     const verdict = this.transaction!.giveUp()
     // After end of message the abort would find no message to end.
-    return this.reply(this._stage, verdict, undefined, this._stage === "endOfMessage" ? "endMessage" : "wait")
+    return this.reply(this._stage, verdict, undefined, this._stage === stages.endOfMessage ? "endMessage" : "wait")
   }
 
   private decided(result: unknown): Action {
-    switch (this._stage) {
-      case "connect":
-      case "helo":
-      case "unknown":
-        return this.stages.decided(result)
-      default:
-        return this.transaction!.decided(result)
-    }
+    return this._stage.isOfMessage ? this.transaction!.decided(result) : this.stages.decided(result)
   }
 
   workEnded(kind: WorkKind, exit: Exit.Exit<unknown, unknown>): Action {
@@ -331,7 +319,7 @@ export class Conversation implements Owner, StagesOwner {
   /** Connect, helo or unknown. */
   private beginStage(event: unknown): Action {
     if (!this.isOverloaded) return this.stages.begin(event)
-    const verdict = this._stage === "unknown" ? Verdict.continue : libraryReplies.tooManyConnections(this._session)
+    const verdict = this._stage === stages.unknown ? Verdict.continue : libraryReplies.tooManyConnections(this._session)
     return this.reply(this._stage, verdict, undefined)
   }
 
@@ -347,7 +335,7 @@ export class Conversation implements Owner, StagesOwner {
   private settle(): void {
     const transaction = this.transaction!
     transaction.settle()
-    if (this._stage === "endOfMessage") this.transaction = undefined
+    if (this._stage === stages.endOfMessage) this.transaction = undefined
     this._session.macros.endMessage()
     this.closeTransaction(transaction)
   }
@@ -382,7 +370,7 @@ export class Conversation implements Owner, StagesOwner {
     return this._offeredActions
   }
 
-  get stage(): AnsweredStage {
+  get stage(): StageRow<AnsweredStage> {
     return this._stage
   }
 
@@ -399,22 +387,22 @@ export class Conversation implements Owner, StagesOwner {
     return (this.agreement!.steps & bit) !== 0
   }
 
-  answers(stage: AnsweredStage): boolean {
-    return !this.hasStep(stageTable[stage].noReply)
+  answers(stage: StageRow<AnsweredStage>): boolean {
+    return !this.hasStep(stage.noReply)
   }
 
   /** `by` is undefined for what no single filter has decided. */
   reply(
-    stage: AnsweredStage,
+    stage: StageRow<AnsweredStage>,
     verdict: Verdict.Verdict,
     by: Unit | undefined,
     after: AfterReply | "fail" = "wait"
   ): Action {
     this.after = after
     if (verdict._tag !== "Continue") {
-      ;(by ?? this.program).monitor.verdict(stage, verdict._tag)
-      if ((stage === "connect" || stage === "helo") && (verdict._tag === "Reject" || verdict._tag === "TempFail")) {
-        this._session.monitor.refused(stage, verdict, this._filters.length > 1 ? by?.definition.name : undefined)
+      ;(by ?? this.program).monitor.verdict(stage.name, verdict._tag)
+      if (isGreeting(stage) && (verdict._tag === "Reject" || verdict._tag === "TempFail")) {
+        this._session.monitor.refused(stage.name, verdict, this._filters.length > 1 ? by?.definition.name : undefined)
       }
     }
     return this.answers(stage) ? this.write(replies.encode(verdict)) : this.next()

@@ -1,7 +1,7 @@
 /** What a verdict does at each stage: the table of the engine's decisions. */
 import * as Verdict from "../../Verdict.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
-import type { AnsweredStage } from "../protocol/stageTable.ts"
+import { type AnsweredStage, byStage, type StageRow } from "../protocol/stageTable.ts"
 
 /**
  * - `goOn`: the next filter is asked.
@@ -51,7 +51,7 @@ const ofMessage: Row = {
   SkipBody: "goOn"
 }
 
-export const consequences: { readonly [K in AnsweredStage]: Row } = {
+const consequences: { readonly [K in AnsweredStage]: Row } = {
   connect: ofConnection,
   helo: ofConnection,
   mail: ofMessage,
@@ -71,6 +71,14 @@ export const consequences: { readonly [K in AnsweredStage]: Row } = {
     SkipBody: "goOn"
   }
 }
+
+const consequencesAt: ReadonlyArray<Row | undefined> = byStage((stage) =>
+  stage === "rejectedRecipient" ? undefined : consequences[stage]
+)
+
+/** What a verdict does at a stage. */
+export const consequenceOf = (stage: StageRow<AnsweredStage>, verdict: Verdict.Verdict): Consequence =>
+  consequencesAt[stage.number]![verdict._tag]
 
 /**
  * What a failed hook of a message leads to.

@@ -3,11 +3,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import type { Envelope, Mail, Outcome, Stage } from "../../Stage.ts"
+import type { Envelope, Mail, Outcome } from "../../Stage.ts"
 import type { At, Failed } from "../filter/definition.ts"
 import type { Edits } from "../filter/editor.ts"
 import type { MessageMonitor } from "../observe/monitor.ts"
-import { hasHook } from "./contentPasses.ts"
+import { type StageRow, stages } from "../protocol/stageTable.ts"
 import type { FilterSession } from "./filterSession.ts"
 import type { HookCall } from "./hookCall.ts"
 import type { Fork } from "./machine.ts"
@@ -52,12 +52,12 @@ export class FilterMessage {
   }
 
   /** Prepares the hook of a stage; false if the filter has none. */
-  prepareHook(call: HookCall, stage: Stage, event: unknown): boolean {
+  prepareHook(call: HookCall, stage: StageRow, event: unknown): boolean {
     return call.prepareHook(this.filter.unit, stage, event, this.at, this.fork)
   }
 
   /** The same with an editor, at end of message. */
-  prepareEditingHook(call: HookCall, stage: Stage, event: unknown, edit: unknown): boolean {
+  prepareEditingHook(call: HookCall, stage: StageRow, event: unknown, edit: unknown): boolean {
     return call.prepareHook(this.filter.unit, stage, event, { ...this.at, edit }, this.fork)
   }
 
@@ -92,7 +92,7 @@ export class FilterMessage {
   }
 
   get isDoneWithBody(): boolean {
-    return this._hasLeft || this._hasSkipped || !hasHook(this.filter.definition, "body")
+    return this._hasLeft || this._hasSkipped || this.filter.unit.hooks[stages.body.number] === undefined
   }
 
   /** The failure for which the filter was passed over, or from which its verdict came. */

@@ -8,11 +8,17 @@ import type { Session } from "../../Stage.ts"
 import type { Reject, TempFail } from "../../Verdict.ts"
 import { type At, type Definition, Failed } from "../filter/definition.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
-import { consequences } from "./decision.ts"
+import { type StageRow, stages } from "../protocol/stageTable.ts"
+import { consequenceOf } from "./decision.ts"
 import type { HookCall, HookResult } from "./hookCall.ts"
 import type { Fork } from "./machine.ts"
 import type { Closing } from "./scopeCloser.ts"
 import type { Unit } from "./serverRuntime.ts"
+
+/** The stages at which the answer to all messages may be settled. */
+export type GreetingStage = StageRow<"connect" | "helo">
+
+export const isGreeting = (stage: StageRow): stage is GreetingStage => stage === stages.connect || stage === stages.helo
 
 export class FilterSession {
   readonly unit: Unit
@@ -80,9 +86,9 @@ export class FilterSession {
    * Whether a hook may run at connect or helo: once all messages of the session are settled no more hooks do, and the state
    * they need may not even exist.
    */
-  isOpenAt(stage: "connect" | "helo"): boolean {
+  isOpenAt(stage: GreetingStage): boolean {
     // A new HELO is a new chance.
-    if (stage === "helo" && this.isPolicyFromHelo) {
+    if (stage === stages.helo && this.isPolicyFromHelo) {
       this.policy = undefined
       this.isPolicyFromHelo = false
     }
@@ -90,13 +96,13 @@ export class FilterSession {
   }
 
   /** Takes the decision of the hook. Returns a refusal that is to be given at once. */
-  decide(stage: "connect" | "helo", decision: HookResult): Reject | TempFail | undefined {
+  decide(stage: GreetingStage, decision: HookResult): Reject | TempFail | undefined {
     if (decision === undefined) return undefined
     if (decision instanceof Failed) {
       this.settle(decision.policy, stage)
       return this.refusalAfterFailure
     }
-    switch (consequences[stage][decision._tag]) {
+    switch (consequenceOf(stage, decision)) {
       case "leaveSession":
         this._hasAccepted = true
         this.policy = "pass"
@@ -113,14 +119,14 @@ export class FilterSession {
   }
 
   /** Settles the answer of a filter that there was no time to ask. What was settled for the whole session stays. */
-  settleUnasked(policy: FailurePolicy, stage: "connect" | "helo"): void {
+  settleUnasked(policy: FailurePolicy, stage: GreetingStage): void {
     if (this.policy === undefined || this.isPolicyFromHelo) this.settle(policy, stage)
   }
 
   /** Settles the answer for the messages to come; one that was settled at HELO ends with the next HELO. */
-  private settle(policy: FailurePolicy, stage: "connect" | "helo"): void {
+  private settle(policy: FailurePolicy, stage: GreetingStage): void {
     this.policy = policy
-    this.isPolicyFromHelo = stage === "helo"
+    this.isPolicyFromHelo = stage === stages.helo
   }
 
   /** The refusal to give at connect or helo after the state has failed, if the filter refuses there. */

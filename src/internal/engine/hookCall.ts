@@ -2,11 +2,11 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { Stage } from "../../Stage.ts"
 import type * as Verdict from "../../Verdict.ts"
 import { type At, Failed, type Hook } from "../filter/definition.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
 import { handled } from "../filter/wrapping.ts"
+import { type StageRow, stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import * as libraryReplies from "./libraryReplies.ts"
 import type { Call, Fork } from "./machine.ts"
@@ -26,7 +26,7 @@ type Kind = "answer" | "observer" | "connectionState" | "messageState"
 export class HookCall implements Call {
   readonly _tag = "Call"
   kind: Kind = "answer"
-  stage: Stage = "connect"
+  stage: StageRow = stages.connect
   unit: Unit
   fork: Fork
   private body!: Hook
@@ -39,13 +39,11 @@ export class HookCall implements Call {
   }
 
   /** Prepares the hook of a stage; false if the filter has none. */
-  prepareHook(unit: Unit, stage: Stage, event: unknown, at: At, fork: Fork): boolean {
-    const { answers, observes } = unit.definition
-    const answer = answers[stage]
-    const hook = answer ?? observes[stage]
+  prepareHook(unit: Unit, stage: StageRow, event: unknown, at: At, fork: Fork): boolean {
+    const hook = unit.hooks[stage.number]
     if (hook === undefined) return false
-    this.prepare(answer === undefined ? "observer" : "answer", unit, stage, fork)
-    this.body = hook
+    this.prepare(hook.isAnswer ? "answer" : "observer", unit, stage, fork)
+    this.body = hook.body
     this.first = event
     this.second = at
     return true
@@ -60,14 +58,14 @@ export class HookCall implements Call {
     second: unknown,
     fork: Fork
   ): void {
-    this.prepare(kind, unit, kind === "connectionState" ? "connect" : "mail", fork)
+    this.prepare(kind, unit, kind === "connectionState" ? stages.connect : stages.mail, fork)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- called with what it takes
     this.body = build as Hook
     this.first = first
     this.second = second
   }
 
-  private prepare(kind: Kind, unit: Unit, stage: Stage, fork: Fork): void {
+  private prepare(kind: Kind, unit: Unit, stage: StageRow, fork: Fork): void {
     this.kind = kind
     this.unit = unit
     this.stage = stage
@@ -86,7 +84,7 @@ export class HookCall implements Call {
     }
     if (definition.guard !== undefined) effect = definition.guard(effect)
     else if (definition.onFailure === undefined || (Exit.isExit(effect) && Exit.isSuccess(effect))) return effect
-    return handled(definition, this.stage, effect)
+    return handled(definition, this.stage.name, effect)
   }
 
   /** Reads the exit of the call: a {@link HookResult}, or the state that was built. */
@@ -104,14 +102,14 @@ export class HookCall implements Call {
   expire(session: SmtpSession): Failed {
     const { definition, monitor } = this.unit
     monitor.error("CommandTimeout")
-    session.log(Effect.logWarning(`CommandTimeout: ${definition.name} did not answer ${this.stage} in time`))
+    session.log(Effect.logWarning(`CommandTimeout: ${definition.name} did not answer ${this.stage.name} in time`))
     return new Failed(this.onDefect(session), Cause.interrupt(), true)
   }
 
   private defect(cause: Cause.Cause<unknown>, session: SmtpSession): Failed {
     const { definition, monitor } = this.unit
     monitor.error("Defect")
-    session.log(Effect.logError(`${definition.name} failed at ${this.stage}`, cause))
+    session.log(Effect.logError(`${definition.name} failed at ${this.stage.name}`, cause))
     return new Failed(this.onDefect(session), cause)
   }
 

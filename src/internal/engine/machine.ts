@@ -4,7 +4,7 @@
  */
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type { Stage } from "../../Stage.ts"
+import type { StageRow } from "../protocol/stageTable.ts"
 import type { Unit } from "./serverRuntime.ts"
 
 /** Starts an effect at once, with its services and its Scope. */
@@ -13,7 +13,7 @@ export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 /** Runs a filter's own code, a hook or a builder of state; then comes `callEnded`, `callExpired` or `callAborted`. */
 export interface Call {
   readonly _tag: "Call"
-  readonly stage: Stage
+  readonly stage: StageRow
   readonly unit: Unit
   readonly fork: Fork
   /** Builds the effect; never throws. */

@@ -6,6 +6,7 @@ import type { OpenFile } from "../bytes/spool.ts"
 import type { Definition } from "../filter/definition.ts"
 import type { FilterMonitor, Monitor } from "../observe/monitor.ts"
 import type { OpenConnections } from "./openConnections.ts"
+import type { StageHooks } from "./stageHooks.ts"
 
 /** Milliseconds. */
 export interface ServerTimeouts {
@@ -48,6 +49,7 @@ export interface Limits {
 /** A filter of the program. */
 export interface Unit {
   readonly definition: Definition
+  readonly hooks: StageHooks
   /** The services that its hooks run with. */
   readonly context: Context.Context<never>
   readonly monitor: FilterMonitor

@@ -4,9 +4,9 @@
  */
 import * as Verdict from "../../Verdict.ts"
 import { Failed } from "../filter/definition.ts"
-import type { AnsweredStage } from "../protocol/stageTable.ts"
-import { consequences } from "./decision.ts"
-import type { FilterSession } from "./filterSession.ts"
+import { type AnsweredStage, type StageRow, stages } from "../protocol/stageTable.ts"
+import { consequenceOf } from "./decision.ts"
+import { type FilterSession, isGreeting } from "./filterSession.ts"
 import type { HookCall, HookResult } from "./hookCall.ts"
 import * as libraryReplies from "./libraryReplies.ts"
 import type { Action } from "./machine.ts"
@@ -20,9 +20,9 @@ export interface StagesOwner {
   /** The one call of the connection, which the stages prepare. */
   readonly call: HookCall
   /** The stage of the command that is being answered. */
-  readonly stage: AnsweredStage
-  readonly answers: (stage: AnsweredStage) => boolean
-  readonly reply: (stage: AnsweredStage, verdict: Verdict.Verdict, by: Unit | undefined) => Action
+  readonly stage: StageRow<AnsweredStage>
+  readonly answers: (stage: StageRow<AnsweredStage>) => boolean
+  readonly reply: (stage: StageRow<AnsweredStage>, verdict: Verdict.Verdict, by: Unit | undefined) => Action
   /** Keeps a failure for the message that is open, or for the next one. */
   readonly postpone: (filter: FilterSession, failure: Failed) => void
 }
@@ -52,7 +52,7 @@ export class SessionStages {
     for (; this.index < filters.length; this.index++) {
       const filter = filters[this.index]!
       if (filter.prepareState(call)) return call
-      if (stage === "connect" || stage === "helo") {
+      if (isGreeting(stage)) {
         if (!filter.isOpenAt(stage)) {
           const refusal = filter.refusalAfterState
           if (refusal !== undefined) return this.owner.reply(stage, refusal, filter.unit)
@@ -61,7 +61,7 @@ export class SessionStages {
       } else if (filter.isSettled) continue
       if (call.prepareHook(filter.unit, stage, this.event, filter.at, filter.fork)) return call
     }
-    if (stage === "unknown") return this.owner.reply(stage, Verdict.continue, undefined)
+    if (stage === stages.unknown) return this.owner.reply(stage, Verdict.continue, undefined)
     const accept = !this.hadAllAccepted && this.haveAllAccepted
     const by = filters.length === 1 ? filters[0]!.unit : undefined
     return this.owner.reply(stage, accept ? Verdict.acceptConnection : Verdict.continue, by)
@@ -81,7 +81,7 @@ export class SessionStages {
       filter.endState(result)
       if (!isExpired) return this.askFilters()
     }
-    const refusal = stage !== "connect" && stage !== "helo"
+    const refusal = !isGreeting(stage)
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the result of a call that ran a hook
       ? this.unknownRefusal(filter, isState ? undefined : result as HookResult)
       : isState
@@ -89,7 +89,7 @@ export class SessionStages {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the result of a call that ran a hook
       : filter.decide(stage, result as HookResult)
     // No time is left for the other filters, each of which might refuse this client.
-    if (isExpired && (stage === "connect" || stage === "helo")) {
+    if (isExpired && (isGreeting(stage))) {
       for (const other of filters.slice(this.index + 1)) {
         other.settleUnasked(libraryReplies.notNow(this.owner.session), stage)
       }
@@ -103,8 +103,10 @@ export class SessionStages {
 
   private unknownRefusal(filter: FilterSession, decision: HookResult): Verdict.Verdict | undefined {
     const failure = decision instanceof Failed ? decision : undefined
-    if (failure !== undefined && !this.owner.answers("unknown")) this.owner.postpone(filter, failure)
+    if (failure !== undefined && !this.owner.answers(stages.unknown)) this.owner.postpone(filter, failure)
     const verdict = decision instanceof Failed ? decision.policy : decision
-    return typeof verdict === "object" && consequences.unknown[verdict._tag] === "refuseCommand" ? verdict : undefined
+    return typeof verdict === "object" && consequenceOf(stages.unknown, verdict) === "refuseCommand"
+      ? verdict
+      : undefined
   }
 }

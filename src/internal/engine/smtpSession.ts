@@ -5,11 +5,12 @@ import * as References from "effect/References"
 import * as ClientAddress from "../../ClientAddress.ts"
 import type * as Frame from "../../Frame.ts"
 import type * as Packet from "../../Packet.ts"
-import type { Session, Stage } from "../../Stage.ts"
+import type { Session } from "../../Stage.ts"
 import { ByteString } from "../../Wire.ts"
 import { slice } from "../bytes/byteString.ts"
 import type { SessionMonitor } from "../observe/monitor.ts"
 import { MacroStore } from "../protocol/macroStore.ts"
+import type { StageRow } from "../protocol/stageTable.ts"
 import type { Fork } from "./machine.ts"
 import type { Program } from "./serverRuntime.ts"
 
@@ -83,8 +84,8 @@ export class SmtpSession implements Session {
   }
 
   /** Notes how long a hook took. */
-  timed(filter: string, stage: Stage, milliseconds: number): void {
-    this.monitor.hook(filter, stage, milliseconds)
+  timed(filter: string, stage: StageRow, milliseconds: number): void {
+    this.monitor.hook(filter, stage.name, milliseconds)
   }
 
   log(effect: Effect.Effect<void>): void {

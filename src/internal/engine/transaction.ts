@@ -10,16 +10,16 @@ import { Mailbox, Parameters } from "../../Envelope.ts"
 import { HeaderValue } from "../../Header.ts"
 import { Step } from "../../Negotiation.ts"
 import type * as Packet from "../../Packet.ts"
-import type { Envelope, Mail, Rcpt, Stage } from "../../Stage.ts"
+import type { Envelope, Mail, Rcpt } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
 import { Failed } from "../filter/definition.ts"
 import * as editor from "../filter/editor.ts"
 import { maxListed, type Refused } from "../observe/messageSummary.ts"
 import type { MessageMonitor } from "../observe/monitor.ts"
-import { type AnsweredStage, isContent, type MessageStage } from "../protocol/stageTable.ts"
+import { type AnsweredStage, type MessageStage, type StageRow, stages } from "../protocol/stageTable.ts"
 import { ContentCursor } from "./contentCursor.ts"
 import type { Plan } from "./contentPasses.ts"
-import { consequences, failureConsequence, verdictOf } from "./decision.ts"
+import { consequenceOf, failureConsequence, verdictOf } from "./decision.ts"
 import { Content } from "./editedContent.ts"
 import { FilterMessage } from "./filterMessage.ts"
 import type { FilterSession } from "./filterSession.ts"
@@ -50,14 +50,19 @@ export interface Owner {
   readonly plan: Plan
   readonly offeredActions: number
   /** The stage of the command that is being answered. */
-  readonly stage: AnsweredStage
+  readonly stage: StageRow<AnsweredStage>
   readonly mta: "postfix" | "sendmail"
   readonly now: number
   /** The one call of the connection, which the transaction prepares. */
   readonly call: HookCall
   readonly hasStep: (bit: number) => boolean
-  readonly answers: (stage: AnsweredStage) => boolean
-  readonly reply: (stage: AnsweredStage, verdict: Verdict.Verdict, by: Unit | undefined, after?: AfterReply) => Action
+  readonly answers: (stage: StageRow<AnsweredStage>) => boolean
+  readonly reply: (
+    stage: StageRow<AnsweredStage>,
+    verdict: Verdict.Verdict,
+    by: Unit | undefined,
+    after?: AfterReply
+  ) => Action
   readonly replyWithEdits: (edits: editor.Edits, verdict: Verdict.OfMessage) => Action
 }
 
@@ -75,7 +80,7 @@ export class Transaction {
   private readonly content: ContentCursor
   // The cursor: what the filters are asked about, and the index of the filter that is asked. In a later pass the filters
   // are asked about other things than the command that is being answered.
-  private asked: MessageStage | "rejectedRecipient" = "mail"
+  private asked: StageRow<MessageStage | "rejectedRecipient"> = stages.mail
   private event: unknown
   private index = 0
   /** The edits that the end-of-message hook makes. */
@@ -109,7 +114,7 @@ export class Transaction {
 
   /** `refusal`: the answer that a server with no room, or about to stop, has for all messages. */
   mail(refusal: RefusingVerdict | undefined): Action {
-    return refusal === undefined ? this.ask("mail", this.mailed) : this.conclude("mail", refusal, undefined)
+    return refusal === undefined ? this.ask(stages.mail, this.mailed) : this.conclude(stages.mail, refusal, undefined)
   }
 
   rcpt(packet: Packet.Rcpt): Action {
@@ -118,37 +123,37 @@ export class Transaction {
     const { macros } = owner.session
     if (owner.hasStep(Step.rejectedRecipients) && macros.raw("rcpt_mailer") === "error") {
       const { settled } = this.verdict
-      if (settled !== undefined) return owner.reply("rcpt", settled, undefined)
+      if (settled !== undefined) return owner.reply(stages.rcpt, settled, undefined)
       const enhanced = macros.get("rcpt_host") ?? ""
-      return this.ask("rejectedRecipient", { ...rcpt, enhanced, text: macros.get("rcpt_addr") ?? "" })
+      return this.ask(stages.rejectedRecipient, { ...rcpt, enhanced, text: macros.get("rcpt_addr") ?? "" })
     }
     this.recipients.push(rcpt)
     if (this.recipients.length > owner.program.limits.recipients && this.verdict.settled === undefined) {
       return this.refuseRecipient(libraryReplies.tooManyRecipients(owner.session), undefined, undefined)
     }
-    return this.arrive("rcpt", rcpt)
+    return this.arrive(stages.rcpt, rcpt)
   }
 
   data(): Action {
     this.verdict.retryData()
-    return this.arrive("data", nothing)
+    return this.arrive(stages.data, nothing)
   }
 
   header(packet: Packet.Header): Action {
     this.verdict.postpone(this.tooLarge(this.size.header(packet)))
     if (!this.verdict.isSettled) this.content.keepHeader(packet)
-    return this.arrive("header", new HeaderValue(packet.name, packet.value, this.owner.hasStep(Step.leadingSpace)))
+    return this.arrive(stages.header, new HeaderValue(packet.name, packet.value, this.owner.hasStep(Step.leadingSpace)))
   }
 
   endOfHeaders(): Action {
-    return this.arrive("endOfHeaders", nothing)
+    return this.arrive(stages.endOfHeaders, nothing)
   }
 
   /** Bytes that came with the command that is being answered: at end of message they are answered together with it. */
   body(bytes: Uint8Array): Action {
     const { session, stage } = this.owner
     if (this.isBodySkipped && this.verdict.settled === undefined) {
-      return stage === "body" ? this.owner.reply("body", Verdict.continue, undefined) : this.endOfMessage()
+      return stage === stages.body ? this.owner.reply(stages.body, Verdict.continue, undefined) : this.endOfMessage()
     }
     this.verdict.postpone(this.tooLarge(this.size.body(bytes.length)))
     this.bytes = bytes
@@ -159,15 +164,15 @@ export class Transaction {
   private bodyArrived(): Action {
     const event = { bytes: this.bytes! }
     this.bytes = undefined
-    if (this.owner.stage === "body") return this.arrive("body", event)
-    return this.verdict.isSettled ? this.endOfMessage() : this.ask("body", event)
+    if (this.owner.stage === stages.body) return this.arrive(stages.body, event)
+    return this.verdict.isSettled ? this.endOfMessage() : this.ask(stages.body, event)
   }
 
   endOfMessage(): Action {
     const { pending, refusal, settled } = this.verdict
     const known = settled ?? refusal
-    if (known !== undefined) return this.owner.reply("endOfMessage", known, undefined, "endMessage")
-    return pending === undefined ? this.ask("endOfMessage", nothing) : this.fail("endOfMessage", pending)
+    if (known !== undefined) return this.owner.reply(stages.endOfMessage, known, undefined, "endMessage")
+    return pending === undefined ? this.ask(stages.endOfMessage, nothing) : this.fail(stages.endOfMessage, pending)
   }
 
   private tooLarge(what: "header" | "message" | undefined): Failed | undefined {
@@ -177,11 +182,11 @@ export class Transaction {
   }
 
   /** A stage of the message: its hooks run unless the message is settled. */
-  private arrive(stage: MessageStage, event: unknown): Action {
+  private arrive(stage: StageRow<MessageStage>, event: unknown): Action {
     const { owner, verdict } = this
     const { pending, refusal, settled } = verdict
     if (settled !== undefined) return owner.reply(stage, settled, undefined)
-    if (refusal !== undefined && stage !== "rcpt" && stage !== "data") {
+    if (refusal !== undefined && stage !== stages.rcpt && stage !== stages.data) {
       verdict.settleRefusal()
       return owner.reply(stage, refusal, undefined, "close")
     }
@@ -189,22 +194,28 @@ export class Transaction {
   }
 
   /** The message as a whole has failed: answered where the whole message can be. */
-  private fail(stage: MessageStage, failure: Failed): Action {
-    if (!this.owner.answers(stage) || stage === "rcpt" || stage === "data") {
+  private fail(stage: StageRow<MessageStage>, failure: Failed): Action {
+    if (!this.owner.answers(stage) || stage === stages.rcpt || stage === stages.data) {
       return this.owner.reply(stage, Verdict.continue, undefined)
     }
     return this.conclude(stage, verdictOf(failure.policy), undefined)
   }
 
+  /** The stage of the command that is being answered. */
+  private get answered(): StageRow<MessageStage> {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only commands of a message come here
+    return this.owner.stage as StageRow<MessageStage>
+  }
+
   // --- asking the filters
 
   /** Asks one filter after the other, until one has decided on the message. */
-  private ask(stage: MessageStage | "rejectedRecipient", event: unknown): Action {
+  private ask(stage: StageRow<MessageStage | "rejectedRecipient">, event: unknown): Action {
     this.moveTo(stage, event)
     return this.advance()
   }
 
-  private moveTo(stage: MessageStage | "rejectedRecipient", event: unknown): void {
+  private moveTo(stage: StageRow<MessageStage | "rejectedRecipient">, event: unknown): void {
     this.asked = stage
     this.event = event
     this.index = 0
@@ -222,7 +233,9 @@ export class Transaction {
   private askFilters(): Action | undefined {
     const { filters } = this.owner
     for (; this.index < filters.length; this.index++) {
-      const action = this.asked === "mail" ? this.join(filters[this.index]!) : this.askFilter(this.parts[this.index]!)
+      const action = this.asked === stages.mail
+        ? this.join(filters[this.index]!)
+        : this.askFilter(this.parts[this.index]!)
       if (action !== undefined) return action
     }
     return undefined
@@ -249,14 +262,14 @@ export class Transaction {
     const { asked, event, owner } = this
     const { call } = owner
     if (part.hasLeft) return undefined
-    if (asked === "rejectedRecipient") {
+    if (asked === stages.rejectedRecipient) {
       return part.filter.definition.rejectedRecipients && part.prepareHook(call, asked, event) ? call : undefined
     }
-    if ((isContent(asked) && part.pass !== this.content.pass) || (asked === "body" && part.hasSkipped)) {
+    if ((asked.isContent && part.pass !== this.content.pass) || (asked === stages.body && part.hasSkipped)) {
       return undefined
     }
     if (part.pending !== undefined) return this.decide(part, part.pending)
-    if (asked !== "endOfMessage") return part.prepareHook(call, asked, event) ? call : undefined
+    if (asked !== stages.endOfMessage) return part.prepareHook(call, asked, event) ? call : undefined
     const edits = this.edits = editor.noEdits(owner.program.openFile, owner.program.limits.modifications)
     const edit = editor.make(part.filter.definition, edits, owner.offeredActions, () => ({
       leadingSpace: owner.hasStep(Step.leadingSpace),
@@ -268,9 +281,9 @@ export class Transaction {
   /** All filters have been asked; undefined if the cursor has moved on. */
   private allAsked(): Action | undefined {
     const { asked } = this
-    if (asked === "rejectedRecipient") return this.owner.reply("rcpt", Verdict.continue, undefined)
-    if (asked === "endOfMessage") return this.passEnded()
-    if (asked === this.owner.stage) return this.proceed(asked)
+    if (asked === stages.rejectedRecipient) return this.owner.reply(stages.rcpt, Verdict.continue, undefined)
+    if (asked === stages.endOfMessage) return this.passEnded()
+    if (asked === this.owner.stage) return this.proceed()
     // The piece of the body came with end of message, or the content is shown in a later pass.
     return this.content.pass === 0 ? this.endOfMessage() : this.moveOn()
   }
@@ -301,12 +314,14 @@ export class Transaction {
   private decide(part: FilterMessage, decision: HookResult): Action | undefined {
     const { asked, owner } = this
     const failure = decision instanceof Failed ? decision : undefined
-    if (asked === "rejectedRecipient") {
+    if (asked === stages.rejectedRecipient) {
       // The MTA ignores this answer, so a failure waits for the next one.
       return failure === undefined ? undefined : this.postponeOf(part, failure, this.leavesNoTime(failure))
     }
     // Edits of a hook that failed are incomplete.
-    if (asked === "endOfMessage" && failure === undefined && this.edits !== undefined && !editor.isEmpty(this.edits)) {
+    if (
+      asked === stages.endOfMessage && failure === undefined && this.edits !== undefined && !editor.isEmpty(this.edits)
+    ) {
       part.edit(this.edits)
     }
     let verdict: Verdict.Verdict
@@ -324,18 +339,16 @@ export class Transaction {
 
   /** In a later pass it is the end of message that is answered. */
   private apply(part: FilterMessage, verdict: Verdict.Verdict, failure: Failed | undefined): Action | undefined {
-    const { owner } = this
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- only its stages come here
-    const answered = owner.stage as MessageStage
+    const { answered, owner } = this
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- rejected recipients are decided on elsewhere
-    switch (consequences[this.asked as MessageStage][verdict._tag]) {
+    switch (consequenceOf(this.asked as StageRow<MessageStage>, verdict)) {
       case "skipBody":
         part.skipBody()
         return undefined
       case "leaveMessage":
         part.leave(failure)
         // With a single filter, its reply is sent.
-        if (owner.filters.length > 1) part.filter.unit.monitor.verdict(this.asked, verdict._tag)
+        if (owner.filters.length > 1) part.filter.unit.monitor.verdict(this.asked.name, verdict._tag)
         return undefined
       case "refuseRecipient":
         // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table gives no other verdict this consequence
@@ -376,27 +389,27 @@ export class Transaction {
     const rcpt = this.recipients.pop()
     if (owner.session.origin === "smtp") {
       if (this.refused.length < maxListed) this.refused.push({ rcpt: rcpt!, verdict, by: this.nameOf(by) })
-      return owner.reply("rcpt", verdict, by?.filter.unit)
+      return owner.reply(stages.rcpt, verdict, by?.filter.unit)
     }
     // Postfix takes a refused recipient of local mail for a broken configuration and keeps the mail for ever. So the
     // refusal counts for the whole message.
     const held = failure ?? new Failed(verdict, Cause.empty)
     if (by === undefined) this.verdict.postpone(held)
     else by.postpone(held)
-    return owner.reply("rcpt", Verdict.continue, undefined)
+    return owner.reply(stages.rcpt, Verdict.continue, undefined)
   }
 
   /** All filters have been asked about the command that is being answered. */
-  private proceed(stage: MessageStage): Action {
-    const { owner, parts } = this
+  private proceed(): Action {
+    const { answered: stage, owner, parts } = this
     if (parts.every(({ hasLeft }) => hasLeft)) return this.conclude(stage, Verdict.acceptMessage, undefined)
     if (
-      stage === "body" && !this.isBodySkipped && !owner.plan.keepsBody &&
+      stage === stages.body && !this.isBodySkipped && !owner.plan.keepsBody &&
       parts.some(({ hasSkipped }) => hasSkipped) &&
       parts.every(({ isDoneWithBody, pass }) => isDoneWithBody || pass > 0)
     ) {
       this.isBodySkipped = true
-      if (owner.hasStep(Step.skip)) return owner.reply("body", Verdict.skipBody, undefined)
+      if (owner.hasStep(Step.skip)) return owner.reply(stages.body, Verdict.skipBody, undefined)
     }
     return owner.reply(stage, Verdict.continue, undefined)
   }
@@ -406,14 +419,14 @@ export class Transaction {
   private passEnded(): Action | undefined {
     if (this.content.beginNextPass(this.parts)) return this.moveOn()
     const isAsked = this.parts.some(({ hasLeft }) => !hasLeft)
-    return this.conclude("endOfMessage", isAsked ? Verdict.continue : Verdict.acceptMessage, undefined)
+    return this.conclude(stages.endOfMessage, isAsked ? Verdict.continue : Verdict.acceptMessage, undefined)
   }
 
   /** What comes next in this pass: the cursor moves there, or a piece of the body is read first. */
   private moveOn(): Action | undefined {
     const step = this.content.next(this.parts)
-    if (step.stage === "body") return work("content", this.owner.session.fork, () => step.piece)
-    this.moveTo(step.stage, step.stage === "header" ? step.event : nothing)
+    if (step._tag === "Read") return work("content", this.owner.session.fork, () => step.piece)
+    this.moveTo(step.stage, step.event ?? nothing)
     return undefined
   }
 
@@ -425,21 +438,21 @@ export class Transaction {
       this.verdict.postpone(new Failed(libraryReplies.noSpace(session), exit.cause))
     }
     if (this.content.pass === 0) return this.bodyArrived()
-    if (Exit.isFailure(exit)) return this.fail("endOfMessage", this.verdict.pending!)
+    if (Exit.isFailure(exit)) return this.fail(stages.endOfMessage, this.verdict.pending!)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what the effect gives
     const bytes = exit.value as Uint8Array
-    if (bytes.length > 0) return this.ask("body", { bytes })
+    if (bytes.length > 0) return this.ask(stages.body, { bytes })
     return this.moveOn() ?? this.advance()
   }
 
   // --- the end
 
   /** Sends the final verdict on the message. Then the finalizers run, then comes the next command. */
-  private conclude(stage: MessageStage, verdict: Verdict.OfMessage, by: By): Action {
+  private conclude(stage: StageRow<MessageStage>, verdict: Verdict.OfMessage, by: By): Action {
     const { owner } = this
-    this.verdict.conclude(stage, verdict, by, owner.session.macros.get("i"))
+    this.verdict.conclude(stage.name, verdict, by, owner.session.macros.get("i"))
     const passes = verdict._tag === "Continue" || verdict._tag === "AcceptMessage"
-    const edits = passes && stage === "endOfMessage" ? this.content.allEdits(this.parts) : undefined
+    const edits = passes && stage === stages.endOfMessage ? this.content.allEdits(this.parts) : undefined
     if (edits !== undefined && (editor.isTooMany(edits) || this.tooMany !== undefined)) {
       owner.session.log(Effect.logWarning(
         `the message is refused: it needs more than ${edits.most} modifications, see maxModifications`
@@ -484,8 +497,8 @@ export class Transaction {
   }
 
   /** A hook took this long. */
-  timed(filter: string, stage: Stage, milliseconds: number): void {
-    this.monitor.hook(filter, stage, milliseconds)
+  timed(filter: string, stage: StageRow, milliseconds: number): void {
+    this.monitor.hook(filter, stage.name, milliseconds)
   }
 
   /** Whether its scopes have been handed over to be closed. */
@@ -500,7 +513,7 @@ export class Transaction {
     const exit = this.verdict.exitFor(owner.program.name)
     this.monitor.end({
       ...this.verdict.report(parts, owner.filters.length > 1, exit, {
-        stage: owner.stage,
+        stage: owner.stage.name,
         queueId: owner.session.macros.get("i")
       }),
       recipients: this.recipients,

@@ -220,6 +220,9 @@ const isAnswered = (stage: StageName): stage is AnsweredStage => stageTable[stag
 /** The answered stages, in the order of an SMTP session. */
 export const answeredStages: ReadonlyArray<AnsweredStage> = allStages.filter(isAnswered)
 
+/** The stages of a message's content. */
+export type ContentStage = { [K in MessageStage]: Table[K]["part"] extends "content" ? K : never }[MessageStage]
+
 /** The answered stages outside messages; `Stage.OutsideMessage` in public. */
 export type SessionStage = Exclude<AnsweredStage, MessageStage>
 
@@ -262,7 +265,9 @@ export const byMacroStage = <A>(f: (stage: MacroStageName) => A): { readonly [K 
 export interface StageRow<out K extends StageName = StageName> {
   readonly name: K
   readonly number: number
-  /** Whether the stage belongs to the content of a message. */
+  /** Whether the stage belongs to a message. */
+  readonly isOfMessage: boolean
+  /** Whether it belongs to the content of a message. */
   readonly isContent: boolean
   /** The bit (NR*) with which a filter gives up its answer; 0 if it cannot. */
   readonly noReply: number
@@ -274,7 +279,7 @@ export const stages: { readonly [K in StageName]: StageRow<K> } =
   Object.fromEntries(
     allStages.map((name) => {
       const { noReply, number } = stageTable[name]
-      return [name, { name, number, isContent: isContent(name), noReply }]
+      return [name, { name, number, isOfMessage: isOfMessage(name), isContent: isContent(name), noReply }]
     })
   ) as { readonly [K in StageName]: StageRow<K> }
 
@@ -284,6 +289,13 @@ export const byStage = <A>(f: (stage: StageName) => A): ReadonlyArray<A> => allS
 const byCommand: ReadonlyMap<Command, AnsweredStage> = new Map(
   answeredStages.map((stage) => [stageTable[stage].command.name, stage])
 )
+
+// By the letter of the command.
+const byLetter = Array.from<StageRow<AnsweredStage> | undefined>({ length: 256 })
+for (const stage of answeredStages) byLetter[stageTable[stage].command.code] = stages[stage]
+
+/** The row of a command's stage, by the code of its letter; `undefined` if it is not a stage. */
+export const rowOfCode = (code: number): StageRow<AnsweredStage> | undefined => byLetter[code]
 
 /** The stage of a command, by the tag of its packet; `undefined` if it is not a stage. Rejected recipients come as `rcpt`. */
 export const stageOf = (command: Command): AnsweredStage | undefined => byCommand.get(command)

@@ -14,6 +14,7 @@ import { Files } from "../bytes/spool.ts"
 import * as connection from "../engine/connection.ts"
 import { OpenConnections } from "../engine/openConnections.ts"
 import type { Program } from "../engine/serverRuntime.ts"
+import { stageHooksOf } from "../engine/stageHooks.ts"
 import { resolveWith, servicesOf } from "../filter/definition.ts"
 import { checkOrder } from "../filter/signing.ts"
 import { type Accepting, acceptingKey } from "../net/listener.ts"
@@ -51,6 +52,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
     name,
     units: definitions.map((definition) => ({
       definition,
+      hooks: stageHooksOf(definition),
       context: definitions.length === 1 ? context : contextOf(definition.services),
       monitor: monitor.filter(definition.name)
     })),
@@ -78,7 +80,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   }))
   const onConnection = (transport: Transport): void => {
     if (isAllowed(program, transport)) {
-      fork(connection.run(program, transport))
+      fork(connection.serveTransport(program, transport))
     } else {
       transport.destroy()
       program.monitor.error("PeerRefused")
