@@ -34,6 +34,7 @@ export {
   type Needs,
   TypeId
 } from "./internal/filter/filterTypes.ts"
+export { remote, RemoteError, type RemoteOptions } from "./internal/filter/remote/remoteFilter.ts"
 export { sequence } from "./internal/filter/sequence.ts"
 export { shadow } from "./internal/filter/shadow/shadowFilter.ts"
 export { type Condition, type ConditionAt, when } from "./internal/filter/when.ts"

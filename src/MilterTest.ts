@@ -116,9 +116,10 @@ const runClient = <R, A, E, R2>(
   options: Options = {}
 ): Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>> =>
   Effect.gen(function*() {
-    // Each run has a network of its own, whatever layers the caller shares.
+    // Each run has a network of its own, whatever layers the caller shares. A filter that dials uses the caller's.
     const context = yield* network
-    yield* Layer.build(Layer.provide(MilterServer.layer(filter), Layer.succeedContext(context)))
+    const listener = Layer.succeed(MilterServer.Listener, Context.get(context, MilterServer.Listener))
+    yield* Layer.build(Layer.provide(MilterServer.layer(filter), listener))
     const { [dialingKey]: dialing } = Context.get(context, MilterClient.Dialer)
     const client = yield* dial(dialing, address, { as: MilterClient.postfix, ...options })
     if (options.negotiate !== false) yield* client.negotiate()

@@ -35,14 +35,16 @@ const floors: ReadonlyArray<ReadonlyArray<Wing>> = [
     { about: "what becomes of a message under modifications", folder: "internal/delivery", modules: ["Delivery"] },
     { about: "log, metrics and spans", folder: "internal/observe" }
   ],
-  [
-    { about: "filters as values, and filters made of filters", folder: "internal/filter", modules: ["Milter"] },
-    {
-      about: "the MTA's side: one filter, several, the manners of each MTA",
-      folder: "internal/mta",
-      modules: ["MilterClient"]
-    }
-  ],
+  [{
+    about: "the MTA's side: one filter, several, the manners of each MTA",
+    folder: "internal/mta",
+    modules: ["MilterClient"]
+  }],
+  [{
+    about: "filters as values, filters made of filters, and other milters as filters",
+    folder: "internal/filter",
+    modules: ["Milter"]
+  }],
   [
     { about: "one connection of an MTA: commands to hooks, verdicts to packets", folder: "internal/engine" },
     { about: "a whole message as a document", folder: "internal/message", modules: ["Message"] }

@@ -17,7 +17,8 @@ export const unreachable = (address: string, cause: unknown, flag: string): exit
       return exit.trouble(`there is no socket at ${address}: start the filter, or correct ${flag}`)
     case "EACCES":
     case "EPERM":
-      return exit.trouble(`no permission to connect to ${address}: become root or a member of the socket's group`)
+      // The client names the group.
+      return exit.trouble(`${exit.lineOf(cause)}; or become root`)
     case "ENOTFOUND":
     case "EAI_AGAIN":
       return exit.trouble(`the host of ${address} is not known: correct ${flag}, or give its IP address`)

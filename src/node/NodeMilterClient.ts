@@ -11,6 +11,7 @@ import { dialerOf } from "../internal/net/dialer.ts"
 import * as endpoint from "../internal/net/endpoint.ts"
 import type { Transport } from "../internal/net/transport.ts"
 import { Dialer } from "../MilterClient.ts"
+import { dialError } from "./internal/dialError.ts"
 import { NetTransport } from "./internal/netTransport.ts"
 
 const dial = (address: string): Effect.Effect<Transport, unknown> => {
@@ -21,7 +22,8 @@ const dial = (address: string): Effect.Effect<Transport, unknown> => {
     const socket = Net.connect(
       where._tag === "Unix" ? { path: where.path } : { host: where.host, port: where.port, noDelay: true }
     )
-    const failed = (error: Error): void => resume(Effect.fail(error))
+    const failed = (error: Error): void =>
+      resume(Effect.fail(where._tag === "Unix" ? dialError(where.path, error) : error))
     socket.once("error", failed)
     socket.once("connect", () => {
       socket.off("error", failed)

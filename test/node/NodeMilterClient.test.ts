@@ -9,6 +9,7 @@ import * as Milter from "../../src/Milter.ts"
 import * as MilterClient from "../../src/MilterClient.ts"
 import * as MilterServer from "../../src/MilterServer.ts"
 import { NodeMilterClient, NodeMilterServer } from "../../src/node/index.ts"
+import { dialError } from "../../src/node/internal/dialError.ts"
 import * as Verdict from "../../src/Verdict.ts"
 
 const Replacing = Milter.make("replacing", { modify: ["replaceBody"] }).on({
@@ -71,9 +72,43 @@ describe("NodeMilterClient", () => {
           return message
         })
       assert.match(yield* failing("inet:1@127.0.0.1"), /^inet:1@127\.0\.0\.1: connect ECONNREFUSED/)
-      assert.match(yield* failing(`unix:${there}/nothing`), /ENOENT/)
+      assert.include(yield* failing(`unix:${there}/nothing`), `there is no socket at ${there}/nothing`)
       assert.match(yield* failing("milter.example.org"), /expected inet:PORT@HOST/)
     }).pipe(Effect.provide(NodeMilterClient.layer)))
+
+  it.effect("names the group that may connect, and the directory that is in the way", () =>
+    Effect.gen(function*() {
+      const there = yield* directory
+      const denied = Object.assign(new Error("connect EACCES"), { code: "EACCES" })
+      Fs.mkdirSync(Path.join(there, "run"), { mode: 0o700 })
+      const socket = Path.join(there, "run", "socket")
+      // The group of the superuser is called root on Linux.
+      assert.include(
+        dialError(socket, denied).message,
+        `no permission to connect to ${socket}: the directory ${there}/run belongs to the group root: add the user of this process ` +
+          "to it, and give the group permission (the mode is 700)"
+      )
+      Fs.writeFileSync(socket, "", { mode: 0o660 })
+      Fs.chmodSync(socket, 0o660)
+      const error = dialError(socket, denied)
+      assert.strictEqual(
+        error.message,
+        `no permission to connect to ${socket}, which belongs to the group root: add the user of this process to it`
+      )
+      assert.propertyVal(error, "code", "EACCES")
+    }))
+
+  it.effect("says that a path is that of a chroot", () =>
+    Effect.gen(function*() {
+      const there = yield* directory
+      const missing = Object.assign(new Error("connect ENOENT"), { code: "ENOENT" })
+      Fs.mkdirSync(Path.join(there, "run"))
+      Fs.writeFileSync(Path.join(there, "run", "filter.sock"), "")
+      assert.include(
+        dialError("/run/filter.sock", missing, there).message,
+        `there is no socket at /run/filter.sock, but one at ${there}/run/filter.sock: that path is what Postfix's smtpd sees`
+      )
+    }))
 
   it.live("notices a peer that goes away, politely or not", () =>
     Effect.gen(function*() {

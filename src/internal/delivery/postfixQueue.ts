@@ -13,7 +13,7 @@ const broken = (reason: string): DeliveryError =>
   new DeliveryError({ reason, reply: "451 4.3.5 Server configuration problem - try again later" })
 
 /** Finds modifications that Postfix reports as a broken configuration. */
-const check = (modifications: ReadonlyArray<ModificationPacket>): DeliveryError | undefined => {
+export const check = (modifications: ReadonlyArray<ModificationPacket>): DeliveryError | undefined => {
   let hasBody = false
   let previous: ModificationPacket["_tag"] | undefined
   for (const modification of modifications) {

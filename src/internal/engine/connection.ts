@@ -375,6 +375,10 @@ class Connection implements Output, OpenConnection {
     return awaited === undefined ? now + timeouts.command : this.queue.arrived + timeouts[awaited]
   }
 
+  get answerBy(): number {
+    return this.deadlineFrom(this.now)
+  }
+
   tick(now: number): void {
     if (!this.isOpen) return
     const { timeouts } = this.program

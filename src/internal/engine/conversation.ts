@@ -86,7 +86,7 @@ export class Conversation implements Owner, StagesOwner {
   /** An SMTP session begins: the first of this connection, or the next one after QUIT_NC. */
   private beginSession(): SmtpSession {
     const { program } = this
-    const session = new SmtpSession(program, this.agreement ?? { version: 0, actions: 0, steps: 0 })
+    const session = new SmtpSession(program, this.agreement ?? { version: 0, actions: 0, steps: 0 }, this.output)
     this._session = session
     this._filters = program.units.map((unit) =>
       new FilterSession(

@@ -64,8 +64,10 @@ export const wait: Wait = { _tag: "Wait", bytes: undefined }
 
 export const work = (kind: WorkKind, fork: Fork, make: Work["make"]): Work => ({ _tag: "Work", kind, fork, make })
 
-/** Sends an answer that is longer than one write. */
+/** What the machine needs of its connection: it sends an answer that is longer than one write, and knows the time. */
 export interface Output {
+  /** When the answer to the present command is due, in milliseconds. */
+  readonly answerBy: number
   /** Sends, and completes when there is room for more. */
   readonly sendAndWait: (bytes: Uint8Array) => Effect.Effect<void>
 }

@@ -11,7 +11,7 @@ import { slice } from "../bytes/byteString.ts"
 import type { SessionMonitor } from "../observe/monitor.ts"
 import { MacroStore } from "../protocol/macroStore.ts"
 import type { StageRow } from "../protocol/stageTable.ts"
-import type { Fork } from "./machine.ts"
+import type { Fork, Output } from "./machine.ts"
 import type { Program } from "./serverRuntime.ts"
 
 const maxWarnings = 10
@@ -37,11 +37,13 @@ export class SmtpSession implements Session {
   readonly context: Context.Context<never>
   readonly fork: Fork
   readonly monitor: SessionMonitor
+  private readonly output: Output
   private macrosCut = false
   private latestMacros = ByteString.fromText("")
   private warnings = 0
 
-  constructor(program: Program, agreed: Session["agreed"]) {
+  constructor(program: Program, agreed: Session["agreed"], output: Output) {
+    this.output = output
     this.id = program.nextId()
     this.agreed = agreed
     this.macros = new MacroStore({ macros: program.limits.macros, bytes: program.limits.macroBytes })
@@ -49,6 +51,11 @@ export class SmtpSession implements Session {
     this.monitor = program.monitor.session(this, context)
     this.context = this.monitor.inside(context)
     this.fork = Effect.runForkWith(this.context)
+  }
+
+  /** When the answer to the present command is due; read by filters that ask others. */
+  get answerBy(): number {
+    return this.output.answerBy
   }
 
   /** The services of a filter, with the annotations and the span of this session. */

@@ -69,6 +69,8 @@ export interface Definition {
   readonly signer: "dkim" | "arc" | undefined
   /** Set by `effect-milter/auth`: the filter checks signatures, so no earlier filter may edit the body. */
   readonly verifier: boolean
+  /** Of another milter that runs as a filter: the times that are declared for its answers, in milliseconds. */
+  readonly remote: { readonly [K in "connect" | "command" | "endOfMessage"]: number | undefined } | undefined
   /** The services that a layer captured for this filter. */
   readonly services: Context.Context<never> | undefined
   /** For a filter made from another, by `Milter.when` and the like: the other one, and how to wrap it again after a change. */
@@ -93,6 +95,7 @@ const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
   guard: undefined,
   signer: undefined,
   verifier: false,
+  remote: undefined,
   services: undefined,
   around: undefined
 }

@@ -74,6 +74,16 @@ const replaceBody =
       edits.body = spool
     }) as Effect.Effect<void, E, R>
 
+/** The property under which an editor has its edits, for filters that make edits of others. */
+const editsKey = Symbol("edits")
+
+/** Makes an edit that is a packet already, as another milter has sent it. */
+export const pushPacket = (editor: object, packet: Packet.FilterPacket): void => {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- every editor is made below
+  const edits = (editor as { readonly [editsKey]: Edits })[editsKey]
+  if (!isTooMany(edits)) edits.packets.push(packet)
+}
+
 /** Makes an object with the declared methods only; methods that depend on the MTA's offer are Options. */
 export const make = (
   definition: Definition,
@@ -81,7 +91,7 @@ export const make = (
   offeredActions: number,
   encoding: () => Encoding
 ): { readonly [K in Capability]?: unknown } => {
-  const editor: { [K in Capability]?: unknown } = {}
+  const editor: { [K in Capability]?: unknown } & { readonly [editsKey]: Edits } = { [editsKey]: edits }
   for (const capability of definition.modify) editor[capability] = methods[capability](edits, encoding)
   for (const capability of definition.modifyIfOffered) {
     editor[capability] = (offeredActions & actionOf[capability]) === 0

@@ -2,7 +2,8 @@
 import { Macros, type MacroStage, type Mta, normalize, stages } from "../../Macros.ts"
 import type { Session } from "../../Stage.ts"
 import type { ByteString } from "../../Wire.ts"
-import type { MacroStore, Visible } from "../protocol/macroStore.ts"
+import { MacroStore, type Visible } from "../protocol/macroStore.ts"
+import type { AnsweredStage } from "../protocol/stageTable.ts"
 
 class MacroView extends Macros {
   private readonly store: MacroStore
@@ -25,6 +26,10 @@ class MacroView extends Macros {
 
   entries(): ReadonlyArray<readonly [name: string, value: string]> {
     return this.store.entries(this.visible)
+  }
+
+  ofStage(stage: AnsweredStage): ReturnType<MacroStore["ofStage"]> {
+    return this.store.ofStage(stage, this.visible)
   }
 
   snapshot(): MacroView {
@@ -57,3 +62,17 @@ export const viewOf = (session: Session, own: PropertyDescriptorMap): Session =>
 
 /** The session that a view is of: the same object for all filters. */
 export const wholeOf = (session: Session): Session => wholes.get(session) ?? session
+
+/** What came for one stage as the filter sees it, with the bytes of the wire. */
+export const macrosOfStage = ({ macros }: Session, stage: AnsweredStage): ReturnType<MacroStore["ofStage"]> =>
+  macros instanceof MacroStore || macros instanceof MacroView ? macros.ofStage(stage) : []
+
+/** The session of the engine, which knows how long the answer to the present command may take. */
+interface Timed extends Session {
+  readonly answerBy: number | undefined
+}
+
+/** When the answer to the present command is due, in milliseconds of the server's clock; undefined if no MTA waits. */
+export const answerBy = (session: Session): number | undefined =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- undefined for a session that is not the engine's
+  (session as Timed).answerBy

@@ -4,8 +4,9 @@ import type { InvalidValue } from "../../InvalidValue.ts"
 import * as Macros from "../../Macros.ts"
 import type * as Packet from "../../Packet.ts"
 import { ByteString } from "../../Wire.ts"
+import { byteStringOf } from "../bytes/concat.ts"
 import { type AnsweredStage, isOfMessage, letterOf, stageTable } from "../protocol/stageTable.ts"
-import type { MacroValues } from "./clientValues.ts"
+import type { MacroValues, Text } from "./clientValues.ts"
 import type { KnownMacros, Manners } from "./manners/mtaManners.ts"
 import { packetText } from "./packetValues.ts"
 
@@ -19,7 +20,7 @@ const namesIn = (list: ByteString): ReadonlyArray<string> =>
   ByteString.toText(list).split(/[ ,]+/).filter((name) => name !== "")
 
 /** A macro that fits into a packet. */
-const macroOf = (name: string, value: string): Result.Result<Packet.Macro["macros"][number], InvalidValue> =>
+const macroOf = (name: string, value: Text): Result.Result<Packet.Macro["macros"][number], InvalidValue> =>
   Result.all({ name: packetText("macro name", name), value: packetText(`macro ${name}`, value) })
 
 type Requested = ReadonlyMap<Macros.MacroStage, ReadonlyArray<string>>
@@ -58,7 +59,7 @@ export class ClientMacros {
   private reading: "postfix" | "sendmail" = "postfix"
   private requested: Requested = new Map()
   /** All values so far, those of the session and those of the message. */
-  private readonly known = { session: new Map<string, string>(), message: new Map<string, string>() }
+  private readonly known = { session: new Map<string, Text>(), message: new Map<string, Text>() }
   /** What was defined for the next command of a stage. */
   private readonly defined = new Map<AnsweredStage, KnownMacros & { readonly sent: MacroValues }>()
 
@@ -90,7 +91,8 @@ export class ClientMacros {
   /** The value that was defined under that name for the next command of the stage. */
   definedAt(stage: AnsweredStage, name: string): string | undefined {
     const sent = this.defined.get(stage)?.sent
-    return sent?.[name] ?? sent?.[`{${name}}`]
+    const value = sent?.[name] ?? sent?.[`{${name}}`]
+    return value === undefined ? undefined : ByteString.toText(byteStringOf(value))
   }
 
   /** The packet to send ahead of a command, if there is one. */
@@ -124,7 +126,7 @@ export class ClientMacros {
     }])
   }
 
-  private valueOf(stage: AnsweredStage, name: string, forgets: Manners["forgets"]): string | undefined {
+  private valueOf(stage: AnsweredStage, name: string, forgets: Manners["forgets"]): Text | undefined {
     if (forgets(stage, name)) return undefined
     return this.known.message.get(name) ?? this.known.session.get(name)
   }
@@ -144,7 +146,7 @@ export class ClientMacros {
 
 /** Merges values, each name in one spelling. A defined value replaces the MTA's own and keeps its place in the order. */
 const merge = (own: MacroValues | undefined, defined: MacroValues | undefined): MacroValues => {
-  const values: { [name: string]: string } = {}
+  const values: { [name: string]: Text } = {}
   for (const [name, value] of [...Object.entries(own ?? {}), ...Object.entries(defined ?? {})]) {
     values[Macros.render(name)] = value
   }

@@ -22,12 +22,12 @@ export interface Connect {
 }
 
 /**
- * Values of macros by name, `i` and `{mail_addr}` or `mail_addr`.
+ * Values of macros by name, `i` and `{mail_addr}` or `mail_addr`. Text goes out as UTF-8, bytes as they are.
  *
  * @category models
  * @since 0.1.0
  */
-export type MacroValues = { readonly [name: string]: string }
+export type MacroValues = { readonly [name: string]: Text }
 
 /**
  * What becomes of mail while a filter cannot be reached, breaks the protocol or does not answer. It holds from then to the

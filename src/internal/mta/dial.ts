@@ -10,9 +10,9 @@ import type { Dialing } from "../net/dialer.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { ChainSession } from "./chain/chainSession.ts"
 import { Client, type ClientManners } from "./client.ts"
-import { ClientConnection } from "./clientConnection.ts"
-import { ClientError } from "./clientError.ts"
+import type { ClientError } from "./clientError.ts"
 import type { Message, Mta, Options } from "./clientTypes.ts"
+import { connectTo } from "./connectTo.ts"
 import { type Manners, mannersOf, type MtaTimeouts, plain } from "./manners/mtaManners.ts"
 import { postfix37 } from "./manners/postfixManners.ts"
 import { asReceived, recipientsOf } from "./messageInput.ts"
@@ -55,25 +55,7 @@ export const dial = (
   Effect.gen(function*() {
     const manners = mannersFor(options.as)
     const timeouts = timeoutsOf(manners.steps, options.timeouts)
-    const unreachable = (cause: unknown) =>
-      new ClientError({ reason: { _tag: "Unreachable", cause }, command: undefined, address })
-    const connection = yield* Effect.acquireRelease(
-      dialing.dial(address).pipe(
-        Effect.mapError(unreachable),
-        Effect.timeoutOrElse({
-          duration: timeouts.connect,
-          orElse: () => Effect.fail(unreachable(new Error(`no connection within ${timeouts.connect / 1000} s`)))
-        }),
-        Effect.map((transport) =>
-          new ClientConnection(address, transport, {
-            maxFrameLength: options.maxFrameLength,
-            observe: options.observe
-          })
-        )
-      ),
-      (connection) => Effect.sync(() => connection.close()),
-      { interruptible: true }
-    )
+    const connection = yield* connectTo(dialing, address, timeouts.connect, options)
     return new Client(connection, manners, timeouts, limitsOf(options), sendMessage)
   })
 

@@ -2,7 +2,7 @@
 import { cut, ofParts } from "../bytes/byteString.ts"
 import { type ByteString, toText } from "../bytes/byteString.ts"
 import { Macros, normalize } from "./macros.ts"
-import { answeredStages, macroStages, stageTable } from "./stageTable.ts"
+import { type AnsweredStage, answeredStages, macroStages, stageTable } from "./stageTable.ts"
 
 /**
  * What was wrong with the list of a macro packet.
@@ -168,6 +168,22 @@ export class MacroStore extends Macros {
       for (const [name, value] of here) found.set(name, value)
     }
     return Array.from(found)
+  }
+
+  /** The macros that came for one stage, names and values as they stand on the wire. */
+  ofStage(stage: AnsweredStage, visible?: Visible): ReadonlyArray<readonly [name: ByteString, value: ByteString]> {
+    const slot = slotOfCode[stageTable[stage].command.code]!
+    const list = this.lists[slot]
+    const found: Array<readonly [name: ByteString, value: ByteString]> = []
+    if (list === undefined || (slot === unknown && !this.atUnknown)) return found
+    for (let start = 0; start < list.length;) {
+      const middle = list.indexOf("\0", start)
+      const end = list.indexOf("\0", middle + 1)
+      const name = cut(list, start, middle)
+      if (visible?.[slot]?.has(normalize(name)) !== false) found.push([name, cut(list, middle + 1, end)])
+      start = end + 1
+    }
+    return found
   }
 
   /** A copy of the present macros, for reading them later. */

@@ -16,6 +16,7 @@ import { OpenConnections } from "../engine/openConnections.ts"
 import type { Program } from "../engine/serverRuntime.ts"
 import { stageHooksOf } from "../engine/stageHooks.ts"
 import { resolveWith, servicesOf } from "../filter/definition.ts"
+import { checkTimes } from "../filter/remote/checkTimes.ts"
 import { checkOrder } from "../filter/signing.ts"
 import { type Accepting, acceptingKey } from "../net/listener.ts"
 import type { Transport } from "../net/transport.ts"
@@ -40,6 +41,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   const name = definitions.map(({ name }) => name).join(" + ")
   const { [acceptingKey]: listener } = yield* Listener
   const { drain, limits, peers, timeouts } = yield* orDie(settingsOf(options))
+  yield* orDie(checkTimes(definitions, timeouts))
   const own: Context.Context<never> = Context.add(servicesOf(yield* Effect.context<R>()), Files, listener.openFile)
   const clock = yield* Clock.Clock
   const started = clock.currentTimeMillisUnsafe().toString(36)

@@ -253,7 +253,12 @@ const keptOf = (stage: Stage, event: unknown): { readonly kept: unknown; readonl
 const snapshot = (session: Session): Session => {
   const { heloName, macros } = session
   // Everything else is settled at connect.
-  return viewOf(session, { heloName: { value: heloName }, macros: { value: frozen(macros) } })
+  return viewOf(session, {
+    heloName: { value: heloName },
+    macros: { value: frozen(macros) },
+    // No MTA waits for the hooks.
+    answerBy: { value: undefined }
+  })
 }
 
 const frozen = (macros: Macros): Macros =>
@@ -292,6 +297,7 @@ const shadowed = (shadows: Shadows, inner: Definition): Definition => {
     modifyIfOffered: [],
     signer: undefined,
     verifier: false,
+    remote: undefined,
     refuseConnection: false,
     onFailure: undefined
   }

@@ -144,8 +144,8 @@ export const called = (manners: Manners, macros: MacroValues): Manners => ({
   macros: (stage, facts) => {
     const known = manners.macros(stage, facts)
     if (stage !== "connect" || known?.sent === undefined) return known
-    const sent: { [name: string]: string } = { ...known.sent }
-    const onRequest: { [name: string]: string } = { ...known.onRequest }
+    const sent: { [name: string]: Text } = { ...known.sent }
+    const onRequest: { [name: string]: Text } = { ...known.onRequest }
     for (const [name, value] of Object.entries(macros)) {
       const spelled = Macros.render(name)
       if (Object.hasOwn(sent, spelled)) sent[spelled] = value
