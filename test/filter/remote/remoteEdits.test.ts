@@ -69,7 +69,7 @@ describe("edits of a remote milter", () => {
   it.effect("count with an accept", () =>
     Effect.gen(function*() {
       const wanted = { actions: every, steps: Step.leadingSpace }
-      assert.deepStrictEqual(yield* answersTo([edits[0]!, { _tag: "Accept" }], wanted), [edits[0], { _tag: "Accept" }])
+      assert.deepStrictEqual(yield* answersTo([edits[0]!, { _tag: "Accept" }], wanted), [edits[0]!, { _tag: "Accept" }])
     }))
 
   it.effect("get the space after the colon that a milter without the step leaves to its MTA", () =>

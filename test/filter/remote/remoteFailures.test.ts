@@ -1,6 +1,8 @@
 /** Another milter as a filter: the end of sessions and messages, failures, and time. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
+import type * as MilterClient from "effect-milter/MilterClient"
+import type * as MilterServer from "effect-milter/MilterServer"
 import type * as Packet from "effect-milter/Packet"
 import * as Verdict from "effect-milter/Verdict"
 import * as Cause from "effect/Cause"
@@ -232,9 +234,13 @@ describe("time", () => {
       assert.include(yield* mta.replies, failed("timeout"))
     }))
 
-  const startWith = (filter: Milter.Filter<never, never>, options?: Parameters<typeof serve>[2]) =>
+  const startWith = <R extends MilterClient.Dialer>(
+    filter: Milter.Filter<never, R>,
+    options?: MilterServer.Options
+  ) =>
+    // Nothing is dialled at the start.
     Effect.map(
-      Effect.exit(Effect.scoped(Mta.serve(filter, options))),
+      Effect.exit(Effect.scoped(serve(agreeing(), filter, options))),
       (exit) => Exit.isSuccess(exit) ? "started" : String(Cause.squash(exit.cause))
     )
 
@@ -245,16 +251,8 @@ describe("time", () => {
       const start = (
         first: Milter.RemoteOptions["timeouts"],
         second: Milter.RemoteOptions["timeouts"],
-        options?: Parameters<typeof serve>[2]
-      ) =>
-        // Nothing is dialled at the start.
-        startWith(
-          explained(Milter.sequence([named("opendkim", first), named("rspamd", second)])) as Milter.Filter<
-            never,
-            never
-          >,
-          options
-        )
+        options?: MilterServer.Options
+      ) => startWith(explained(Milter.sequence([named("opendkim", first), named("rspamd", second)])), options)
       assert.strictEqual(yield* start({ command: "4 seconds" }, { command: "4 seconds" }), "started")
       assert.include(
         yield* start({ command: "4 seconds" }, { connect: "1 second", command: "20 seconds" }),
@@ -272,14 +270,14 @@ describe("time", () => {
       )
       // A filter in the shadow has no share in the time of the answers.
       assert.strictEqual(
-        yield* startWith(Milter.shadow(named("trial", { command: "1 minute" })) as Milter.Filter<never, never>),
+        yield* startWith(Milter.shadow(named("trial", { command: "1 minute" }))),
         "started"
       )
     }))
 
   it.effect("a milter that signs comes last, also under a condition", () =>
     Effect.gen(function*() {
-      const signs = explained(declare({ modify: ["addHeader"], signs: true })) as Milter.Made<never, never>
+      const signs = explained(declare({ modify: ["addHeader"], signs: true }))
       const tags = Milter.make("tags", { modify: ["addHeader"] }).on({})
       for (const signer of [signs, Milter.when(signs, { mail: () => true })]) {
         assert.strictEqual(yield* startWith(Milter.sequence([tags, signer])), "started")
