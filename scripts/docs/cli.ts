@@ -62,7 +62,7 @@ const terminal = (...parts: ReadonlyArray<readonly [command: string, output: str
 
 // --- the same everywhere
 
-const commands = ["send", "trace", "replay", "serve"]
+const commands = ["send", "test", "trace", "replay", "serve"]
 
 /** The flags of each command, without those that all programs of Effect's have. */
 export const help = (): ReadonlyMap<string, string> =>
@@ -106,11 +106,24 @@ export const sent = Effect.gen(function*() {
   }
 })
 
+const demoFilter = Path.join(root, "examples/demo/filter.ts")
+
+/** A filter tried in one process: on a message, on a Maildir, and on a mailbox that it should reject. */
+const tested = Effect.map(files, (directory) => {
+  const theirs = hello.replaceAll("alice@example.org", "mallory@example.com")
+  for (const folder of ["cur", "new"]) Fs.mkdirSync(Path.join(directory, "Maildir", folder), { recursive: true })
+  Fs.writeFileSync(Path.join(directory, "Maildir/new/1767607200.M1P2.mx"), hello)
+  Fs.writeFileSync(Path.join(directory, "Maildir/cur/1767607260.M3P4.mx:2,S"), theirs)
+  const from = "From mallory@example.com Mon Jan  5 10:00:00 2026\n"
+  Fs.writeFileSync(Path.join(directory, "spam.mbox"), `${from}${theirs}\n${from}${hello}\n`)
+  const test = (...args: ReadonlyArray<string>) => run(directory, "test", demoFilter, ...args)
+  return { one: test("hello.eml"), many: test("Maildir"), expected: test("spam.mbox", "--expect", "rejected") }
+})
+
 /** A filter served, looked at and played to again. */
 const watched = Effect.gen(function*() {
   const directory = yield* files
-  const module = Path.join(root, "examples/demo/filter.ts")
-  const served = yield* start("serve", module, "--listen", "inet:9000@127.0.0.1")
+  const served = yield* start("serve", demoFilter, "--listen", "inet:9000@127.0.0.1")
   yield* served.shows(/INPUT_MAIL_FILTER.*\n/)
   const recording = Path.join(directory, "session.jsonl")
   const traced = yield* start(
@@ -132,6 +145,7 @@ const watched = Effect.gen(function*() {
 /** All sections; needs opendkim and rspamd. */
 export const sections = Effect.gen(function*() {
   const { ham, signed, spam, verified } = yield* sent
+  const { expected, many, one } = yield* tested
   const { replayed, served, traced } = yield* watched
   const to = (socket: string) => `--to unix:/run/${socket}/${socket}.sock`
   return new Map([
@@ -146,6 +160,14 @@ export const sections = Effect.gen(function*() {
       terminal(
         [`effect-milter send hello.eml ${to("rspamd")}; echo $?`, `${ham.text}${ham.code}`],
         [`effect-milter send spam.eml ${to("rspamd")}; echo $?`, `${spam.text}${spam.code}`]
+      )
+    ],
+    [
+      "test",
+      terminal(
+        ["effect-milter test filter.ts hello.eml", one.text],
+        ["effect-milter test filter.ts Maildir", many.text],
+        ["effect-milter test filter.ts spam.mbox --expect rejected; echo $?", `${expected.text}${expected.code}`]
       )
     ],
     [

@@ -45,6 +45,10 @@ const detailOf = (error: FrameError | PacketError): string => {
   return text === undefined ? exit.lineOf(error) : `it begins with "${text}"`
 }
 
+/** A failed session with the filter of a module, served in this process. */
+export const explainOwn = (file: string, { command, reason }: ClientError): exit.Trouble =>
+  exit.trouble(`${file} has no answer${command === undefined ? "" : ` to ${command}`}: ${exit.lineOf(reason)}`)
+
 /** A failed session with a filter, on one line. */
 export const explain = (error: ClientError, flag = "--to"): exit.Trouble => {
   const { address, command, reason } = error

@@ -21,7 +21,7 @@ export class Result extends Data.TaggedError("Result")<{ readonly code: number }
 
 export const trouble = (message: string): Trouble => new Trouble({ message })
 
-/** Exit codes of `send`. Part of the public interface, as the others in docs/operate/cli.md. */
+/** Exit codes of `send` and `test`. Part of the public interface, as the others in docs/operate/cli.md. */
 export const verdictCodes = {
   Accepted: 0,
   Rejected: 2,
@@ -29,6 +29,9 @@ export const verdictCodes = {
   Discarded: 4,
   Quarantined: 5
 } as const
+
+/** Exit code of `send` and `test` when a message gets another verdict than `--expect` says. */
+export const unexpected = 6
 
 /** Exit code of `replay` when an answer differs from the recording. */
 export const differs = 2

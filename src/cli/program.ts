@@ -11,11 +11,12 @@ import * as exit from "./exit.ts"
 import { replay } from "./replay.ts"
 import { send } from "./send.ts"
 import { serve } from "./serve.ts"
+import { test } from "./test.ts"
 import { trace } from "./trace.ts"
 
 const command = Command.make("effect-milter").pipe(
   Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one"),
-  Command.withSubcommands([send, trace, replay, serve])
+  Command.withSubcommands([send, test, trace, replay, serve])
 )
 
 const complain = (text: string): Effect.Effect<void> =>

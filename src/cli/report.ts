@@ -44,7 +44,8 @@ const textOf = (address: MilterClient.Text): string =>
 
 // --- text
 
-const colourOf = (style: Style): { readonly [K in keyof typeof verdictCodes]: (text: string) => string } => ({
+/** The colour of each verdict. */
+export const colourOf = (style: Style): { readonly [K in keyof typeof verdictCodes]: (text: string) => string } => ({
   Accepted: style.green,
   Rejected: style.red,
   TempFailed: style.yellow,
@@ -52,7 +53,8 @@ const colourOf = (style: Style): { readonly [K in keyof typeof verdictCodes]: (t
   Quarantined: style.yellow
 })
 
-const words: { readonly [K in keyof typeof verdictCodes]: string } = {
+/** Each verdict in words. */
+export const words: { readonly [K in keyof typeof verdictCodes]: string } = {
   Accepted: "accepted",
   Rejected: "rejected",
   TempFailed: "refused for now",
@@ -62,6 +64,25 @@ const words: { readonly [K in keyof typeof verdictCodes]: string } = {
 
 // Hunks of the body beyond this are counted only.
 const mostLines = 200
+
+/** `rejected at mail: 550 5.7.1 not you`, for one of many messages. */
+export const line = (outcome: MilterClient.Outcome, style: Style): string => {
+  const verdict = verdictOf(outcome)
+  const quarantine = quarantineOf(outcome)
+  const refused = outcome.recipients.filter(({ answer }) => isRefusal(answer)).length
+  const changes = outcome.modifications.length
+  const details = [
+    ...(quarantine === undefined ? [] : [printable(quarantine)]),
+    ...(outcome.reply === undefined ? [] : [replyLines(outcome.reply).join(" / ")]),
+    ...(outcome._tag === "Accepted" && refused > 0
+      ? [`${refused} of ${outcome.recipients.length} recipients refused`]
+      : []),
+    ...(changes === 0 ? [] : [`${changes} ${changes === 1 ? "change" : "changes"}`])
+  ]
+  return `${colourOf(style)[verdict](words[verdict])} at ${wordsOf(outcome.stage)}${
+    details.length === 0 ? "" : `: ${shorten(details.join(", "), 300)}`
+  }`
+}
 
 const section = (
   title: string,
@@ -161,13 +182,16 @@ const replyJson = (reply: Reply | undefined): object | null =>
     ? null
     : { code: reply.code, enhanced: reply.enhanced ?? null, lines: reply.lines.map(ByteString.toText) }
 
-/** The report for programs. Bytes that are not UTF-8 become U+FFFD, except in bodies, which are base64 then. */
-export const json = (outcome: MilterClient.Outcome, exitCode: number): string => {
+/**
+ * The report for programs, on one line. Bytes that are not UTF-8 become U+FFFD, except in bodies, which are base64 then.
+ */
+export const json = (file: string, outcome: MilterClient.Outcome, exitCode: number): string => {
   const { delivered, modifications, recipients, reply, stage } = outcome
   const quarantine = quarantineOf(outcome)
   return `${
     escapeInvisible(JSON.stringify(
       {
+        file,
         verdict: verdictOf(outcome),
         stage,
         exitCode,
@@ -188,9 +212,7 @@ export const json = (outcome: MilterClient.Outcome, exitCode: number): string =>
           headers: delivered.headers.map(({ name, value }) => [ByteString.toText(name), ByteString.toText(value)]),
           body: decoded(delivered.body)
         }
-      },
-      undefined,
-      2
+      }
     ))
   }\n`
 }

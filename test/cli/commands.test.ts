@@ -4,67 +4,16 @@ import { Context, Effect, Layer, Result } from "effect"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterServer } from "effect-milter/node"
 import * as Recording from "effect-milter/Recording"
-import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import { spawn } from "../../testbed/childProcess.ts"
+import { command, complains, run, runAll, runWith } from "../support/commandLine.ts"
 import * as Listeners from "../support/listeners.ts"
 import picky from "../support/modules/filter.ts"
 
-const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
 const modules = fileURLToPath(new URL("../support/modules", import.meta.url))
-
-const command = (args: ReadonlyArray<string>): ReadonlyArray<string> => ["-C", "effect-milter-source", main, ...args]
-
-interface Ran {
-  readonly code: number | null
-  readonly stdout: string
-  readonly stderr: string
-}
-
-const { FORCE_COLOR: _, ...inherited } = process.env
-const environment = { ...inherited, NO_COLOR: "1" }
-
-const runWith = (
-  options: { readonly stdin?: string; readonly env?: NodeJS.ProcessEnv },
-  ...args: ReadonlyArray<string>
-) =>
-  Effect.callback<Ran>((resume) => {
-    const child = ChildProcess.execFile(
-      process.execPath,
-      command(args),
-      { encoding: "utf8", env: { ...environment, ...options.env } },
-      (_, stdout, stderr) => resume(Effect.succeed({ code: child.exitCode, stdout, stderr }))
-    )
-    child.stdin?.end(options.stdin ?? "")
-    return Effect.sync(() => void child.kill("SIGKILL"))
-  })
-
-const run = (...args: ReadonlyArray<string>) => runWith({}, ...args)
-
-const driver = fileURLToPath(new URL("../support/processes/cli.ts", import.meta.url))
-
-/** Several command lines in one process. */
-const runAll = (commands: ReadonlyArray<ReadonlyArray<string>>) =>
-  Effect.callback<ReadonlyArray<Ran>>((resume) => {
-    const child = ChildProcess.execFile(
-      process.execPath,
-      ["-C", "effect-milter-source", driver, JSON.stringify(commands)],
-      { encoding: "utf8", env: environment },
-      (error, stdout) => resume(error === null ? Effect.succeed(JSON.parse(stdout)) : Effect.die(error))
-    )
-    return Effect.sync(() => void child.kill("SIGKILL"))
-  })
-
-/** It could not do it, and says so in one line on standard error and nowhere else. */
-const complains = ({ code, stderr, stdout }: Ran, line: RegExp): void => {
-  assert.match(stderr, /^effect-milter: .*\n$/)
-  assert.match(stderr, line)
-  assert.strictEqual(stdout, "")
-  assert.strictEqual(code, 1)
-}
 
 const text = "From: Alice <alice@example.org>\nTo: bob@example.net, carol@example.net\nSubject: hi\n\nHello\n"
 
@@ -89,7 +38,7 @@ describe("effect-milter", () => {
   it.live("tells what it can do", () =>
     Effect.gen(function*() {
       const [help, version, nothing] = yield* runAll([["--help"], ["--version"], []])
-      for (const name of ["send", "trace", "replay", "serve"]) {
+      for (const name of ["send", "test", "trace", "replay", "serve"]) {
         assert.match(help!.stdout, new RegExp(`^ +${name} `, "m"))
       }
       assert.strictEqual(help!.code, 0)
@@ -193,7 +142,7 @@ describe("send", () => {
       complains(nobody!, /nobody listens on inet:1: start the filter, or correct --to$/m)
       complains(noSocket!, /there is no socket at unix:.*none: start the filter/)
       complains(noHost!, /the host of inet:9000@host\.invalid is not known|cannot connect/)
-      complains(noFile!, /cannot read .*none: give the file of a message/)
+      complains(noFile!, /cannot read .*none: there is no such file; give a message/)
       complains(
         smtp!,
         /does not speak the milter protocol \(it begins with "220 "\): --to wants the address of a filter/

@@ -120,7 +120,7 @@ describe("the report", () => {
         { _tag: "InsertHeader", index: 1, name: text("X"), value: text(" ü") }
       ]
     }
-    const json = JSON.parse(report.json(outcome, 0))
+    const json = JSON.parse(report.json("a.eml", outcome, 0))
     assert.deepInclude(json, { verdict: "Accepted", stage: "endOfMessage", exitCode: 0, reply: null, quarantine: null })
     assert.deepStrictEqual(json.recipients, [{ address: "bob@example.net", answer: "Continue" }])
     assert.deepStrictEqual(json.modifications, [
@@ -152,7 +152,7 @@ describe("the report", () => {
     const harmless = /^[\n\x20-\x7e…]*$/
     assert.match(show(outcome), harmless)
     assert.include(show(outcome), "a\\x9B2J\\x7F\\u{202E}txt.exe\\u{2066}\\u{200B}\\u{E0041}\\u{2028}z")
-    const json = report.json(outcome, 0)
+    const json = report.json("a.eml", outcome, 0)
     assert.match(json, harmless)
     assert.strictEqual(JSON.parse(json).quarantine, hostile)
     // What scripts and emoji need stays.

@@ -1,0 +1,68 @@
+/** `effect-milter test`: sends messages through the filter of a module, in this process and without a socket. */
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as References from "effect/References"
+import * as MilterServer from "../MilterServer.ts"
+import * as MilterTest from "../MilterTest.ts"
+import * as clientTrouble from "./clientTrouble.ts"
+import { run } from "./converse.ts"
+import * as exit from "./exit.ts"
+import { loadFilter } from "./loadFilter.ts"
+import * as messageFlags from "./messageFlags.ts"
+
+const flags = {
+  file: Argument.String("FILE").pipe(
+    Argument.withDescription("A module (.ts or .js) that exports by default a filter, or MilterServer.layer of one")
+  ),
+  messages: messageFlags.messages,
+  ...messageFlags.flags
+}
+
+const test_ = Effect.fnUntraced(function*({ file, ...given }: messageFlags.Given & { readonly file: string }) {
+  const served = yield* loadFilter(file)
+  const network = yield* Layer.build(MilterTest.layer)
+  yield* Layer.build(
+    Layer.provide(
+      served._tag === "Server" ? served.layer : MilterServer.layerConfig(served.filter),
+      Layer.succeedContext(network)
+    )
+  ).pipe(
+    Effect.mapError((error) => exit.trouble(`${file} cannot be tested: ${exit.lineOf(error)}`)),
+    Effect.catchDefect((defect) => exit.trouble(`${file} cannot be tested: ${exit.lineOf(defect)}`))
+  )
+  yield* Effect.provideContext(
+    run({
+      address: MilterTest.address,
+      options: { as: messageFlags.mtas[given.as] },
+      explain: (error) => clientTrouble.explainOwn(file, error)
+    }, given),
+    network
+  )
+})
+
+/** The log of the filter, on standard error; the lines of messages are left out unless the user wants them. */
+const withLog = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function*() {
+    const level = Option.getOrElse(yield* GlobalFlag.LogLevel, () => "Warn" as const)
+    return yield* effect.pipe(
+      Effect.provideService(References.MinimumLogLevel, level),
+      Effect.provideService(References.LogToStderr, true)
+    )
+  })
+
+export const test = Command.make("test", flags, (given) => withLog(Effect.scoped(test_(given)))).pipe(
+  Command.withDescription(
+    "Sends messages through the filter that a module exports, in one process and without a socket, and shows what send shows. " +
+      "The log of the filter goes to standard error, from warnings on; --log-level info shows more. Exit codes are those of send"
+  ),
+  Command.withShortDescription("Sends messages through the filter that a module exports, without a socket"),
+  Command.withExamples([
+    { command: "effect-milter test filter.ts hello.eml" },
+    { command: "effect-milter test filter.ts ~/Maildir --json" },
+    { command: "effect-milter test filter.ts spam.mbox --expect rejected" }
+  ])
+)
