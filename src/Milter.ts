@@ -37,7 +37,13 @@ export {
 export { remote, RemoteError, type RemoteOptions } from "./internal/filter/remote/remoteFilter.ts"
 export { sequence } from "./internal/filter/sequence.ts"
 export { shadow } from "./internal/filter/shadow/shadowFilter.ts"
-export { type Condition, type ConditionAt, when } from "./internal/filter/when.ts"
+export { when } from "./internal/filter/when/conditionalFilter.ts"
+export {
+  type Condition,
+  type ConditionAt,
+  type DataCondition,
+  type RecipientCondition
+} from "./internal/filter/when/conditionTypes.ts"
 
 /**
  * A Context key that is also a filter, which needs the service of the key. Servers and sequences therefore take keys as they

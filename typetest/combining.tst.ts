@@ -129,7 +129,43 @@ describe("when", () => {
     expect(Milter.when(handled, listed)).type.toBe<Milter.Made<never, Ldap | Db>>()
   })
 
-  it("has one condition, at one of three stages, that does not fail", () => {
+  it("shows recipients with the envelope so far", () => {
+    const atRcpt = Milter.when(failing, {
+      rcpt: (rcpt, at) => {
+        expect(rcpt).type.toBe<Stage.Rcpt>()
+        expect(at).type.toBe<{ readonly session: Stage.Session; readonly envelope: Stage.Envelope }>()
+        return known(rcpt.recipient.domain)
+      },
+      recipients: "each",
+      mixed: "separate"
+    })
+    expect(atRcpt).type.toBe<Milter.Made<LdapError, Ldap | Db>>()
+    const atData = failing.pipe(Milter.when({
+      data: (_, { envelope }) => {
+        expect(envelope).type.toBe<Stage.Envelope>()
+        return envelope.recipients.length > 1
+      },
+      mixed: "skip"
+    }))
+    expect(atData).type.toBe<Milter.Made<LdapError, Ldap>>()
+    const named: Milter.Condition = { rcpt: () => true, recipients: "any" }
+    expect(Milter.when(handled, named)).type.toBe<Milter.Made<never, Ldap>>()
+  })
+
+  it("has the options of its stage only", () => {
+    // @ts-expect-error!
+    Milter.when(handled, { rcpt: () => true, recipients: "all" })
+    // @ts-expect-error!
+    Milter.when(handled, { rcpt: () => true, recipients: "any", mixed: "skip" })
+    // @ts-expect-error!
+    Milter.when(handled, { data: () => true, mixed: "separate" })
+    // @ts-expect-error!
+    Milter.when(handled, { data: () => true, recipients: "any" })
+    // @ts-expect-error!
+    Milter.when(handled, { mail: () => true, mixed: "apply" })
+  })
+
+  it("has one condition, at one stage, that does not fail", () => {
     // @ts-expect-error!
     Milter.when(handled, {})
     // @ts-expect-error!

@@ -394,7 +394,7 @@ describe("a condition that fails", () => {
     }))
 
   it("is not the same as one that is missing", () => {
-    assert.throws(() => Milter.when(answering({}), {} as { readonly mail: () => boolean }), /connect, helo or mail/)
+    assert.throws(() => Milter.when(answering({}), {} as { readonly mail: () => boolean }), /connect, helo, mail/)
   })
 })
 

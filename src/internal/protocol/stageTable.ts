@@ -19,7 +19,7 @@ interface Row {
    * the MTA has received by then.
    */
   readonly part: "session" | "envelope" | "content"
-  /** Whether something begins that lasts beyond the stage: a session, a greeting, a message. Conditions are asked there. */
+  /** Whether something begins that lasts beyond the stage: a session, a greeting, a message. */
   readonly begins: boolean
   /** Whether the filter is sent the stage even without a hook for it. */
   readonly isRequired: boolean
@@ -226,7 +226,7 @@ export type ContentStage = { [K in MessageStage]: Table[K]["part"] extends "cont
 /** The answered stages outside messages; `Stage.OutsideMessage` in public. */
 export type SessionStage = Exclude<AnsweredStage, MessageStage>
 
-/** The stages at which something begins; a condition of `Milter.when` is asked at one of them. */
+/** The stages at which something begins. */
 export type BeginningStage = { [K in StageName]: Table[K]["begins"] extends true ? K : never }[StageName]
 
 /** Whether the stage belongs to a message. */
