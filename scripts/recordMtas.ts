@@ -4,7 +4,8 @@
  *
  *   node -C effect-milter-source scripts/recordMtas.ts [NAME...]
  *
- * Needs what the integration tests need: Postfix, the unpacked Sendmail, root.
+ * Needs what the integration tests need: Postfix, the unpacked Sendmail, root. With EFFECT_MILTER_MTA set to a release of
+ * scripts/fetchMta.sh it records that release, into a folder of that name.
  */
 import * as Frame from "effect-milter/Frame"
 import * as Packet from "effect-milter/Packet"
@@ -13,9 +14,11 @@ import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
+import * as Path from "node:path"
 import { MtaError, poll, socketDirectory } from "../testbed/mta.ts"
 import { type Scenario, scenarios, type Script } from "../testbed/mtaScenarios.ts"
 import * as Postfix from "../testbed/postfix.ts"
+import { releaseOf } from "../testbed/releases.ts"
 import * as Sendmail from "../testbed/sendmail.ts"
 import * as SmtpClient from "../testbed/smtpClient.ts"
 
@@ -80,6 +83,11 @@ const trace = (listen: string, upstream: string, record: string, mode: string) =
       })
   ).pipe(Effect.andThen(poll(15_000, Effect.sync(() => Fs.existsSync(listen) || undefined))))
 
+const release = releaseOf("postfix") ?? releaseOf("sendmail")
+
+const folder = Path.join("test/fixtures/recordings", release?.name ?? "")
+Fs.mkdirSync(folder, { recursive: true })
+
 const play = Effect.fnUntraced(function*(name: string, { description, filters, lines, mta }: Scenario) {
   const directory = yield* socketDirectory
   const files: Array<readonly [recording: string, fixture: string]> = []
@@ -114,7 +122,7 @@ const play = Effect.fnUntraced(function*(name: string, { description, filters, l
       ev: "trace",
       desc: `${mta}: ${fixture === name ? "" : "the first of "}${description}`
     })
-    Fs.writeFileSync(`test/fixtures/recordings/${fixture}.jsonl`, [first, ...recorded].join("\n"))
+    Fs.writeFileSync(Path.join(folder, `${fixture}.jsonl`), [first, ...recorded].join("\n"))
   }
 }, Effect.scoped)
 
@@ -122,7 +130,9 @@ const wanted = process.argv.slice(2)
 
 await Effect.runPromise(
   Effect.forEach(
-    Object.entries(scenarios).filter(([name]) => wanted.length === 0 || wanted.includes(name)),
+    Object.entries(scenarios).filter(([name, { mta }]) =>
+      (wanted.length === 0 || wanted.includes(name)) && (release === undefined || releaseOf(mta) !== undefined)
+    ),
     ([name, scenario]) =>
       Effect.mapError(play(name, scenario), (error) => new MtaError({ message: `${name}: ${error.message}` })),
     { discard: true }

@@ -2,7 +2,8 @@
  * Models of delivery: what an MTA makes of a message and the modifications of a filter, and, the other way round, the
  * modifications that turn one message into another. Pure.
  *
- * The models are those of Postfix 3.7 and Sendmail 8.17. Tests compare them with messages that these MTAs delivered.
+ * The models are those of Postfix 3.7 to 3.11 and of Sendmail 8.17 and 8.18. Tests compare them with messages that these
+ * MTAs delivered.
  *
  * @since 0.1.0
  */
@@ -75,7 +76,8 @@ export const postfix = (
 ): Result.Result<Delivered, DeliveryError> => through(postfixQueue.make(message), modifications, options.leadingSpace)
 
 /**
- * Carries out modifications as Sendmail does. The result is never a failure: Sendmail ignores what it does not understand.
+ * Carries out modifications as Sendmail 8.17 does. The result is never a failure: Sendmail ignores what it does not
+ * understand.
  *
  * **Details**
  *
@@ -94,11 +96,10 @@ export const postfix = (
  * **Gotchas**
  *
  * - The model has the local mailer. The SMTP mailers (flag `u`) distinguish upper and lower case in recipients.
- * - The model is 8.17: from 8.18.2 an added To, Cc or Bcc is merged into the existing field.
  * - Sendmail rewrites address lists (To, Cc, From and the like) after the filters; the model does not. A signature over such a
  *   field can be valid here and broken in the delivered message.
  *
- * @see {@link postfix} for the other MTA
+ * @see {@link sendmail818} for later releases, and {@link postfix} for the other MTA
  *
  * @category models of MTAs
  * @since 0.1.0
@@ -108,6 +109,29 @@ export const sendmail = (
   modifications: ReadonlyArray<ModificationPacket>,
   options: { readonly leadingSpace: boolean }
 ): Result.Result<Delivered, DeliveryError> => through(sendmailQueue.make(message), modifications, options.leadingSpace)
+
+/**
+ * Carries out modifications as Sendmail 8.18.2 does.
+ *
+ * **Details**
+ *
+ * The difference from {@link sendmail}: a To, Cc, Bcc or Apparently-To that a filter adds (`addHeader`, or `changeHeader`
+ * beyond the last one) is appended to the first field of that name, after a comma. One without text is ignored.
+ *
+ * **Gotchas**
+ *
+ * Fails with `DeliveryError` where Sendmail 8.18.2 crashes: a filter has deleted the first field of such a name and adds
+ * another in the same message. The client's connection ends, and so does each further attempt.
+ *
+ * @category models of MTAs
+ * @since 0.1.0
+ */
+export const sendmail818 = (
+  message: Message,
+  modifications: ReadonlyArray<ModificationPacket>,
+  options: { readonly leadingSpace: boolean }
+): Result.Result<Delivered, DeliveryError> =>
+  through(sendmailQueue.make818(message), modifications, options.leadingSpace)
 
 const through = (
   file: QueueFile,

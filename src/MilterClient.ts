@@ -35,7 +35,15 @@ export type {
   Recipient
 } from "./internal/mta/clientTypes.ts"
 export type { Connect, DefaultAction, MacroValues, Text } from "./internal/mta/clientValues.ts"
-export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./internal/mta/manners/presets.ts"
+export {
+  postfix,
+  postfix23,
+  postfix26,
+  postfix311,
+  postfix38,
+  sendmail,
+  sendmail818
+} from "./internal/mta/manners/presets.ts"
 export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 
 /**

@@ -34,7 +34,7 @@ export {
   OutcomeMismatch
 } from "./internal/testing/assertions.ts"
 export { MessageScript, type PlayedMessage, SessionScript } from "./internal/testing/sessionScript.ts"
-export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "./MilterClient.ts"
+export { postfix, postfix23, postfix26, postfix311, postfix38, sendmail, sendmail818 } from "./MilterClient.ts"
 
 /**
  * All MTAs that the client can behave like, for a test that must pass with each of them.

@@ -97,6 +97,9 @@ const unpacked = (): string => {
   return process.env["EFFECT_MILTER_SENDMAIL"] || Path.join(cache, "effect-milter", "sendmail")
 }
 
+/** Whether it appends an added To, Cc or Bcc to the one that is there. */
+export const mergesRecipients = (): boolean => releaseOf("sendmail")?.name === "sendmail-8.18"
+
 /** Of the unpacked tree: programs, the m4 files of the configuration, and where the libraries are that came with it. */
 const installation = () => {
   const root = unpacked()

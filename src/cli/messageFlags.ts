@@ -15,11 +15,12 @@ export const messages = Argument.String("MESSAGE").pipe(
 )
 
 export const flags = {
-  as: Flag.Literals("as", ["postfix", "postfix23", "postfix26", "postfix38", "postfix311", "sendmail"]).pipe(
-    Flag.withDefault("postfix" as const),
-    Flag.withMetavar("MTA"),
-    Flag.withDescription("The MTA to behave like; postfix is 3.7, sendmail 8.17")
-  ),
+  as: Flag.Literals("as", ["postfix", "postfix23", "postfix26", "postfix38", "postfix311", "sendmail", "sendmail818"])
+    .pipe(
+      Flag.withDefault("postfix" as const),
+      Flag.withMetavar("MTA"),
+      Flag.withDescription("The MTA to behave like; postfix is 3.7, postfix38 up to 3.10, sendmail 8.17")
+    ),
   from: Flag.String("from").pipe(
     Flag.withMetavar("ADDRESS"),
     Flag.withDescription(
@@ -86,7 +87,8 @@ export const mtas = {
   postfix26: MilterClient.postfix26,
   postfix38: MilterClient.postfix38,
   postfix311: MilterClient.postfix311,
-  sendmail: MilterClient.sendmail
+  sendmail: MilterClient.sendmail,
+  sendmail818: MilterClient.sendmail818
 }
 
 /** The message and its envelope: from the flags, else from the header. */

@@ -159,7 +159,8 @@ describe("each release", () => {
         "Postfix 2.6.19: 6 1ff 1fffff",
         "Postfix 3.8.0: 6 1ff 1fffff",
         "Postfix 3.11.0: 6 1ff 1fffff",
-        "Sendmail 8.17.1: 6 1ff 1fffff"
+        "Sendmail 8.17.1: 6 1ff 1fffff",
+        "Sendmail 8.18.2: 6 1ff 1fffff"
       ])
     }))
 
@@ -178,6 +179,7 @@ describe("each release", () => {
         `undefined ${short}`,
         `unknown [2001:db8::1] ${short}`,
         `unknown [2001:db8::1] ${short}`,
+        `[2001:db8::1] Connect hostname="[2001:db8::1]" address=IPv6("IPv6:2001:db8:0:0:0:0:0:1", port 50000)`,
         `[2001:db8::1] Connect hostname="[2001:db8::1]" address=IPv6("IPv6:2001:db8:0:0:0:0:0:1", port 50000)`
       ])
     }))

@@ -1,5 +1,5 @@
 /** The sessions of testbed/mtaScenarios.ts with the imitated MTAs: filters are told what the real ones told them. */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as MilterClient from "../../src/MilterClient.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
@@ -60,15 +60,49 @@ const serve = Effect.fnUntraced(function*(chain: MilterClient.Chain, { lines }: 
   }
 })
 
+interface Release {
+  /** Where its recordings are. */
+  readonly folder: string
+  readonly mta: Scenario["mta"]
+  readonly as: MilterClient.Mta
+}
+
+const releases: ReadonlyArray<Release> = [
+  { folder: "", mta: "postfix", as: MilterTest.postfix },
+  { folder: "", mta: "sendmail", as: MilterTest.sendmail },
+  { folder: "postfix-3.10/", mta: "postfix", as: MilterTest.postfix38 },
+  { folder: "postfix-3.11/", mta: "postfix", as: MilterTest.postfix311 },
+  { folder: "sendmail-8.18/", mta: "sendmail", as: MilterTest.sendmail818 }
+]
+
+const played = releases.flatMap(({ as, folder, mta }) =>
+  Object.entries(scenarios).filter(([, scenario]) => scenario.mta === mta).map(([name, scenario]) => ({
+    as,
+    name: `${folder}${name}`,
+    scenario
+  }))
+)
+
 describe("what filters are told", () => {
-  for (const [name, scenario] of Object.entries(scenarios)) {
+  it("by the releases that were recorded", () => {
+    const folders = releases.map(({ folder }) => folder).filter((folder) => folder !== "")
+    assert.deepStrictEqual(recordings.releases.map((release) => `${release}/`), folders)
+    for (const release of recordings.releases) {
+      const files = played.filter(({ name }) => name.startsWith(`${release}/`)).flatMap(({ name, scenario }) =>
+        scenario.filters.length === 1 ? [name] : [`${name}.first`, name]
+      )
+      assert.deepStrictEqual(recordings.namesOf(release).toSorted(), files.toSorted())
+    }
+  })
+
+  for (const { as, name, scenario } of played) {
     yielding.effect(`${name}: ${scenario.description}`, () =>
       Effect.gen(function*() {
         const { dialer, filters } = yield* network(
           Object.fromEntries(scenario.filters.map((script, index) => [`filter ${index}`, filterOf(script)]))
         )
         const chain = yield* MilterClient.chain(scenario.filters.map((_, index) => `filter ${index}`), {
-          as: scenario.mta === "postfix" ? MilterTest.postfix : MilterTest.sendmail
+          as
         }).pipe(Effect.provide(dialer))
         yield* serve(chain, scenario)
         yield* yielding.quiet

@@ -9,7 +9,8 @@ export type Edit =
   | { readonly do: "change"; readonly index: number; readonly name: string; readonly value: string }
 
 export interface PlainQueue {
-  readonly apply: (edits: ReadonlyArray<Edit>) => void
+  /** Whether the MTA survives. */
+  readonly apply: (edits: ReadonlyArray<Edit>) => boolean
   /** `Name: value` for each field. */
   readonly shown: () => ReadonlyArray<string>
   readonly above: () => number
@@ -47,21 +48,29 @@ export const postfix = (headers: ReadonlyArray<HeaderField>): PlainQueue => {
     }
   }
   return {
-    apply: (edits) => edits.forEach(carryOut),
+    apply: (edits) => {
+      edits.forEach(carryOut)
+      return true
+    },
     shown: () => shown(fields),
     above: () => fields.indexOf(own)
   }
 }
 
 /** What a filter deletes goes on counting until the next filter; there are entries that nobody sees. */
-export const sendmail = (headers: ReadonlyArray<HeaderField>): PlainQueue => {
+const ofSendmail = (merged: ReadonlyArray<string>) => (headers: ReadonlyArray<HeaderField>): PlainQueue => {
+  let survives = true
   const defaults = ownFields.map((name): Field => ({ name, value: undefined, given: false }))
   const own = defaults.find(isNamed("received"))!
   const fields: Array<Field> = [...defaults, ...headers.map(fieldOf)]
   const isVacant = (field: Field): boolean => !field.given && !isNamed("received")(field)
   const addAbove = (field: Field): void => {
     const at = fields.findIndex(isNamed(field.name))
-    fields.splice(at === -1 ? fields.length : at, 0, field)
+    const first = fields[at]
+    if (first === undefined) fields.push(field)
+    else if (!merged.includes(field.name.toLowerCase())) fields.splice(at, 0, field)
+    else if (first.value === undefined) survives = false
+    else if (field.value!.trim() !== "") first.value += `, ${field.value}`
   }
   const carryOut = (edit: Edit): void => {
     const field = fieldOf(edit)
@@ -82,8 +91,14 @@ export const sendmail = (headers: ReadonlyArray<HeaderField>): PlainQueue => {
     apply: (edits) => {
       for (const field of fields) field.given &&= field.value !== undefined
       edits.forEach(carryOut)
+      return survives
     },
     shown: () => shown(fields),
     above: () => shown(fields.slice(0, fields.indexOf(own))).length
   }
 }
+
+export const sendmail = ofSendmail([])
+
+/** Appends to lists of recipients, and does not survive it where the first of them has been deleted. */
+export const sendmail818 = ofSendmail(["to", "cc", "bcc", "apparently-to"])

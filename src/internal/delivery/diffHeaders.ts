@@ -4,7 +4,7 @@ import type { ByteString } from "../../Wire.ts"
 import { bytes, ofParts } from "../bytes/byteString.ts"
 import type { HeaderField, Inexact } from "./deliveryTypes.ts"
 import { align, noIndex } from "./editScript.ts"
-import { ownFields } from "./sendmailQueue.ts"
+import { isMerged, ownFields } from "./sendmailQueue.ts"
 
 /** `both`: the MTA is not known, so only packets with the same effect on either are used. */
 export type Mta = "postfix" | "sendmail" | "both"
@@ -205,9 +205,6 @@ const placesOf = (mta: Mta, names: Names, origins: Int32Array): Places => {
   }
 }
 
-// Sendmail 8.18.2 appends an added field of these names to the existing one.
-const merged = /^(?:resent-)?(?:to|b?cc)$|^apparently-to$/
-
 const own = new Set(ownFields.map((name) => name.toLowerCase()))
 
 /**
@@ -232,7 +229,7 @@ const betweenInSendmail = (
       const name = names.after[at]!
       const place = first.get(name)
       if (place === undefined || place < from || place > origins[end]!) return false
-      if (own.has(name) || merged.test(name) || atTop.has(name)) return false
+      if (own.has(name) || isMerged(name) || atTop.has(name)) return false
       from = place
     }
     return true

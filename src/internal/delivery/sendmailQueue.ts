@@ -1,11 +1,8 @@
-/**
- * A model of how Sendmail carries out modifications. Tests compare it with messages that Sendmail 8.17 delivered. 8.18.2
- * differs in one point: it appends an added To, Cc or Bcc to the existing field.
- */
+/** A model of how Sendmail carries out modifications. Tests compare it with messages that Sendmail 8.17 and 8.18 delivered. */
 import { ByteString } from "../../Wire.ts"
 import { ofParts } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
-import type { DeliveryError } from "./deliveryError.ts"
+import { DeliveryError } from "./deliveryError.ts"
 import type { Delivered, HeaderField, Message, Recipient } from "./deliveryTypes.ts"
 import { insertInOrder, itemOf, OrderedList, type Place } from "./orderedList.ts"
 import * as queueFile from "./queueFile.ts"
@@ -41,6 +38,17 @@ const rcptParameter = /^(?:NOTIFY=(?:NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCE
 /** Sendmail does not add a recipient with a parameter that it does not know. */
 export const understands = (parameters: ByteString): boolean =>
   parameters.split(/[ \t]+/).every((parameter) => parameter === "" || rcptParameter.test(parameter))
+
+/**
+ * Whether 8.18.2 appends an added field to the first field of its name, after a comma. It does not look whether that one has
+ * been deleted: then the process that speaks to the client crashes.
+ */
+export const isMerged = (name: string): boolean => /^(?:to|b?cc|apparently-to)$/i.test(name)
+
+const crash = new DeliveryError({
+  reason: "Sendmail 8.18.2 crashes where a filter has deleted the first field of a list of recipients and adds another",
+  reply: ""
+})
 
 /** The places of the entries of one name, while the modifications of one filter are carried out. */
 interface Named {
@@ -95,8 +103,12 @@ class SendmailQueueFile implements queueFile.QueueFile {
   /** Recipients by address in lower case. */
   private readonly recipients: Map<string, Recipient>
   private readonly draft: queueFile.MutableMessage
+  /** 8.18.2: see {@link isMerged}. */
+  private readonly merges: boolean
+  private crashes = false
 
-  constructor(message: Message) {
+  constructor(message: Message, merges: boolean) {
+    this.merges = merges
     const own = ownFields.map((name) =>
       this.entries.push({ name, value: undefined, given: false, trace: isTrace(name) })
     )
@@ -154,7 +166,7 @@ class SendmailQueueFile implements queueFile.QueueFile {
     // Other packets may stand between the pieces of the body.
     const body = queueFile.carryOut(modifications, (modification) => this.one(modification, leadingSpace))
     if (body !== undefined) this.draft.body = body
-    return undefined
+    return this.crashes ? crash : undefined
   }
 
   private one(modification: queueFile.Single, leadingSpace: boolean): void {
@@ -213,7 +225,14 @@ class SendmailQueueFile implements queueFile.QueueFile {
   }
 
   private addAbove(entry: Entry): void {
-    this.insertAt(this.named.get(entry.name.toLowerCase())?.first.index ?? this.entries.size, entry)
+    const first = this.named.get(entry.name.toLowerCase())?.first
+    if (first !== undefined && this.merges && isMerged(entry.name)) this.merge(first.item, entry.value!)
+    else this.insertAt(first?.index ?? this.entries.size, entry)
+  }
+
+  private merge(first: Entry, value: ByteString): void {
+    if (first.value === undefined) this.crashes = true
+    else if (/[^ \t\r\n]/.test(value)) first.value = ofParts(`${first.value}, ${value}`)
   }
 
   /** Inserts after the entry with that number in a list with invisible entries; so 0 is above Received, 1 below. */
@@ -264,4 +283,8 @@ class SendmailQueueFile implements queueFile.QueueFile {
   }
 }
 
-export const make = (message: Message): queueFile.QueueFile => new SendmailQueueFile(message)
+/** Of Sendmail 8.17. */
+export const make = (message: Message): queueFile.QueueFile => new SendmailQueueFile(message, false)
+
+/** Of Sendmail 8.18.2. */
+export const make818 = (message: Message): queueFile.QueueFile => new SendmailQueueFile(message, true)

@@ -5,12 +5,12 @@ import type { Answer } from "../mta/answerTypes.ts"
 import type { Client } from "../mta/client.ts"
 import type { ClientError } from "../mta/clientError.ts"
 import { isRefusal } from "../mta/interpretReply.ts"
-import { postfix, postfix23, postfix26, postfix311, postfix38, sendmail } from "../mta/manners/presets.ts"
+import { postfix, postfix23, postfix26, postfix311, postfix38, sendmail, sendmail818 } from "../mta/manners/presets.ts"
 import { bracketed, contentOf } from "../mta/messageInput.ts"
 import type { MessageScript, PlayedMessage, SessionScript } from "./sessionScript.ts"
 
 /** The MTAs, by their names in scripts. */
-export const mtas = { postfix, postfix23, postfix26, postfix38, postfix311, sendmail } satisfies {
+export const mtas = { postfix, postfix23, postfix26, postfix38, postfix311, sendmail, sendmail818 } satisfies {
   readonly [name: string]: Mta
 }
 

@@ -108,7 +108,7 @@ export type MessageScript = typeof MessageScript.Type
  * @since 0.1.0
  */
 export const SessionScript = Schema.Struct({
-  mta: Schema.Literals(["postfix", "postfix23", "postfix26", "postfix38", "postfix311", "sendmail"]),
+  mta: Schema.Literals(["postfix", "postfix23", "postfix26", "postfix38", "postfix311", "sendmail", "sendmail818"]),
   client: Schema.Struct({
     hostname: Schema.optionalKey(Schema.Literals(["client.example.org", "[192.0.2.1]", "localhost"])),
     address: Schema.optionalKey(Schema.Literals(["192.0.2.1", "2001:db8::25", "::1", "/run/client"]))

@@ -45,7 +45,11 @@ export interface Outcome {
 
 /** An MTA with the filter. */
 export interface Mta {
-  readonly send: (mail: SmtpClient.Mail, edit: Edit) => Effect.Effect<Outcome, MtaError | SmtpClient.SmtpClientError>
+  /** Fails with `DeliveryError` if the MTA crashes and the model says that it does. */
+  readonly send: (
+    mail: SmtpClient.Mail,
+    edit: Edit
+  ) => Effect.Effect<Outcome, MtaError | SmtpClient.SmtpClientError | Delivery.DeliveryError>
 }
 
 const letterOf = (delivered: Delivered, withoutReceived: (message: Delivered) => string, held?: string): Letter => ({
@@ -78,17 +82,20 @@ const shownIn = (packets: Seen): Delivery.Message => {
 }
 
 /** What the model makes of the same packets. */
-const modelledBy = (model: typeof Delivery.postfix, packets: Seen): Letter => {
+const modelledBy = (
+  model: typeof Delivery.postfix,
+  packets: Seen
+): Result.Result<Letter, Delivery.DeliveryError> => {
   const leadingSpace = packets.some((packet) =>
     packet._tag === "Negotiated" && (packet.steps & Step.leadingSpace) !== 0
   )
-  const delivered = Result.getOrThrow(model(shownIn(packets), packets.filter(isModification), { leadingSpace }))
-  return {
+  const result = model(shownIn(packets), packets.filter(isModification), { leadingSpace })
+  return Result.map(result, (delivered) => ({
     from: delivered.sender,
     to: delivered.recipients.map(({ address }) => address).toSorted(),
     text: ByteString.fromBytes(Delivery.toBytes(delivered)).replaceAll("\r\n", "\n"),
     held: delivered.quarantined
-  }
+  }))
 }
 
 /** The filter, on a UNIX socket that a tap records. */
@@ -122,10 +129,12 @@ const sending = (
     tap.takePackets()
     const client = yield* SmtpClient.connect(port)
     const { last, queueId } = yield* client.sendMail(mail)
+    const packets = tap.takePackets()
+    const result = modelledBy(model, packets)
+    if (last.text === "<end>" && Result.isFailure(result)) return yield* result.failure
     if (last.code !== 250) return yield* new MtaError({ message: `the MTA says ${last.text}` })
     yield* client.quit
-    const packets = tap.takePackets()
-    const modelled = modelledBy(model, packets)
+    const modelled = Result.getOrThrow(result)
     return { modelled, shown: shownIn(packets), ...yield* take(queueId, modelled.held !== undefined) }
   }, Effect.scoped)
 
@@ -152,7 +161,8 @@ export const makePostfix = Effect.gen(function*() {
 export const makeSendmail = Effect.gen(function*() {
   const filter = yield* editingFilter(0o600)
   const sendmail = yield* Sendmail.make({ filters: [{ address: filter.tap.address }], mailerFlags: "" })
-  const send = sending(filter, sendmail.port, Delivery.sendmail, (queueId, isHeld) =>
+  const model = Sendmail.mergesRecipients() ? Delivery.sendmail818 : Delivery.sendmail
+  const send = sending(filter, sendmail.port, model, (queueId, isHeld) =>
     isHeld
       ? Effect.map(sendmail.takeHeld(1, { queueId }), ([held]) => ({
         delivered: letterOf(held!, Sendmail.withoutReceived, held?.reason),
@@ -162,7 +172,11 @@ export const makeSendmail = Effect.gen(function*() {
   // The mailer gets recipients in lower case; what is held still has their own.
   const lower = (letter: Letter): Letter => ({
     ...letter,
-    to: letter.to.map((address) => address.toLowerCase()).toSorted()
+    to: letter.to.map((address) => address.toLowerCase()).toSorted(),
+    // The mailer writes lists of addresses anew. The model does not, and 8.18 makes lists.
+    text: Sendmail.mergesRecipients()
+      ? letter.text.replace(/^To:.*$/gim, (field) => field.replaceAll(/,[ ]+/g, ", "))
+      : letter.text
   })
   const made: Mta = {
     send: (mail, edit) =>

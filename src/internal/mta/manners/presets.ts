@@ -31,7 +31,7 @@ export const postfix23: Mta = mtaOf(postfixManners.postfix23)
 export const postfix26: Mta = mtaOf(postfixManners.postfix26)
 
 /**
- * Postfix 3.8, the first that shows unknown commands as a whole. Its refusal of them has the last word, unless the filter
+ * Postfix 3.8 to 3.10. 3.8 is the first that shows unknown commands as a whole. Its refusal of them has the last word, unless the filter
  * puts the client off.
  *
  * @category MTAs
@@ -54,4 +54,13 @@ export const postfix311: Mta = mtaOf(postfixManners.postfix311)
  * @category MTAs
  * @since 0.1.0
  */
-export const sendmail: Mta = mtaOf(sendmailManners.sendmail)
+export const sendmail: Mta = mtaOf(sendmailManners.sendmail817)
+
+/**
+ * Sendmail 8.18.2, which appends an added To, Cc or Bcc to the field that is there, and crashes where the filter has deleted
+ * that one.
+ *
+ * @category MTAs
+ * @since 0.1.0
+ */
+export const sendmail818: Mta = mtaOf(sendmailManners.sendmail818)

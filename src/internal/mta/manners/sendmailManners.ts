@@ -1,4 +1,4 @@
-/** How Sendmail 8.17 speaks to a filter. */
+/** How Sendmail speaks to a filter, from release to release. */
 import type { ByteString } from "../../../Wire.ts"
 import { bytes } from "../../bytes/byteString.ts"
 import * as sendmailQueue from "../../delivery/sendmailQueue.ts"
@@ -18,8 +18,6 @@ import {
   usualClient
 } from "./mtaManners.ts"
 
-const release = "8.17.1"
-
 /** `IPv6:2001:db8:0:0:0:0:0:1`: prefixed, and zeros not compressed. */
 const prefixed = (address: string): string => {
   const ip = address.includes(":") ? Ip.parse(address) : undefined
@@ -28,7 +26,7 @@ const prefixed = (address: string): string => {
   return `IPv6:${groups.join(":")}`
 }
 
-const connectMacros = ({ client }: MacroFacts): KnownMacros => ({
+const connectMacros = (release: string, { client }: MacroFacts): KnownMacros => ({
   sent: {
     j: hostname,
     _: isUnverified(client) || client.address === undefined
@@ -62,10 +60,10 @@ const rcptMacros = ({ accepted, recipient, refused }: MacroFacts): KnownMacros =
 const messageIdOf = ({ began, queueId }: MacroFacts): string =>
   `<${new Date(began).toISOString().replace(/\D/g, "").slice(0, 12)}.${queueId}@${hostname}>`
 
-const macros = (stage: AnsweredStage, facts: MacroFacts): KnownMacros | undefined => {
+const macrosOf = (release: string) => (stage: AnsweredStage, facts: MacroFacts): KnownMacros | undefined => {
   switch (stage) {
     case "connect":
-      return connectMacros(facts)
+      return connectMacros(release, facts)
     case "helo":
       return { sent: noMacros, onRequest: noMacros }
     case "mail":
@@ -120,7 +118,7 @@ const replyTo = (refusal: RefusingAnswer, stage: AnsweredStage, address: ByteStr
 // 550 5.7.1 <bob@example.net>... no
 const addressedCodes: ReadonlySet<string> = new Set(["450", "550", "553"])
 
-export const sendmail: Manners = {
+const make = (release: string, queue: Manners["queue"]): Manners => ({
   name: `Sendmail ${release}`,
   offer: everything,
   timeouts: { connect: 300_000, command: 10_000, content: 10_000, total: 300_000 },
@@ -132,7 +130,7 @@ export const sendmail: Manners = {
     const address = prefixed(client.address)
     return { hostname: `[${address}]`, port: usualClient.port, ...client, address }
   },
-  macros,
+  macros: macrosOf(release),
   forgets: () => false,
   unknownLine: (line) => line,
   aborts: "open",
@@ -148,5 +146,8 @@ export const sendmail: Manners = {
   // As with F=T; without a flag Sendmail lets mail pass.
   onFailure: "tempFail",
   failureReply: (policy) => policy === "tempFail" ? later : policy === "reject" ? rejectedAt("mail") : closing,
-  queue: sendmailQueue.make
-}
+  queue
+})
+
+export const sendmail817 = make("8.17.1", sendmailQueue.make)
+export const sendmail818 = make("8.18.2", sendmailQueue.make818)
