@@ -7,6 +7,7 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
+import { FrameCutter } from "./internal/wire/frameCutter.ts"
 
 /**
  * One frame: a code byte and the place of its payload.
@@ -84,97 +85,27 @@ export interface Decoder {
   readonly pending: number
 }
 
-const noBytes = new Uint8Array(0)
-
 class DecoderImpl implements Decoder {
-  pending = 0
-  // The incomplete frame: the first `pending` bytes of `held`, `total` bytes in the end (0 as long as its length is not
-  // known).
-  private held: Uint8Array = noBytes
-  private total = 0
-  // Where in the stream the next frame begins, or the one that is held.
-  private position = 0
+  private readonly cutter: FrameCutter
   private error: FrameError | undefined = undefined
-  private readonly maxLength: number
 
   constructor(maxLength: number) {
-    this.maxLength = maxLength
+    this.cutter = new FrameCutter(maxLength)
+  }
+
+  get pending(): number {
+    return this.cutter.pending
   }
 
   push(chunk: Uint8Array, into: Array<Frame>): FrameError | undefined {
-    if (this.error !== undefined) return this.error
-    const end = chunk.length
-    let at = this.pending === 0 ? 0 : this.resume(chunk, into)
-    while (this.error === undefined && end - at >= 4) {
-      const total = this.measure(chunk, at)
-      if (total > end - at) {
-        this.total = total
-        break
-      }
-      if (total === 0) return this.error
-      into.push({ code: chunk[at + 4]!, bytes: chunk, offset: at + 5, limit: at + total, position: this.position })
-      this.position += total
-      at += total
+    const { cutter } = this
+    cutter.feed(chunk)
+    while (cutter.advance()) {
+      const { bytes, code, limit, offset, position } = cutter
+      into.push({ code, bytes, offset, limit, position })
     }
-    if (this.error === undefined) this.hold(chunk, at, end)
+    if (cutter.fault !== undefined) this.error ??= new FrameError(cutter.fault)
     return this.error
-  }
-
-  /** Goes on with the frame that is held, and delivers it if it is complete. Returns how much of the chunk is used up. */
-  private resume(chunk: Uint8Array, into: Array<Frame>): number {
-    let at = 0
-    if (this.total === 0) {
-      at = Math.min(4 - this.pending, chunk.length)
-      this.hold(chunk, 0, at)
-      if (this.pending < 4) return at
-      this.total = this.measure(this.held, 0)
-      if (this.error !== undefined) return at
-    }
-    const end = Math.min(chunk.length, at + this.total - this.pending)
-    this.hold(chunk, at, end)
-    if (this.pending === this.total) {
-      into.push({ code: this.held[4]!, bytes: this.held, offset: 5, limit: this.total, position: this.position })
-      this.position += this.total
-      this.release()
-    }
-    return end
-  }
-
-  /** The size of the frame that begins there; 0, and the error is set, if it is illegal. */
-  private measure(bytes: Uint8Array, at: number): number {
-    const length = ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
-    if (length > 0 && length <= this.maxLength) return 4 + length
-    this.error = new FrameError({
-      offset: this.position,
-      rule: length === 0 ? "length" : "cap",
-      length,
-      maxLength: this.maxLength
-    })
-    this.release()
-    return 0
-  }
-
-  /**
-   * Appends a part of the chunk to the bytes that are held. Memory is at most twice the bytes that have arrived, whatever a
-   * length field says. It doubles, so that a frame that comes byte by byte is copied only a few times.
-   */
-  private hold(chunk: Uint8Array, from: number, to: number): void {
-    if (from === to) return
-    const needed = this.pending + to - from
-    if (needed > this.held.length) {
-      const ample = Math.max(2 * needed, 64)
-      const grown = new Uint8Array(this.total === 0 ? ample : Math.min(this.total, ample))
-      grown.set(this.held.subarray(0, this.pending))
-      this.held = grown
-    }
-    this.held.set(chunk.subarray(from, to), this.pending)
-    this.pending = needed
-  }
-
-  private release(): void {
-    this.held = noBytes
-    this.pending = 0
-    this.total = 0
   }
 }
 

@@ -1,5 +1,6 @@
 /** The commands that have arrived and wait for those before them, with the times of their arrival. */
-import type * as Frame from "../../Frame.ts"
+import * as Frame from "../../Frame.ts"
+import { FrameCutter } from "../wire/frameCutter.ts"
 
 export interface WaitingCommand {
   /** Its letter. */
@@ -11,40 +12,60 @@ export interface WaitingCommand {
 /** Handled frames kept at the head of the queue before it is compacted. */
 const maxHandled = 256
 
+const noBytes = new Uint8Array(0)
+
 /** The empty frame that fills a slot whose command has been handled. */
-const handled: Frame.Frame = { code: 0, bytes: new Uint8Array(0), offset: 0, limit: 0, position: 0 }
+const handled: Frame.Frame = { code: 0, bytes: noBytes, offset: 0, limit: 0, position: 0 }
 
 /** Bytes of commands that wait; reading pauses at more. */
 const maxBytes = 262_144
 
 const lengthOf = ({ limit, offset }: Frame.Frame): number => limit - offset
 
+/**
+ * Usually nothing waits: then a command is cut off the chunk when its turn comes, and costs no object. What is left of the
+ * chunk is cut and queued when something asks what waits, or when the next chunk comes.
+ */
 export class CommandQueue {
+  private readonly cutter: FrameCutter
   private readonly maxFrames: number
   private frames: Array<Frame.Frame> = []
   private arrivals: Array<number> = []
   private head = 0
   private bytes = 0
+  /** When the chunk arrived that is being cut. */
+  private chunkArrived = 0
   private _arrived = 0
+  private _completed = 0
 
-  constructor(maxFrames: number) {
-    this.maxFrames = maxFrames
+  constructor(limits: { readonly frameLength: number; readonly queuedPackets: number }) {
+    this.cutter = new FrameCutter(limits.frameLength)
+    this.maxFrames = limits.queuedPackets
   }
 
-  /** Adds the frames that the chunk completes. Returns the error, if the chunk is invalid. */
-  addFrames(decoder: Frame.Decoder, chunk: Uint8Array, now: number): Frame.FrameError | undefined {
-    const before = this.frames.length
-    const error = decoder.push(chunk, this.frames)
-    for (let index = before; index < this.frames.length; index++) {
-      this.arrivals.push(now)
-      this.bytes += lengthOf(this.frames[index]!)
+  /** Adds the next bytes of the stream. */
+  addChunk(chunk: Uint8Array, now: number): void {
+    this.queueRest()
+    this.cutter.feed(chunk)
+    this.chunkArrived = now
+  }
+
+  /** Cuts and queues what is left of the chunk. Returns the error, if the stream is invalid. */
+  queueRest(): Frame.FrameError | undefined {
+    const { cutter } = this
+    while (cutter.advance()) {
+      const { bytes, code, limit, offset, position } = cutter
+      this._completed++
+      this.frames.push({ code, bytes, offset, limit, position })
+      this.arrivals.push(this.chunkArrived)
+      this.bytes += limit - offset
     }
-    return error
+    return cutter.fault === undefined ? undefined : new Frame.FrameError(cutter.fault)
   }
 
-  /** Removes the command at the head. */
+  /** Removes the command at the head. Its frame is valid until the next call. */
   removeFirst(): Frame.Frame | undefined {
-    if (this.head === this.frames.length) return undefined
+    if (this.head === this.frames.length) return this.cutFirst()
     const frame = this.frames[this.head]!
     this._arrived = this.arrivals[this.head]!
     this.frames[this.head++] = handled
@@ -60,6 +81,13 @@ export class CommandQueue {
     return frame
   }
 
+  private cutFirst(): Frame.Frame | undefined {
+    if (!this.cutter.advance()) return undefined
+    this._completed++
+    this._arrived = this.chunkArrived
+    return this.cutter
+  }
+
   /** When the command that was removed last arrived. */
   get arrived(): number {
     return this._arrived
@@ -67,7 +95,22 @@ export class CommandQueue {
 
   /** How many commands wait. */
   get length(): number {
+    this.queueRest()
     return this.frames.length - this.head
+  }
+
+  /** How many commands have arrived whole so far, and the letter of the latest. */
+  get completed(): number {
+    return this._completed
+  }
+
+  get latestCode(): number {
+    return this.cutter.code
+  }
+
+  /** Whether a command has arrived in part. */
+  get isIncomplete(): boolean {
+    return this.cutter.pending > 0
   }
 
   /** The letter of a command that waits. */
@@ -81,6 +124,7 @@ export class CommandQueue {
   }
 
   clear(): void {
+    this.cutter.feed(noBytes)
     this.frames = []
     this.arrivals = []
     this.head = this.bytes = 0
@@ -88,8 +132,9 @@ export class CommandQueue {
 
   get waiting(): ReadonlyArray<WaitingCommand> {
     const waiting: Array<WaitingCommand> = []
-    for (let index = this.head; index < this.frames.length; index++) {
-      waiting.push({ code: this.frames[index]!.code, arrived: this.arrivals[index]! })
+    const { length } = this
+    for (let index = 0; index < length; index++) {
+      waiting.push({ code: this.codeAt(index), arrived: this.arrivals[this.head + index]! })
     }
     return waiting
   }

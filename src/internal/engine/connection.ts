@@ -28,7 +28,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Frame from "../../Frame.ts"
+import type * as Frame from "../../Frame.ts"
 import * as Packet from "../../Packet.ts"
 import { PacketError, type PacketWarning } from "../../Wire.ts"
 import { awaitUntil } from "../net/awaitUntil.ts"
@@ -81,7 +81,6 @@ export const serveTransport = (program: Program, transport: Transport): Effect.E
 class Connection implements Output, OpenConnection {
   private readonly program: Program
   private readonly transport: Transport
-  private readonly decoder: Frame.Decoder
   private readonly queue: CommandQueue
   private resume!: (effect: Effect.Effect<void>) => void
   private conversation!: Conversation
@@ -113,8 +112,7 @@ class Connection implements Output, OpenConnection {
     this.program = program
     this.transport = transport
     this.began = this.active = program.clock.currentTimeMillisUnsafe()
-    this.decoder = Frame.makeDecoder({ maxLength: program.limits.frameLength })
-    this.queue = new CommandQueue(program.limits.queuedPackets)
+    this.queue = new CommandQueue(program.limits)
     program.connections.add(this)
   }
 
@@ -143,19 +141,21 @@ class Connection implements Output, OpenConnection {
 
   private readonly onData = (chunk: Uint8Array): void => {
     if (this.isFinished) return
-    const { decoder, now, queue } = this
-    const before = queue.length
-    const wasBetween = decoder.pending === 0
-    const error = queue.addFrames(decoder, chunk, now)
+    const { now, queue } = this
+    const { completed, isIncomplete } = queue
+    const waiting = this.running === undefined ? 0 : queue.length
     this.active = now
     this.bytesRead += chunk.length
-    if (wasBetween || queue.length > before) this.frameBegan = now
-    if (queue.length > before) {
-      const isEnd = queue.codeAt(queue.length - 1) === endOfMessageCode
+    queue.addChunk(chunk, now)
+    if (this.running?.call !== undefined) this.watch(waiting)
+    this.loop(undefined)
+    const error = queue.queueRest()
+    const isCompleted = queue.completed > completed
+    if (isCompleted || !isIncomplete) this.frameBegan = now
+    if (isCompleted) {
+      const isEnd = queue.latestCode === endOfMessageCode
       this.progress = isEnd ? now + this.program.timeouts.progress : Infinity
     }
-    if (this.running?.call !== undefined) this.watch(before)
-    this.loop(undefined)
     if (error !== undefined) {
       this.fail(error)
     } else if (!this.isPaused && !this.isFinished && queue.exceeds(1)) {
@@ -391,7 +391,7 @@ class Connection implements Output, OpenConnection {
     if (this.phase === initial && now - this.began >= timeouts.negotiation) {
       return this.timeUp("NegotiationTimeout", "it did not negotiate", "destroy")
     }
-    if (this.decoder.pending > 0 && now - this.frameBegan >= timeouts.frame) {
+    if (this.queue.isIncomplete && now - this.frameBegan >= timeouts.frame) {
       return this.timeUp("FrameTimeout", "a frame was not completed", "close")
     }
     if (now - this.active >= timeouts.idle) this.timeUp("IdleTimeout", "no command came", "close")
