@@ -53,7 +53,9 @@ const telemetry = Layer.unwrap(Effect.map(Config.option(Config.String("OTLP")), 
 command.runLayer({
   name: "observability",
   description: "A filter with its log as JSON, metrics, probes and OpenTelemetry",
-  layer: Layer.mergeAll(server, probes).pipe(
+  layer: server.pipe(
+    // Before the server, so that the pages outlive its drain.
+    Layer.provide(probes),
     Layer.provide(telemetry),
     Layer.provide(Logger.layer([Logger.consoleJson]))
   )

@@ -7,17 +7,18 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
-import { type Accepting, listenerOf } from "../internal/net/listener.ts"
 import * as drainState from "../internal/server/drainState.ts"
-import { InvalidValue } from "../InvalidValue.ts"
-import { Listener, ListenError } from "../MilterServer.ts"
+import { Listener, type ListenError } from "../MilterServer.ts"
+import { checked, listenOn } from "./internal/listening.ts"
 import { open } from "./internal/open.ts"
-import { Reporter } from "./internal/serviceManager.ts"
 import * as signals from "./internal/signals.ts"
-import * as temporaryFile from "./internal/temporaryFile.ts"
+import type { WorkerError } from "./internal/supervisor.ts"
+import { assignment as assignmentOf } from "./internal/workerMessages.ts"
+import { supervise, work } from "./internal/workers.ts"
+
+export { WorkerError } from "./internal/supervisor.ts"
 
 /**
  * Options of {@link layer}.
@@ -99,7 +100,95 @@ export interface Options<out R = never> {
  */
 export const layer = <R = never>(
   options: Options<R>
-): Layer.Layer<Listener, ListenError, Exclude<R, Scope.Scope>> => Layer.effect(Listener, make(options))
+): Layer.Layer<Listener, ListenError, Exclude<R, Scope.Scope>> => {
+  signals.watchStops()
+  return Layer.effect(
+    Listener,
+    Effect.gen(function*() {
+      const { access, specs } = yield* checked(options)
+      return yield* listenOn(
+        (warn) => Effect.map(Effect.forEach(specs, (spec) => open(spec, access, warn)), (opened) => opened.flat()),
+        options.onReload
+      )
+    })
+  )
+}
+
+/**
+ * Options of {@link workers}.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface WorkersOptions<out R = never> extends Options<R> {
+  /** The number of processes that serve; `auto`, the default, is one for each core. */
+  readonly workers?: number | "auto"
+  /**
+   * Where the supervisor shows what all workers do, over HTTP: an address as for `listen`, on loopback unless you say
+   * otherwise. `/metrics` for Prometheus, `/live`, `/ready`, and `/status` as JSON. They stay until the last worker has
+   * ended, with 503 at `/ready` while they drain.
+   */
+  readonly http?: string
+}
+
+/**
+ * Serves in several processes, so that a filter uses all cores, and a crash takes only a part of the sessions with it.
+ *
+ * **Details**
+ *
+ * - The process that runs this effect is the supervisor. It binds the sockets, and starts its own program again, with the
+ *   same arguments, as workers: in a worker the same call serves. The supervisor never takes a connection. It keeps the
+ *   sockets, so that connections wait in the kernel's queue while workers start.
+ * - If the first worker cannot start, nothing listens and this effect fails. A worker that ends later is started again,
+ *   after 200 milliseconds at first and after 30 seconds at most.
+ * - At SIGTERM and SIGINT all workers drain, and the supervisor ends after them. SIGHUP and SIGUSR1 start new workers one
+ *   after another, with the program as it is then. When a new worker takes connections, the old one stops taking them: its
+ *   sessions go on for up to a minute, then it drains. `onReload` runs in each old worker, for these sessions.
+ * - Each worker takes its part of `maxConnections`.
+ * - Under systemd the supervisor reports for all. With `WatchdogSec=` it kills a worker that has not answered for that long.
+ *
+ * **Gotchas**
+ *
+ * - State in memory belongs to one worker: the counters of a rate limit, for example. Keep in a store what all have to know.
+ * - Sessions of a worker that crashes get the MTA's default action. With `milter_default_action = accept` of Postfix, that
+ *   is mail without a filter: use `tempfail`.
+ * - Layers around this effect are built in the supervisor, too. Give what the filter needs to the layer of the server.
+ *
+ * @see {@link layer} for one process
+ *
+ * **Example** (A filter on all cores)
+ *
+ * ```ts
+ * import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+ * import * as Effect from "effect/Effect"
+ * import * as Milter from "effect-milter/Milter"
+ * import * as MilterServer from "effect-milter/MilterServer"
+ * import { NodeMilterServer } from "effect-milter/node"
+ * import * as Verdict from "effect-milter/Verdict"
+ *
+ * const Nothing = Milter.make("nothing").on({ mail: () => Effect.succeed(Verdict.continue) })
+ *
+ * const main = NodeMilterServer.workers(MilterServer.layer(Nothing), {
+ *   listen: "unix:/run/filter/filter.sock",
+ *   http: "inet:9464@127.0.0.1"
+ * })
+ *
+ * if (process.argv.includes("--serve")) NodeRuntime.runMain(main, { teardown: NodeMilterServer.teardown })
+ * ```
+ *
+ * @category running
+ * @since 0.1.0
+ */
+export const workers = <E, RServer, R = never>(
+  server: Layer.Layer<never, E, RServer>,
+  options: WorkersOptions<R>
+): Effect.Effect<never, E | ListenError | WorkerError, Exclude<RServer, Listener> | Exclude<R, Scope.Scope>> =>
+  Effect.gen(function*() {
+    const assignment = yield* Effect.sync(assignmentOf)
+    return assignment === undefined
+      ? yield* supervise(options)
+      : yield* work(assignment, server, { onReload: options.onReload })
+  })
 
 /**
  * Sets the exit code of the process, for `NodeRuntime.runMain`: 0 instead of 130 if the server was told to stop (SIGTERM,
@@ -112,62 +201,3 @@ export const teardown: Runtime.Teardown = (exit, onExit) =>
   Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)
     ? onExit(drainState.wasOverrun() ? 1 : 0)
     : Runtime.defaultTeardown(exit, onExit)
-
-const make = Effect.fnUntraced(function*<R>(options: Options<R>) {
-  const { group, mode = 0o660, onReload, owner } = options
-  if (!Number.isInteger(mode) || mode < 0 || mode > 0o777) {
-    // 660 without its 0o is a likely mistake, and a useless mode.
-    return yield* Effect.die(
-      new InvalidValue({ what: "mode", value: String(mode), reason: "expected a number from 0o000 to 0o777" })
-    )
-  }
-  const specs = typeof options.listen === "string" ? [options.listen] : options.listen
-  if (specs.length === 0) {
-    return yield* new ListenError({ address: "nothing", reason: "InvalidAddress", cause: undefined })
-  }
-
-  const fork = Effect.runForkWith(yield* Effect.context())
-  const warn = (message: string) => void fork(Effect.logWarning(message))
-  const reporter = yield* Effect.acquireRelease(
-    Effect.sync(() => new Reporter(warn)),
-    (reporter) => reporter.close
-  )
-  const member: signals.Member = {
-    reload: onReload && (yield* reloader(onReload, reporter)),
-    stopping: () => reporter.stopping(),
-    log: (line) => void fork(line)
-  }
-  yield* Effect.acquireRelease(
-    Effect.sync(() => signals.join(member)),
-    () => Effect.sync(() => signals.leave(member))
-  )
-
-  const listeners = (yield* Effect.forEach(specs, (spec) => open(spec, { group, mode, owner }, warn))).flat()
-  const addresses = listeners.flatMap(({ addresses }) => addresses)
-  const accepting: Accepting = {
-    addresses,
-    accept: (onConnection) =>
-      Effect.andThen(
-        Effect.forEach(listeners, ({ accept }) => accept(onConnection), { discard: true }),
-        Effect.sync(() => reporter.ready(addresses))
-      ),
-    openFile: temporaryFile.open,
-    stop: Effect.forEach(listeners, ({ stop }) => stop, { concurrency: "unbounded", discard: true })
-  }
-  return listenerOf(accepting)
-})
-
-/** Asks for a run of the effect. */
-const reloader = Effect.fnUntraced(function*<R>(onReload: Effect.Effect<unknown, unknown, R>, reporter: Reporter) {
-  const requests = yield* Queue.sliding<void>(1)
-  const run = Effect.gen(function*() {
-    reporter.reloading()
-    yield* Effect.logInfo("SIGHUP: reloading")
-    yield* Effect.scoped(onReload)
-  }).pipe(
-    Effect.catchCause((cause) => Effect.logError("the reload failed", cause)),
-    Effect.ensuring(Effect.sync(() => reporter.reloaded()))
-  )
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Queue.take(requests), run)))
-  return () => void Queue.offerUnsafe(requests, undefined)
-})

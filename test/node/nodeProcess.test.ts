@@ -12,6 +12,7 @@ import { spawn } from "../../testbed/childProcess.ts"
 import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
 import { descriptorOf, listening, type Options, type Program, start, startTwice } from "../support/serverProcess.ts"
+import * as Workers from "../support/workersProcess.ts"
 
 const one: Program = { servers: { filter: { listen: "inet:0" } } }
 
@@ -55,6 +56,21 @@ describe("signals", () => {
         assert.strictEqual(yield* child.exit, 1)
         if (hangs === "first") assert.match(child.output, /SIGTERM again/)
       }
+    }))
+
+  it.live("count from before the program listens", () =>
+    Effect.gen(function*() {
+      const waiting = yield* start({ ...one, waits: true })
+      yield* waiting.shows(/waits/)
+      yield* waiting.signal("SIGTERM")
+      assert.strictEqual(yield* waiting.exit, 0)
+      const child = yield* start({ ...one, waits: true, hangs: "last" })
+      yield* child.shows(/waits/)
+      yield* child.signal("SIGTERM")
+      yield* child.shows(/releases last/)
+      yield* Effect.sleep(150)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 1)
     }))
 
   it.live("count once when they arrive twice at the same time", () =>
@@ -368,6 +384,28 @@ describeWith(missing, "sd_notify", () => {
       yield* child.signal("SIGTERM")
       assert.strictEqual(yield* child.exit, 0)
       assert.notInclude(other.output, "WATCHDOG=1")
+    }))
+
+  it.live("reports for all workers, and a worker that hangs is killed", () =>
+    Effect.gen(function*() {
+      const { child: systemd, env } = yield* manager
+      const where = yield* Workers.place
+      const child = yield* Workers.start({ workers: 2, ...where }, { env: { ...env, WATCHDOG_USEC: "2000000" } })
+      yield* systemd.shows(/READY=1/)
+      assert.lengthOf(child.output.match(/listens on/g) ?? [], 2)
+      yield* systemd.shows(/WATCHDOG=1/)
+      const [hanging] = Fs.readFileSync(`/proc/${child.process.pid}/task/${child.process.pid}/children`, "latin1")
+        .split(" ")
+      process.kill(Number(hanging), "SIGSTOP")
+      yield* child.shows(
+        new RegExp(`worker . \\(process ${hanging}\\) has ended \\(SIGKILL\\)[^]*takes connections again`)
+      )
+      yield* child.signal("SIGHUP")
+      yield* systemd.shows(/RELOADING=1[^]*READY=1/)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+      const states = messages(systemd.output).map(([state]) => state).filter((state) => state !== "WATCHDOG=1")
+      assert.deepStrictEqual(states, ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"])
     }))
 })
 

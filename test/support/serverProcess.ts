@@ -13,6 +13,8 @@ export interface Program {
   /** Releasing something never ends: before the servers stop, or after. */
   readonly hangs?: "first" | "last"
   readonly overrun?: boolean
+  /** It waits for something, and never listens. */
+  readonly waits?: boolean
   /** On SIGUSR2 a promise is rejected, and nobody handles that. */
   readonly floats?: boolean
   /** Without it nobody listens to SIGTERM but the library. */

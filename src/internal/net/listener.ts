@@ -4,6 +4,13 @@ import type * as Scope from "effect/Scope"
 import type { OpenFile } from "../bytes/spool.ts"
 import type { Transport } from "./transport.ts"
 
+/** One of several processes that serve the same sockets. */
+export interface Worker {
+  /** From 0 on. */
+  readonly index: number
+  readonly count: number
+}
+
 export interface Accepting {
   readonly addresses: ReadonlyArray<string>
   /** Delivers connections until the scope closes, those that are already waiting first. */
@@ -12,6 +19,8 @@ export interface Accepting {
   readonly openFile?: OpenFile
   /** Whether open sessions get time to end when the server stops. Not in memory, where the MTA ends with the test. */
   readonly drains?: boolean
+  /** This process's part where several processes take connections from the same sockets. */
+  readonly worker?: Worker
   /** Stops taking connections; open connections go on. Can be called again. */
   readonly stop: Effect.Effect<void>
 }

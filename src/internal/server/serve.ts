@@ -18,7 +18,7 @@ import { stageHooksOf } from "../engine/stageHooks.ts"
 import { resolveWith, servicesOf } from "../filter/definition.ts"
 import { checkTimes } from "../filter/remote/checkTimes.ts"
 import { checkOrder } from "../filter/signing.ts"
-import { type Accepting, acceptingKey } from "../net/listener.ts"
+import { type Accepting, acceptingKey, type Worker } from "../net/listener.ts"
 import type { Transport } from "../net/transport.ts"
 import * as observer from "../observe/serverMonitor.ts"
 import { markOverrun } from "./drainState.ts"
@@ -44,7 +44,12 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   yield* orDie(checkTimes(definitions, timeouts))
   const own: Context.Context<never> = Context.add(servicesOf(yield* Effect.context<R>()), Files, listener.openFile)
   const clock = yield* Clock.Clock
-  const started = clock.currentTimeMillisUnsafe().toString(36)
+  // Workers may start in the same millisecond.
+  const started = [
+    clock.currentTimeMillisUnsafe().toString(36),
+    ...listener.worker === undefined ? [] : [listener.worker.index]
+  ]
+    .join("-")
   const contextOf = (services: Context.Context<never> | undefined): Context.Context<never> =>
     services === undefined ? own : Context.merge(own, services)
   // With a single filter, the server's own effects run with its services too, so that there is one context.
@@ -61,7 +66,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
     context,
     clock,
     timeouts,
-    limits,
+    limits: { ...limits, connections: shareOf(limits.connections, listener.worker) },
     peers,
     monitor,
     openFile: listener.openFile,
@@ -103,6 +108,13 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
     )
   }
 })
+
+/** The part of the connections that a worker may take: all together take what one process would, at least one each. */
+export const shareOf = (connections: number, worker: Worker | undefined): number => {
+  if (worker === undefined) return connections
+  const { count, index } = worker
+  return Math.max(1, Math.floor(connections / count) + (index < connections % count ? 1 : 0))
+}
 
 /** Whether a peer may connect. Peers without an IP address have passed the permissions of their socket. */
 export const isAllowed = ({ peers }: Pick<Program, "peers">, { address }: Pick<Transport, "address">): boolean => {

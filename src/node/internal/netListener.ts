@@ -43,15 +43,18 @@ export class NetListener implements Accepting {
   private readonly warn: (message: string) => void
   private troubles = 0
   private silentUntil = 0
-  private readonly isShared: boolean
+  private readonly isShared: () => boolean
   private listensAt: ReadonlyArray<string> = []
   /** Whether the socket listens on a path; a descriptor can be of either kind. */
   private isUnix = false
   /** Removes the socket file, if there is one. */
   private removeFile = (): void => undefined
 
-  /** `isShared`: the socket stays open elsewhere, so that what waits in its queue is not lost but for the next process. */
-  constructor(warn: (message: string) => void, { isShared = false }: { readonly isShared?: boolean } = {}) {
+  /** `isShared`: the socket stays open elsewhere, so that what waits in its queue is not lost but for another process. */
+  constructor(
+    warn: (message: string) => void,
+    { isShared = () => false }: { readonly isShared?: (() => boolean) | undefined } = {}
+  ) {
     this.warn = warn
     this.isShared = isShared
     const scarce = descriptors.scarce()
@@ -138,7 +141,7 @@ export class NetListener implements Accepting {
     // Once: when the socket is closed its inode is free, and may be that of a successor's file next.
     this.removeFile = () => undefined
     removeFile()
-    if (this.isShared) close()
+    if (this.isShared()) close()
     else this.emptyQueue(performance.now() + patience, close)
   })
 
@@ -164,6 +167,14 @@ export class NetListener implements Accepting {
       this.whenClosed(() => resume(Effect.void))
     })
   )
+
+  /** Waits until it has stopped, and all its connections have ended by themselves. */
+  readonly ended: Effect.Effect<void> = Effect.callback((resume) => {
+    const done = (): void => resume(Effect.void)
+    if (this.closed) return done()
+    this.server.once("close", done)
+    return Effect.sync(() => this.server.off("close", done))
+  })
 
   private whenClosed(done: () => void): void {
     if (this.closed) return done()

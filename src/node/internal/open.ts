@@ -8,11 +8,20 @@ import { NetListener } from "./netListener.ts"
 import * as passedSockets from "./passedSockets.ts"
 import * as unixSocket from "./unixSocket.ts"
 
+/** What a worker knows of a descriptor that its supervisor has passed to it. */
+export interface Inherited {
+  /** Whether other processes go on to listen on it. */
+  readonly isShared?: () => boolean
+  /** The path of a UNIX socket: the kernel tells the one it was bound to, which is not that of the file. */
+  readonly path?: string | undefined
+}
+
 /** Listens at the address `spec` until the scope closes; `warn` gets the connections that were not accepted. */
 export const open = Effect.fnUntraced(function*(
   spec: string,
   access: unixSocket.Access,
-  warn: (message: string) => void
+  warn: (message: string) => void,
+  { isShared, path }: Inherited = {}
 ): Effect.fn.Return<ReadonlyArray<NetListener>, ListenError, Scope.Scope> {
   const parsed = endpoint.parseListening(spec)
   if (Result.isFailure(parsed)) {
@@ -21,7 +30,7 @@ export const open = Effect.fnUntraced(function*(
   const where = parsed.success
   const acquire = (
     listen: (listener: NetListener) => Effect.Effect<void, ListenError>,
-    options?: { readonly isShared: boolean }
+    options?: { readonly isShared: (() => boolean) | undefined }
   ) =>
     Effect.acquireRelease(
       Effect.suspend(() => {
@@ -39,14 +48,14 @@ export const open = Effect.fnUntraced(function*(
       return [yield* acquire((listener) => unix(listener, spec, where.path, access, directory))]
     }
     case "Descriptor":
-      return [yield* acquire((listener) => passed(listener, spec, where.descriptor))]
+      return [yield* acquire((listener) => passed(listener, spec, where.descriptor, path), { isShared })]
     case "Systemd": {
       const descriptors = passedSockets.fromSystemd(where.name)
-      if (descriptors.length === 0) return yield* notPassed(spec, `process ${process.pid} has ${describeEnvironment()}`)
+      if (descriptors.length === 0) return yield* nothingPassed(spec)
       return yield* Effect.forEach(
         descriptors,
         // systemd keeps it, for the next start.
-        (descriptor) => acquire((listener) => passed(listener, spec, descriptor), { isShared: true })
+        (descriptor) => acquire((listener) => passed(listener, spec, descriptor), { isShared: () => true })
       )
     }
   }
@@ -71,20 +80,27 @@ const unix = (
     listener.opened(endpoint.format({ _tag: "Unix", path }), remove)
   })
 
-const notPassed = (spec: string, detail: string) =>
+export const notPassed = (spec: string, detail: string) =>
   new ListenError({ address: spec, reason: "NotPassed", cause: new Error(detail) })
 
-const describeEnvironment = (): string =>
-  ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map((name) => `${name}=${process.env[name] ?? ""}`).join(" ")
+export const nothingPassed = (spec: string): ListenError => {
+  const variables = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map((name) => `${name}=${process.env[name] ?? ""}`)
+  return notPassed(spec, `process ${process.pid} has ${variables.join(" ")}`)
+}
 
-const passed = (listener: NetListener, spec: string, descriptor: number): Effect.Effect<void, ListenError> =>
+const passed = (
+  listener: NetListener,
+  spec: string,
+  descriptor: number,
+  known?: string
+): Effect.Effect<void, ListenError> =>
   Effect.suspend(() => {
     if (!passedSockets.isSocket(descriptor)) return notPassed(spec, `descriptor ${descriptor} is not a socket`)
     if (!passedSockets.take(descriptor)) {
       const cause = new Error(`descriptor ${descriptor} is or was in use by another listener of this process`)
       return new ListenError({ address: spec, reason: "AddressInUse", cause })
     }
-    const path = passedSockets.pathOf(descriptor)
+    const path = known ?? passedSockets.pathOf(descriptor)
     return Effect.map(listener.listen(spec, { fd: descriptor }), () => {
       listener.opened(
         tcpAddress(listener) ?? (path === undefined ? `fd:${descriptor}` : endpoint.format({ _tag: "Unix", path }))

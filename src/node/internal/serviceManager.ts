@@ -5,6 +5,7 @@
  * The protocol wants a datagram to a UNIX socket, and Node has no such sockets; systemd brings a program that sends them.
  */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 
 export type Log = (message: string) => void
@@ -80,6 +81,7 @@ const startHeart = (log: Log): NodeJS.Timeout | undefined => {
   // Twice in the time allowed, as sd_watchdog_enabled(3) recommends.
   let beating = false
   return setInterval(() => {
+    for (const check of checks) check(milliseconds)
     // Heartbeats of a slow machine must not queue up in front of STOPPING.
     if (beating) return
     beating = true
@@ -89,6 +91,16 @@ const startHeart = (log: Log): NodeJS.Timeout | undefined => {
     })
   }, milliseconds / 2).unref()
 }
+
+/** What is looked after at each heartbeat: it gets the milliseconds within which the service manager wants to hear. */
+const checks = new Set<(milliseconds: number) => void>()
+
+/** Lets the supervisor of other processes look after them at each heartbeat, until the scope closes. */
+export const onHeartbeat = (check: (milliseconds: number) => void): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(Effect.acquireRelease(
+    Effect.sync(() => checks.add(check)),
+    () => Effect.sync(() => checks.delete(check))
+  ))
 
 /** Longest that one message may take. */
 const timeout = 5000

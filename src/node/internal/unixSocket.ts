@@ -96,23 +96,30 @@ export const checkParent = Effect.fnUntraced(function*(
   return yield* new ListenError({ address, reason: "PermissionDenied", cause })
 })
 
-/** Puts a server's socket in its place. `bind` makes it listen on a path. */
-export const listen = Effect.fnUntraced(
+/** A socket in its private directory, and the effect that puts the file in its place. */
+export interface Prepared {
+  readonly publish: Effect.Effect<Remove, ListenError>
+}
+
+/** Makes a socket in its private directory, with its owner and mode. `bind` binds it to a path. */
+export const prepare = Effect.fnUntraced(
   function*(
     address: string,
     path: string,
     access: Access,
     { bound, path: directory }: PrivateDirectory,
     bind: (path: string) => Effect.Effect<void, ListenError>
-  ): Effect.fn.Return<Remove, ListenError> {
+  ): Effect.fn.Return<Prepared, ListenError> {
     const owner = yield* numberOf(address, "owner", access.owner)
     const group = yield* numberOf(address, "group", access.group)
     yield* removeStale(address, path)
     yield* bind(bound)
-    return yield* attempt(address, () => {
+    yield* attempt(address, () => {
+      Fs.chmodSync(bound, access.mode)
+      Fs.lchownSync(bound, owner, group)
+    }).pipe(Effect.onError(() => Effect.sync(() => Fs.unlinkSync(bound))))
+    const publish = attempt(address, () => {
       try {
-        Fs.chmodSync(bound, access.mode)
-        Fs.lchownSync(bound, owner, group)
         const own = Fs.lstatSync(bound, { bigint: true })
         // A link and not a rename: it fails if another server has got there first.
         Fs.linkSync(bound, path)
@@ -122,9 +129,14 @@ export const listen = Effect.fnUntraced(
         removeDirectory(directory)
       }
     })
+    return { publish }
   },
   (effect, _address, _path, _access, { path }) => Effect.onError(effect, () => Effect.sync(() => removeDirectory(path)))
 )
+
+/** Puts a server's socket in its place. `bind` makes it listen on a path. */
+export const listen = (...made: Parameters<typeof prepare>): Effect.Effect<Remove, ListenError> =>
+  Effect.flatMap(prepare(...made), ({ publish }) => publish)
 
 /** It is empty. What another user has put in its place stays unless that is an empty directory, too. */
 const removeDirectory = (directory: string): void => {

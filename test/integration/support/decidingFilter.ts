@@ -24,6 +24,10 @@ export interface Setup {
   readonly milliseconds: number
   /** A file of lines, each of them `Begins` or what the message's scope learned, and the sender. */
   readonly journal?: string
+  /** The number of processes that serve; without it there is one, without a supervisor. */
+  readonly workers?: number
+  /** A file that stands for the code of the filter: what it says when a process starts is the header `X-Code`. */
+  readonly code?: string
 }
 
 const script = fileURLToPath(new URL("./processes/deciding.ts", import.meta.url))
@@ -31,7 +35,9 @@ const script = fileURLToPath(new URL("./processes/deciding.ts", import.meta.url)
 /** Starts the filter; when it listens. It is killed with the scope. */
 export const start = Effect.fnUntraced(function*(setup: Setup) {
   const child: Child = yield* spawn(process.execPath, ["-C", "effect-milter-source", script, JSON.stringify(setup)])
-  yield* realTime(child.shows(/deciding listens on /))
+  for (let worker = 0; worker < (setup.workers ?? 1); worker++) {
+    yield* realTime(child.shows(new RegExp(`(?:deciding listens on [^]*){${worker + 1}}`)))
+  }
   return child
 })
 

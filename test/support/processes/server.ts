@@ -24,7 +24,13 @@ const servers = Object.entries(program.servers).map(([name, options]) =>
 const resource = (name: string, release: Effect.Effect<void>) =>
   Layer.effectDiscard(Effect.addFinalizer(() => Effect.andThen(Effect.log(`releases ${name}`), release)))
 
+/** What such a program may wait for before it listens. */
+const earlier = program.waits === true
+  ? Layer.effectDiscard(Effect.andThen(Effect.log("waits"), Effect.never))
+  : Layer.empty
+
 const main = Layer.mergeAll(Layer.empty, ...servers).pipe(
+  Layer.provide(earlier),
   Layer.provide(resource("last", program.hangs === "last" ? Effect.never : Effect.void)),
   (all) =>
     resource("first", program.hangs === "first" ? Effect.never : Effect.sync(() => program.overrun && markOverrun()))

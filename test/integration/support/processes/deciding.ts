@@ -15,6 +15,9 @@ import type { Setup } from "../decidingFilter.ts"
 
 const setup: Setup = JSON.parse(process.argv[2] ?? "")
 
+// As with a module: it is read once, when a process starts.
+const code = setup.code === undefined ? undefined : Fs.readFileSync(setup.code, "utf8")
+
 const journal = (event: string, sender: string) =>
   Effect.sync(() => {
     if (setup.journal !== undefined) Fs.appendFileSync(setup.journal, `${event} ${sender}\n`)
@@ -45,14 +48,17 @@ const filter = Milter.make("deciding", {
     const { address, localPart } = envelope.sender
     yield* Effect.sleep(setup.milliseconds)
     yield* edit.addHeader("X-Filtered", address === "" ? "bounce" : address)
+    if (code !== undefined) yield* edit.addHeader("X-Code", code)
     if (localPart.startsWith("late")) return refusal(address)
     if (localPart.startsWith("swallow")) return Verdict.discardMessage
     return Verdict.continue
   })
 })
 
-MilterServer.layer(filter).pipe(
-  Layer.provide(NodeMilterServer.layer({ listen: setup.listen, mode: 0o666 })),
-  Layer.launch,
-  NodeRuntime.runMain({ teardown: NodeMilterServer.teardown })
-)
+const where = { listen: setup.listen, mode: 0o666 }
+
+const main = setup.workers === undefined
+  ? MilterServer.layer(filter).pipe(Layer.provide(NodeMilterServer.layer(where)), Layer.launch)
+  : NodeMilterServer.workers(MilterServer.layer(filter), { ...where, workers: setup.workers })
+
+NodeRuntime.runMain(main, { teardown: NodeMilterServer.teardown })

@@ -1,0 +1,25 @@
+/** A program in several processes; see `Program` in ../workersProcess.ts. Its filter refuses all senders with what a file says. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as MilterServer from "effect-milter/MilterServer"
+import { NodeMilterServer } from "effect-milter/node"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Fs from "node:fs"
+import { introducing } from "../listeners.ts"
+import type { Program } from "../workersProcess.ts"
+
+const { drainTimeout, file, maxConnections, ...options }: Program = JSON.parse(process.argv[2] ?? "")
+
+const server = Layer.unwrap(Effect.sync(() => {
+  const name = Fs.readFileSync(file, "utf8")
+  if (name === "broken") throw new Error("the program is broken")
+  return MilterServer.layer(introducing(name), {
+    ...(maxConnections === undefined ? {} : { maxConnections }),
+    ...(drainTimeout === undefined ? {} : { drainTimeout })
+  })
+}))
+
+NodeRuntime.runMain(
+  NodeMilterServer.workers(server, { ...options, onReload: Effect.log("reloads") }),
+  { teardown: NodeMilterServer.teardown }
+)

@@ -1,0 +1,41 @@
+/** The library's server in several processes. */
+import type { NodeMilterServer } from "effect-milter/node"
+import * as Effect from "effect/Effect"
+import * as Fs from "node:fs"
+import * as Path from "node:path"
+import { fileURLToPath } from "node:url"
+import * as ChildProcess from "../../testbed/childProcess.ts"
+import * as Listeners from "./listeners.ts"
+
+/** What processes/workers.ts does. */
+export interface Program extends Omit<NodeMilterServer.WorkersOptions, "onReload"> {
+  /** What the filter answers; `broken` ends a process that starts. */
+  readonly file: string
+  readonly maxConnections?: number
+  readonly drainTimeout?: `${number} millis`
+}
+
+const script = fileURLToPath(new URL("./processes/workers.ts", import.meta.url))
+
+/** A place for a socket, for pages and for the file of a program. */
+export const place = Effect.map(Listeners.directory, (directory) => {
+  const file = Path.join(directory, "name")
+  Fs.writeFileSync(file, "first")
+  return { directory, file, http: `unix:${directory}/http.sock`, listen: `unix:${directory}/filter.sock` }
+})
+
+const command = (program: Program): ReadonlyArray<string> => [
+  process.execPath,
+  "-C",
+  "effect-milter-source",
+  script,
+  JSON.stringify(program)
+]
+
+/** Starts processes/workers.ts. The sockets of `pass` come as systemd passes them. */
+export const start = (program: Program, options: ChildProcess.Options = {}) => {
+  const [first, ...rest] = options.pass === undefined
+    ? command(program)
+    : ["sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=${options.pass.length} exec "$@"`, "sh", ...command(program)]
+  return ChildProcess.spawn(first!, rest, options)
+}
