@@ -85,12 +85,18 @@ const planOf = (least: number, most: number) =>
     actions: Schema.Literals([0x1ff, 0x3f, Action.addHeader, 0]),
     turns: Schema.Array(Turn).check(Schema.isMinLength(8), Schema.isMaxLength(50)),
     salt: RandomFilter.number(1_000_000),
-    /** After how many steps fibers yield, those of the server too; with 1 or 2 they never come to an end. */
+    /** See `budgetOf`. */
     budget: Schema.Int.check(Schema.isBetween({ minimum: 3, maximum: 64 })),
     ending: Schema.Literals(["quit", "end", "reset", "stop"])
   })
 
 type Plan = ReturnType<typeof planOf>["Type"]
+
+/**
+ * After how many steps fibers yield, those of the server too: in a quarter of the plans after 3 to 64, which costs five times
+ * as much. With 1 or 2 they never come to an end.
+ */
+const budgetOf = ({ budget, salt }: Plan): number => salt % 4 === 0 ? budget : 2048
 
 /** What an MTA knows of a message: the verdict that settled it, and that on DATA, which can be tried again. */
 interface Told {
@@ -368,8 +374,6 @@ const play = Effect.fnUntraced(function*(plan: Plan) {
   if (ledger.wrong.length > 0) assert.fail(ledger.wrong.join("; "))
   // Nothing but what filters do wrong is logged.
   for (const { level, text } of server.logs) {
-    // TestClock's own, on a machine that is slow.
-    if (text.startsWith("A test is using time")) continue
     assert.match(
       `${level} ${text}`,
       /^(Error (filter\d failed at|a finalizer of filter\d failed|the content of a message could not be kept)|Warn (Command|Finalizer)Timeout|Warn .* interrupts)/
@@ -391,14 +395,14 @@ describe("any conversation", () => {
   it.effect.prop(
     `with a filter ${promise}`,
     [planOf(1, 1)],
-    ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
+    ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, budgetOf(plan)),
     { arbitrary: { runs: 2000, size: 30, seed }, timeout: forLongTest }
   )
 
   it.effect.prop(
     `with a sequence of filters ${promise}`,
     [planOf(2, 3)],
-    ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, plan.budget),
+    ([plan]) => Effect.provideService(play(plan), MaxOpsBeforeYield, budgetOf(plan)),
     { arbitrary: { runs: 700, size: 60, seed }, timeout: forLongTest }
   )
 })

@@ -56,6 +56,34 @@ const run = (args: string, { env, look, user }: Options = {}) =>
     return Effect.sync(() => void child.kill("SIGKILL"))
   })
 
+const driver = fileURLToPath(new URL("../support/processes/examples.ts", import.meta.url))
+
+type CommandLine = readonly [name: string, ...args: ReadonlyArray<string>]
+
+/** Runs command lines in one process, since each is expected to end by itself; the environment is that of all. */
+const runAll = (commands: ReadonlyArray<CommandLine>, env: { readonly [name: string]: string } = {}) =>
+  Effect.callback<ReadonlyArray<Ran>>((resume) => {
+    const child = ChildProcess.execFile(
+      process.execPath,
+      ["-C", "effect-milter-source", driver, JSON.stringify(commands)],
+      { encoding: "utf8", env: { ...inherited, NO_COLOR: "1", ...env } },
+      (error, stdout) => resume(error === null ? Effect.succeed(JSON.parse(stdout)) : Effect.die(error))
+    )
+    return Effect.sync(() => void child.kill("SIGKILL"))
+  })
+
+/** Each has to complain. */
+const allComplain = (
+  rows: ReadonlyArray<readonly [command: CommandLine, line: RegExp]>,
+  env?: { readonly [name: string]: string }
+) =>
+  Effect.map(runAll(rows.map(([command]) => command), env), (rans) => {
+    for (const [index, [[name], line]] of rows.entries()) {
+      assert.isDefined(rans[index], `nothing ran after ${rows[rans.length - 1]?.[0].join(" ")}`)
+      complains(rans[index], name, line)
+    }
+  })
+
 /** One line on standard error and nowhere else, and an exit code that says that it could not run. */
 const complains = ({ code, stderr, stdout }: Ran, name: string, line: RegExp): void => {
   assert.match(stderr, new RegExp(`^${name}: [^\\n]*\\n$`))
@@ -175,32 +203,46 @@ describe("the command of an example", () => {
     ["json_log --port 0 --file /nonexistent/log", /cannot write to \/nonexistent\/log: ENOENT/]
   ]
   it.live("says in one line what is wrong with a flag or a variable", () =>
-    Effect.forEach(
-      wrong,
-      ([args, line, env = {}]) => Effect.map(run(args, { env }), (ran) => complains(ran, args.split(" ")[0]!, line)),
-      { concurrency: 2 }
-    ))
+    Effect.gen(function*() {
+      const rows = (of: typeof wrong) =>
+        of.map(([args, line]) => {
+          const [name = "", ...rest] = args.split(" ")
+          return [[name, ...rest], line] as const
+        })
+      // Effect reads the environment once, so what a variable says has a process of its own.
+      const alone = wrong.filter(([, , env]) => env !== undefined)
+      yield* allComplain(rows(wrong.filter(([, , env]) => env === undefined)))
+      yield* Effect.forEach(alone, (row) => allComplain(rows([row]), row[2]), { concurrency: 2 })
+    }))
 
   it.live("is the same for all of them: a wrong flag, a wrong variable, a port that somebody has", () =>
     Effect.gen(function*() {
       const { port } = (yield* Listeners.bare({ port: 0, host: "127.0.0.1" })).address() as Net.AddressInfo
-      yield* Effect.forEach(names, (name) =>
-        Effect.gen(function*() {
-          const { args, env, used } = { args: "", env: {}, used: listensThere, ...needs[name] }
-          complains(yield* run(`${name} ${args} --bogus`, { env }), name, /Unrecognized flag: --bogus/)
-          if (name in portVariables) {
-            const told = Object.fromEntries(
-              portVariables[name]!.map((
-                variable
-              ) => [variable, variable === "MILTER_LISTEN" ? `inet:${port}@127.0.0.1` : `${port}`])
-            )
-            complains(yield* run(name, { env: { ...env, ...told } }), name, used)
-            return
-          }
-          const loud = yield* run(`${name} ${args}`, { env: { ...env, MILTER_LOG_LEVEL: "loud" } })
-          complains(loud, name, /MILTER_LOG_LEVEL: "loud"/)
-          complains(yield* run(`${name} ${args} --port ${port}`, { env }), name, used)
-        }), { concurrency: 2 })
+      // What one needs is no matter to the others.
+      const env = Object.assign({}, ...names.map((name) => needs[name]?.env ?? {}))
+      const command = (name: string, ...more: ReadonlyArray<string>): CommandLine => [
+        name,
+        ...needs[name]?.args?.split(" ") ?? [],
+        ...more
+      ]
+      const used = (name: string) => needs[name]?.used ?? listensThere
+      const withFlags = names.filter((name) => !(name in portVariables))
+      const withoutFlags = names.filter((name) => name in portVariables)
+      yield* allComplain([
+        ...names.map((name) => [command(name, "--bogus"), /Unrecognized flag: --bogus/] as const),
+        ...withFlags.map((name) => [command(name, "--port", `${port}`), used(name)] as const)
+      ], env)
+      yield* allComplain(withFlags.map((name) => [command(name), /MILTER_LOG_LEVEL: "loud"/]), {
+        ...env,
+        MILTER_LOG_LEVEL: "loud"
+      })
+      const ports = withoutFlags.flatMap((name) => portVariables[name]!).map((variable) =>
+        [variable, variable === "MILTER_LISTEN" ? `inet:${port}@127.0.0.1` : `${port}`] as const
+      )
+      yield* allComplain(withoutFlags.map((name) => [command(name), used(name)]), {
+        ...env,
+        ...Object.fromEntries(ports)
+      })
     }))
 
   it("is run with a real Postfix, whichever it is", () => {

@@ -8,22 +8,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import { program } from "../../../src/cli/program.ts"
+import { captured } from "./captured.ts"
 
 const commands = JSON.parse(process.argv[2]!) as ReadonlyArray<ReadonlyArray<string>>
-
-/** What is written to a stream meanwhile. */
-const captured = (stream: NodeJS.WriteStream) => {
-  const write = stream.write.bind(stream)
-  let text = ""
-  stream.write = (chunk: string | Uint8Array): boolean => {
-    text += String(chunk)
-    return true
-  }
-  return () => {
-    stream.write = write
-    return text
-  }
-}
 
 const results: Array<{ readonly code: number; readonly stdout: string; readonly stderr: string }> = []
 for (const args of commands) {
