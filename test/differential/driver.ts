@@ -12,6 +12,9 @@ import { Transitions } from "./transitions.ts"
 /** The filters disagree, or one of them is silent. The message has the whole conversation. */
 export class Disagreement extends Data.TaggedError("Disagreement")<{
   readonly message: string
+  /** All that the MTA has said. */
+  readonly said: ReadonlyArray<Packet.MtaPacket>
+  readonly silent: boolean
 }> {}
 
 const noReply: { readonly [command: string]: number } = {
@@ -58,6 +61,7 @@ export class Driver {
   private readonly random: Random
   private readonly title: string
   private readonly conversation: Array<string> = []
+  private readonly said: Array<Packet.MtaPacket> = []
   private pending: Array<Uint8Array> = []
   private steps = 0
 
@@ -78,7 +82,7 @@ export class Driver {
 
   /** A command without an answer. It goes out together with the next one that has. */
   tell(packet: Packet.MtaPacket): void {
-    this.log("MTA", Packet.format(packet))
+    this.says(packet)
     const bytes = Packet.encode(packet).slice()
     const letter = String.fromCharCode(bytes[4]!)
     if (letter !== "D" && letter !== "Q") this.transitions.takes(letter)
@@ -91,7 +95,7 @@ export class Driver {
    */
   ask(packet: Packet.MtaPacket, ...known: ReadonlyArray<Difference | undefined>): Effect.Effect<string, Disagreement> {
     return Effect.suspend(() => {
-      this.log("MTA", Packet.format(packet))
+      this.says(packet)
       const bytes = Packet.encode(packet).slice()
       const letter = String.fromCharCode(bytes[4]!)
       const taken = this.transitions.takes(letter)
@@ -130,14 +134,16 @@ export class Driver {
           }
           this.log("libmilter", format(theirs))
           this.log("effect-milter", format(ours))
-          return this.fail("expected both to close, and no stray answers")
+          const silent = theirs.how === "silence" || ours.how === "silence"
+          return this.fail("expected both to close, and no stray answers", silent)
         }
       )
     })
   }
 
-  fail(reason: string): Effect.Effect<never, Disagreement> {
-    return new Disagreement({ message: [`${this.title}: ${reason}`, ...this.conversation].join("\n  ") })
+  private fail(reason: string, silent: boolean): Effect.Effect<never, Disagreement> {
+    const message = [`${this.title}: ${reason}`, ...this.conversation].join("\n  ")
+    return new Disagreement({ message, said: this.said, silent })
   }
 
   private readonly flush: Effect.Effect<void> = Effect.suspend(() => {
@@ -172,7 +178,8 @@ export class Driver {
         return this.fail(
           possible.length === 0
             ? "the answers differ, and no difference is known here"
-            : `the answers differ, but not as known: ${possible.join(", ")}`
+            : `the answers differ, but not as known: ${possible.join(", ")}`,
+          theirs?.how === "silence" || ours.how === "silence"
         )
       }
       this.log("known", difference)
@@ -191,6 +198,11 @@ export class Driver {
   /** Whether the filter has asked for a step: known once the negotiation is answered. */
   has(step: number): boolean {
     return (this.steps & step) !== 0
+  }
+
+  private says(packet: Packet.MtaPacket): void {
+    this.said.push(packet)
+    this.log("MTA", Packet.format(packet))
   }
 
   private log(who: string, what: string): void {

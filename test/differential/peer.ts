@@ -25,8 +25,12 @@ export class Peer {
   private ended = false
   private watcher: (() => void) | undefined
 
-  private constructor(socket: Net.Socket) {
+  /** How long to wait for an answer, in milliseconds. */
+  private readonly patience: number
+
+  private constructor(socket: Net.Socket, patience: number) {
     this.socket = socket
+    this.patience = patience
     const decoded: Array<Frame.Frame> = []
     socket.on("data", (chunk) => {
       const error = this.decoder.push(chunk, decoded)
@@ -45,7 +49,7 @@ export class Peer {
     })
   }
 
-  static readonly connect = (path: string) =>
+  static readonly connect = (path: string, patience = forEvent) =>
     Effect.acquireRelease(
       Effect.callback<Peer>((resume) => {
         const socket = Net.connect({ path })
@@ -53,7 +57,7 @@ export class Peer {
         socket.once("error", failed)
         socket.once("connect", () => {
           socket.off("error", failed)
-          resume(Effect.succeed(new Peer(socket)))
+          resume(Effect.succeed(new Peer(socket, patience)))
         })
       }),
       (peer) => Effect.sync(() => peer.socket.destroy())
@@ -82,7 +86,7 @@ export class Peer {
     }
     // A callback of the socket's world, where no fiber waits.
     // @effect-diagnostics-next-line globalTimersInEffect:off
-    const timer = setTimeout(() => look("silence"), forEvent)
+    const timer = setTimeout(() => look("silence"), this.patience)
     this.watcher = () => look(undefined)
     look(undefined)
   })
@@ -95,7 +99,7 @@ export class Peer {
       resume(Effect.succeed({ frames: this.frames.splice(0), how }))
     }
     // @effect-diagnostics-next-line globalTimersInEffect:off
-    const timer = setTimeout(() => done("silence"), forEvent)
+    const timer = setTimeout(() => done("silence"), this.patience)
     this.watcher = () => {
       if (this.closed) done("closed")
     }

@@ -12,9 +12,10 @@ import { Peer } from "./peer.ts"
 import * as Reference from "./reference.ts"
 
 export class Servers extends Context.Service<Servers, {
-  /** Opens a connection to both filters of a variant. */
+  /** Opens a connection to both filters of a variant; `patience` is how long an answer is waited for, in milliseconds. */
   readonly open: (
-    variant: VariantName
+    variant: VariantName,
+    patience?: number
   ) => Effect.Effect<{ readonly theirs: Peer; readonly ours: Peer }, never, Scope.Scope>
   /** What this library has logged as errors since the last call: hooks that died, finalizers that failed. */
   readonly takeErrors: () => ReadonlyArray<string>
@@ -41,8 +42,11 @@ export class Servers extends Context.Service<Servers, {
       }
       return {
         takeErrors: () => errors.splice(0),
-        open: (variant) =>
-          Effect.all({ theirs: Peer.connect(path(`${variant}.libmilter`)), ours: Peer.connect(path(variant)) })
+        open: (variant, patience) =>
+          Effect.all({
+            theirs: Peer.connect(path(`${variant}.libmilter`), patience),
+            ours: Peer.connect(path(variant), patience)
+          })
       }
     })
   )

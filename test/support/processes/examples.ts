@@ -13,14 +13,17 @@ const exit = process.exit.bind(process)
 
 for (const [index, [name, ...args]] of commands.entries()) {
   process.argv = [process.argv[0]!, `examples/${name}/main.ts`, ...args]
-  const ended = Promise.withResolvers<number | null>()
+  let end: (code: number | null) => void = () => undefined
+  const ended = new Promise<number | null>((resolve) => {
+    end = resolve
+  })
   // A cast: the caller of `process.exit` does not count on it to return, but here it does.
-  process.exit = ((code?: number) => ended.resolve(code ?? 0)) as typeof process.exit
+  process.exit = ((code?: number) => end(code ?? 0)) as typeof process.exit
   const stdout = captured(process.stdout)
-  const stderr = captured(process.stderr, (text) => text.includes("listens on") && ended.resolve(null))
+  const stderr = captured(process.stderr, (text) => text.includes("listens on") && end(null))
   // Another address is another module: what the file does is done anew, what it imports is not.
   await import(new URL(`../../../examples/${name}/main.ts?${index}`, import.meta.url).href)
-  const code = await ended.promise
+  const code = await ended
   results.push({ code, stdout: stdout(), stderr: stderr() })
   if (code === null) break
 }
