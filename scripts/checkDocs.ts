@@ -9,7 +9,7 @@ import { checkLinks } from "./docs/links.ts"
 import { checkWords } from "./docs/words.ts"
 import { glob, publicSources, report } from "./repository.ts"
 
-const pages = ["*.md", "docs/**/*.md", "examples/**/*.md", "container/**/*.md"].flatMap(glob)
+const pages = ["*.md", "docs/**/*.md", "examples/**/*.md", "container/**/*.md", "benchmark/*.md"].flatMap(glob)
   .filter((file) => file !== "CHANGELOG.md")
 const sources = publicSources()
 const program = ["src", "scripts", "testbed", "examples", "benchmark"].flatMap((folder) => glob(`${folder}/**/*.ts`))

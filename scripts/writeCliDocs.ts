@@ -5,14 +5,15 @@
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"
 import * as cli from "./docs/cli.ts"
+import { fill } from "./docs/fill.ts"
 
 const text = Fs.readFileSync(cli.page, "utf8")
 
 if (process.argv.includes("--check")) {
-  if (cli.fill(text, cli.help()) !== text) {
+  if (fill(text, cli.help()) !== text) {
     console.error("docs/operate/cli.md is out of date: run npm run docs:cli")
     process.exitCode = 1
   }
 } else {
-  Fs.writeFileSync(cli.page, cli.fill(text, await Effect.runPromise(Effect.scoped(cli.sections))))
+  Fs.writeFileSync(cli.page, fill(text, await Effect.runPromise(Effect.scoped(cli.sections))))
 }

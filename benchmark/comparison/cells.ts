@@ -44,7 +44,7 @@ export const cells = ({ messages, rounds }: Effort): ReadonlyArray<Cell> => {
     load: { ...load, ...changed },
     transport: "unix",
     cpus: 1,
-    rounds: Math.ceil(rounds / 2),
+    rounds: Math.ceil(rounds / 3),
     base: false,
     ...rest
   })
@@ -72,8 +72,8 @@ export const cells = ({ messages, rounds }: Effort): ReadonlyArray<Cell> => {
       perConnection: 5,
       body: 10_485_760
     }),
-    cell("headers-64", "64 headers", { messages: Math.ceil(messages / 4), headers: 64 }),
-    cell("headers-256", "256 headers", { messages: Math.ceil(messages / 16), headers: 256 })
+    cell("headers-64", "64 headers", { messages: Math.ceil(messages / 8), headers: 64 }),
+    cell("headers-256", "256 headers", { messages: Math.ceil(messages / 32), headers: 256 })
   ]
 }
 

@@ -1,6 +1,8 @@
 /** What a run has found, as it is written to a file, and what is computed from it. */
 import type { Cell } from "./cells.ts"
 import type { Measured, Sample } from "./measure.ts"
+import type { Course, Footprint } from "./memory.ts"
+import type { Startup } from "./startup.ts"
 
 /** Where and when a run took place. */
 export interface Machine {
@@ -22,6 +24,9 @@ export interface Results {
     { readonly name: string; readonly title: string; readonly version?: string; readonly skipped?: string }
   >
   readonly cells: ReadonlyArray<{ readonly cell: Cell; readonly measured: ReadonlyArray<Measured> }>
+  readonly startup: ReadonlyArray<Startup>
+  readonly footprints: ReadonlyArray<Footprint>
+  readonly course: ReadonlyArray<Course>
 }
 
 const sorted = (numbers: ReadonlyArray<number>): ReadonlyArray<number> => numbers.toSorted((a, b) => a - b)
@@ -54,51 +59,3 @@ export const summarize = (samples: ReadonlyArray<Sample>): Summary | undefined =
     p50: median(samples.map(({ p50 }) => p50)),
     p99: median(samples.map(({ p99 }) => p99))
   }
-
-/** A number as people read it. */
-export const figure = (value: number): string =>
-  value >= 1000
-    ? Math.round(value).toLocaleString("en-US")
-    : value >= 100
-    ? value.toFixed(0)
-    : value >= 10
-    ? value.toFixed(1)
-    : value.toFixed(2)
-
-/** The columns of the table of a cell. */
-export const columns = [
-  "server",
-  "messages/s",
-  "CPU µs/message",
-  "of the floor",
-  "median µs",
-  "of the floor",
-  "p50 ms",
-  "p99 ms"
-] as const
-
-/** A table of one cell: the header line and a line for each server. */
-export const rows = (
-  results: Results,
-  { measured }: Results["cells"][number]
-): ReadonlyArray<ReadonlyArray<string>> => {
-  const floor = summarize(measured.find(({ server }) => server === "floor")?.samples ?? [])
-  return measured.map(({ failure, samples, server }) => {
-    const title = results.servers.find(({ name }) => name === server)?.title ?? server
-    const summary = summarize(samples)
-    if (failure !== undefined || summary === undefined) {
-      return [title, failure ?? "not measured", "", "", "", "", "", ""]
-    }
-    const ratio = (value: number, of: number | undefined) => of === undefined || of === 0 ? "" : (value / of).toFixed(2)
-    return [
-      title,
-      figure(summary.rate),
-      figure(summary.cpuLeast),
-      ratio(summary.cpuLeast, floor?.cpuLeast),
-      figure(summary.cpuMedian),
-      ratio(summary.cpuMedian, floor?.cpuMedian),
-      figure(summary.p50 / 1000),
-      figure(summary.p99 / 1000)
-    ]
-  })
-}

@@ -28,6 +28,12 @@ const server = Net.createServer({ noDelay: true }, (socket) => {
   })
 })
 
+// The comparison asks for what is left after a garbage collection.
+process.on("message", () => {
+  ;(globalThis.gc as () => void)()
+  process.send!(process.memoryUsage())
+})
+
 // unix:PATH or inet:PORT@HOST
 const [, port, host] = /^inet:(\d+)@(.+)$/.exec(process.argv[2]!) ?? []
 const place = host === undefined ? { path: process.argv[2]!.slice("unix:".length) } : { port: Number(port), host }

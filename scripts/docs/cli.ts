@@ -185,13 +185,6 @@ export const sections = Effect.gen(function*() {
 
 export const page = Path.join(root, "docs/operate/cli.md")
 
-/** The page with these sections in place of what stood there. */
-export const fill = (text: string, sections: ReadonlyMap<string, string>): string =>
-  text.replace(/<!-- (.+?) -->\n[^]*?<!-- end -->/g, (old, name: string) => {
-    const section = sections.get(name)
-    return section === undefined ? old : `<!-- ${name} -->\n\n${section}\n\n<!-- end -->`
-  })
-
 /** What a section says now; undefined if the page has none of that name. */
 export const sectionOf = (text: string, name: string): string | undefined =>
   new RegExp(`<!-- ${name} -->\n([^]*?)<!-- end -->`).exec(text)?.[1]?.trim()
