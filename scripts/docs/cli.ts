@@ -17,7 +17,9 @@ const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> => [
   ...args
 ]
 
-const plain = { NO_COLOR: "1" }
+const longest = 120
+
+const plain = { NO_COLOR: "1", COLUMNS: String(longest) }
 
 /** What a command has printed, and its exit code. */
 export interface Ran {
@@ -38,21 +40,11 @@ const start = (...args: ReadonlyArray<string>) => spawn(process.execPath, argume
 
 // --- how it stands on the page
 
-const longest = 120
-
 /** Nothing of this machine in it, and no line that is longer than a page. */
 const tidy = (text: string): string =>
   text.replaceAll(Os.hostname(), "mx").split("\n")
     .map((line) => line.length > longest ? `${line.slice(0, longest - 1)}…` : line)
     .join("\n").trimEnd()
-
-/** Long lines go on below themselves. */
-const wrapped = (text: string): string =>
-  text.trimEnd().split("\n").map((line) => {
-    const indentation = /^ */.exec(line)![0]
-    return line.replace(new RegExp(`(.{1,${longest}})(?: +|$)`, "g"), (_, part: string, at: number) =>
-      at === 0 ? part : `\n${indentation}${part}`)
-  }).join("\n")
 
 const block = (text: string): string => `\`\`\`text\n${text}\n\`\`\``
 
@@ -69,7 +61,7 @@ export const help = (): ReadonlyMap<string, string> =>
   new Map(
     commands.map((command) => [
       `help ${command}`,
-      block(wrapped(run(root, command, "--help").text.replace(/\nGLOBAL FLAGS\n(?: .*\n)*/, "")))
+      block(run(root, command, "--help").text.replace(/\nGLOBAL FLAGS\n(?: .*\n)*/, "").trimEnd())
     ])
   )
 

@@ -15,6 +15,14 @@ export const unreachable = (address: string, cause: unknown, flag: string): exit
       return exit.trouble(`nobody listens on ${address}: start the filter, or correct ${flag}`)
     case "ENOENT":
       return exit.trouble(`there is no socket at ${address}: start the filter, or correct ${flag}`)
+    case "ENOTDIR":
+      return exit.trouble(`a part of ${address} is a file, not a directory: correct ${flag}`)
+    case "ETIMEDOUT":
+    case "EHOSTUNREACH":
+    case "ENETUNREACH":
+      return exit.trouble(
+        `the host of ${address} cannot be reached: correct ${flag}, or look at the network and its firewalls`
+      )
     case "EACCES":
     case "EPERM":
       // The client names the group.

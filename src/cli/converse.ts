@@ -19,6 +19,7 @@ import * as progressBar from "./progressBar.ts"
 import * as report from "./report.ts"
 import { type Style, style } from "./style.ts"
 import { Tally } from "./tally.ts"
+import { watching } from "./waiting.ts"
 
 /** The filter, and the words for a session with it that failed. */
 export interface Target {
@@ -54,7 +55,7 @@ const observer = (style: Style): Observe => {
 
 const converse = ({ address, options }: Target, message: MilterClient.Message, observe: Observe | undefined) =>
   Effect.gen(function*() {
-    const filter = yield* MilterClient.dial(address, { ...options, ...(observe === undefined ? {} : { observe }) })
+    const filter = yield* MilterClient.dial(address, { ...options, observe: yield* watching(address, observe) })
     const outcome = yield* filter.sendMessage(message)
     // The verdict holds even if the filter is gone by now.
     yield* Effect.ignore(filter.quit())

@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url"
 import { type Filter, isFilter } from "../Milter.ts"
 import type { Listener } from "../MilterServer.ts"
 import * as exit from "./exit.ts"
+import { oldestText } from "./nodeVersion.ts"
 
 export type Served =
   | { readonly _tag: "Filter"; readonly filter: Filter<never, never> }
@@ -19,7 +20,7 @@ const failed = (file: string, error: unknown): exit.Trouble => {
   const code = typeof error === "object" && error !== null && "code" in error ? error.code : undefined
   return exit.trouble(
     code === "ERR_UNKNOWN_FILE_EXTENSION" || code === "ERR_UNSUPPORTED_NODE_MODULES_TYPE_STRIPPING"
-      ? `${file} cannot be loaded by this Node: build it and serve the .js file, or use Node 22.18 or later (${line})`
+      ? `${file} cannot be loaded by this Node: build it and serve the .js file, or use Node ${oldestText} or later (${line})`
       : `${file} cannot be loaded: ${line}`
   )
 }

@@ -9,7 +9,7 @@ import { addressesIn } from "./addresses.ts"
 import * as exit from "./exit.ts"
 import * as specs from "./specs.ts"
 
-export const messages = Argument.String("MESSAGE").pipe(
+export const messages = specs.pathArgument("MESSAGE").pipe(
   Argument.withDescription("A message, a mailbox file (mbox), a Maildir or another directory; - reads standard input"),
   Argument.variadic({ min: 1 })
 )
@@ -42,7 +42,7 @@ export const flags = {
     Flag.optional
   ),
   macro: specs.macro,
-  output: Flag.String("output").pipe(
+  output: specs.pathFlag("output").pipe(
     Flag.withMetavar("FILE"),
     Flag.withDescription(
       "Writes the message as it would be delivered; for several messages a directory, in which they are numbered"

@@ -17,11 +17,21 @@ const reachable = (address: string): endpoint.Endpoint | undefined => {
     : where
 }
 
-/** An address as Postfix writes it: `inet:HOST:PORT`. */
-const forPostfix = (where: endpoint.Endpoint): string =>
+/** An address as Postfix writes it: `inet:HOST:PORT`. Below the queue directory, the path is that in smtpd's chroot. */
+const forPostfix = (queueDirectory: string) => (where: endpoint.Endpoint): string =>
   where._tag === "Unix"
-    ? `unix:${where.path}`
+    ? `unix:${isBelow(queueDirectory, where) ? where.path.slice(queueDirectory.length) : where.path}`
     : `inet:${where.host.includes(":") ? `[${where.host}]` : where.host}:${where.port}`
+
+const isBelow = (directory: string, where: endpoint.Endpoint): boolean =>
+  where._tag === "Unix" && where.path.startsWith(`${directory}/`)
+
+const chrootNote = (queueDirectory: string, where: endpoint.Endpoint): ReadonlyArray<string> =>
+  where._tag !== "Unix"
+    ? []
+    : isBelow(queueDirectory, where)
+    ? [`  (the path as smtpd sees it in its chroot, Debian's default; without a chroot: unix:${where.path})`]
+    : [`  (an smtpd in a chroot, Debian's default, does not see this path: put the socket below ${queueDirectory})`]
 
 /** An address as Sendmail writes it: `inet:PORT@HOST`, IPv6 addresses without brackets. */
 const forSendmail = (where: endpoint.Endpoint): string =>
@@ -37,8 +47,16 @@ const secondsOf = (duration: Duration.Input | undefined, otherwise: number): num
 // The MTA must wait longer than the filter may take.
 const margin = 10
 
-/** The lines for `main.cf` and `sendmail.mc`, with the first of several addresses: an MTA would ask at each of them. */
-export const mtaLines = (name: string, addresses: ReadonlyArray<string>, options: Options): string => {
+/**
+ * The lines for `main.cf` and `sendmail.mc`, with the first of several addresses: an MTA would ask at each of them.
+ * `queueDirectory` is Postfix's, `postconf queue_directory`.
+ */
+export const mtaLines = (
+  name: string,
+  addresses: ReadonlyArray<string>,
+  options: Options,
+  queueDirectory = "/var/spool/postfix"
+): string => {
   const [where, ...others] = addresses.flatMap((address) => reachable(address) ?? [])
   if (where === undefined) return ""
   const command = Math.max(30, secondsOf(options.commandTimeout, 8) + margin)
@@ -47,16 +65,14 @@ export const mtaLines = (name: string, addresses: ReadonlyArray<string>, options
     others.length === 0 ? [] : [`  (or ${others.map(format).join(", or ")}, not both)`]
   return [
     "Postfix, in main.cf:",
-    `  smtpd_milters = ${forPostfix(where)}`,
-    ...alternatives(forPostfix),
+    `  smtpd_milters = ${forPostfix(queueDirectory)(where)}`,
+    ...alternatives(forPostfix(queueDirectory)),
     "  non_smtpd_milters = $smtpd_milters",
     "  milter_default_action = tempfail",
     "  milter_connect_timeout = 30s",
     `  milter_command_timeout = ${command}s`,
     `  milter_content_timeout = ${content}s`,
-    ...(where._tag === "Unix"
-      ? ["  (an smtpd in a chroot sees the path relative to /var/spool/postfix; it needs write permission)"]
-      : []),
+    ...chrootNote(queueDirectory, where),
     "Sendmail, in sendmail.mc:",
     `  INPUT_MAIL_FILTER(\`${identifier(name)}', \`S=${
       forSendmail(where)

@@ -4,6 +4,7 @@ import type * as CliError from "effect/cli/CliError"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { showInvisible } from "../internal/bytes/invisible.ts"
@@ -11,8 +12,10 @@ import * as exit from "./exit.ts"
 import { replay } from "./replay.ts"
 import { send } from "./send.ts"
 import { serve } from "./serve.ts"
+import * as specs from "./specs.ts"
 import { test } from "./test.ts"
 import { trace } from "./trace.ts"
+import { terminalWidth, wrap } from "./wrap.ts"
 
 const command = Command.make("effect-milter").pipe(
   Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one"),
@@ -25,11 +28,21 @@ const complain = (text: string): Effect.Effect<void> =>
 const lineOf = (error: CliError.NonShowHelpErrors): string =>
   exit.lineOf(error).replace(/ Did you mean this\? /, "; did you mean ")
 
+/** The help, with lines as long as the terminal is wide, and what its placeholders mean. */
+const showHelp = Effect.fnUntraced(function*({ helpDoc }: CliOutput.Presenter.Help) {
+  const { canColor } = yield* TerminalCapabilities.TerminalCapabilities
+  const text = CliOutput.defaultFormatter({ colors: canColor }).formatHelpDoc(helpDoc)
+  const whole = helpDoc.flags.some(({ type }) => type === "SPEC") ? `${text}\n\n${specs.specHelp}` : text
+  process.stdout.write(`${wrap(whole, terminalWidth())}\n`)
+})
+
 /** Says in one line what is wrong and where the help is; Effect's own presenter would print the whole help. */
 const presenter: CliOutput.Presenter = {
   present: (event) =>
     event._tag === "InvalidInvocation"
       ? complain(`${event.errors.map(lineOf).join("; ")} (see ${event.commandPath.join(" ")} --help)`)
+      : event._tag === "Help"
+      ? showHelp(event)
       : CliOutput.defaultPresenter.present(event)
 }
 

@@ -2,8 +2,10 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { dial } from "../internal/mta/dial.ts"
 import { dialingKey } from "../internal/net/dialer.ts"
@@ -16,10 +18,12 @@ import * as comparison from "./comparison.ts"
 import * as exit from "./exit.ts"
 import * as specs from "./specs.ts"
 import { style } from "./style.ts"
+import { watching } from "./waiting.ts"
 
 const flags = {
-  file: Argument.String("FILE").pipe(Argument.withDescription("A recording that trace has made")),
+  file: specs.pathArgument("FILE").pipe(Argument.withDescription("A recording that trace has made")),
   to: specs.filterAddress("to").pipe(Flag.withDescription("Where the filter listens")),
+  timeout: specs.timeout,
   ignore: Flag.String("ignore").pipe(
     Flag.withMetavar("HEADER"),
     Flag.withDescription("A header field whose values may differ, such as DKIM-Signature; can be repeated"),
@@ -44,19 +48,24 @@ const read = (path: string) =>
 export const replay = Command.make(
   "replay",
   flags,
-  Effect.fnUntraced(function*({ file, ignore, to }) {
+  Effect.fnUntraced(function*({ file, ignore, timeout, to }) {
     const connections = Recording.connections(yield* read(file)).filter(comparison.hasCommands)
     if (connections.length === 0) {
       return yield* exit.trouble(`${file} has no session: record one with effect-milter trace`)
     }
     const colours = yield* style
+    const milliseconds = Option.getOrUndefined(Option.map(timeout, Duration.toMillis))
+    const limits = milliseconds === undefined ? {} : { timeouts: { connect: milliseconds } }
     const ignored = new Set(ignore.map((name) => name.toLowerCase()))
     let differences = 0
     let commands = 0
     for (const connection of connections) {
       const { [dialingKey]: dialing } = yield* MilterClient.Dialer
-      const exchanges = yield* dial(dialing, to).pipe(
-        Effect.flatMap((client) => play(client, connection)),
+      const exchanges = yield* Effect.gen(function*() {
+        const observe = yield* watching(to, undefined)
+        const client = yield* dial(dialing, to, { observe, ...limits })
+        return yield* play(client, connection, milliseconds)
+      }).pipe(
         Effect.scoped,
         Effect.mapError((error) => clientTrouble.explain(error))
       )

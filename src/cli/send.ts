@@ -1,7 +1,9 @@
 /** `effect-milter send`: sends messages through a running filter, and shows the outcome. */
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { layer as dialer } from "../node/NodeMilterClient.ts"
 import * as clientTrouble from "./clientTrouble.ts"
 import { run } from "./converse.ts"
@@ -11,13 +13,19 @@ import * as specs from "./specs.ts"
 const flags = {
   messages: messageFlags.messages,
   to: specs.filterAddress("to").pipe(Flag.withDescription("Where the filter listens")),
+  timeout: specs.timeout,
   ...messageFlags.flags
 }
 
-export const send = Command.make("send", flags, ({ to, ...given }) =>
+const clientTimeouts = Option.match({
+  onNone: () => ({}),
+  onSome: (time: Duration.Duration) => ({ timeouts: { connect: time, command: time, content: time } })
+})
+
+export const send = Command.make("send", flags, ({ timeout, to, ...given }) =>
   run({
     address: to,
-    options: { as: messageFlags.mtas[given.as] },
+    options: { as: messageFlags.mtas[given.as], ...clientTimeouts(timeout) },
     explain: (error) => clientTrouble.explain(error)
   }, given).pipe(Effect.provide(dialer))).pipe(
     Command.withDescription(

@@ -8,12 +8,13 @@ import * as MilterServer from "../MilterServer.ts"
 import { layer as listenerLayer } from "../node/NodeMilterServer.ts"
 import * as endless from "./endless.ts"
 import * as exit from "./exit.ts"
+import { listenTrouble } from "./listenTrouble.ts"
 import { loadFilter, type Served } from "./loadFilter.ts"
 import { mtaLines } from "./mtaLines.ts"
 import * as specs from "./specs.ts"
 
 const flags = {
-  file: Argument.String("FILE").pipe(
+  file: specs.pathArgument("FILE").pipe(
     Argument.withDescription("A module (.ts or .js) that exports by default a filter, or MilterServer.layer of one")
   ),
   listen: specs.listenAddress("listen").pipe(
@@ -50,11 +51,9 @@ const serve_ = Effect.fnUntraced(function*(given: {
   yield* endless.markEndless
   yield* Layer.build(Layer.provide(server, listenerLayer({ listen: given.listen, mode: given.mode }))).pipe(
     Effect.mapError((error) =>
-      exit.trouble(
-        error instanceof MilterServer.ListenError
-          ? `${error.message}: correct --listen, or stop the program that uses it`
-          : `${given.file} cannot be served: ${exit.lineOf(error)}`
-      )
+      error instanceof MilterServer.ListenError
+        ? listenTrouble(error)
+        : exit.trouble(`${given.file} cannot be served: ${exit.lineOf(error)}`)
     ),
     Effect.catchDefect((defect) => exit.trouble(`${given.file} cannot be served: ${exit.lineOf(defect)}`))
   )

@@ -1,7 +1,10 @@
 /** The values of flags: addresses of filters, clients, macros. */
+import * as Argument from "effect/cli/Argument"
 import * as Flag from "effect/cli/Flag"
+import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Path from "node:path"
 import * as endpoint from "../internal/net/endpoint.ts"
 import { messageStages } from "../internal/protocol/stageTable.ts"
 import * as Macros from "../Macros.ts"
@@ -9,6 +12,24 @@ import type * as MilterClient from "../MilterClient.ts"
 import type { ByStage } from "../Verdict.ts"
 
 const examples = "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path"
+
+/** What a SPEC is, for the help. */
+export const specHelp = `SPEC
+  The address of a filter: ${examples}; without a host it is this one.
+  To listen, also systemd, systemd:NAME or fd:NUMBER: sockets that the process was started with.`
+
+/** A path as short as it can be: the parser makes it absolute. */
+const shown = (path: string): string => {
+  const relative = Path.relative(process.cwd(), path)
+  return relative === "" ? "." : relative.startsWith("..") ? path : relative
+}
+
+/** An argument for the path of a file or a directory, which shells complete. */
+export const pathArgument = (name: string): Argument.Argument<string> => Argument.Path(name).pipe(Argument.map(shown))
+
+/** A flag for the path of a file or a directory, which shells complete. */
+export const pathFlag = (name: string): Flag.Flag<string> =>
+  Flag.Path(name).pipe(Flag.map(shown), Flag.withMetavar("FILE"))
 
 /** A flag for the address of a filter. */
 export const filterAddress = (name: string): Flag.Flag<string> =>
@@ -26,6 +47,27 @@ export const listenAddress = (name: string): Flag.Flag<string> =>
     ),
     Flag.withMetavar("SPEC")
   )
+
+const milliseconds: { readonly [unit: string]: number } = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** `8`, `8s`, `1.5 minutes`: a bare number is seconds, as in Postfix. */
+export const parseDuration = (text: string): Option.Option<Duration.Duration> => {
+  const [, amount, unit = "s"] = /^(\d{1,9}(?:\.\d{1,3})?) *(ms|s|m|h|d|[a-z]{4,12})?$/.exec(text) ?? []
+  if (amount === undefined) return Option.none()
+  if (Object.hasOwn(milliseconds, unit)) return Option.some(Duration.millis(Number(amount) * milliseconds[unit]!))
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is checked there
+  return Duration.fromInput(`${amount} ${unit.replace(/s?$/, "s")}` as Duration.Input)
+}
+
+/** How long to wait for answers of a filter. */
+export const timeout: Flag.Flag<Option.Option<Duration.Duration>> = Flag.String("timeout").pipe(
+  Flag.filterMap(parseDuration, () => "a duration: 8, 8s, 500ms or 2 minutes"),
+  Flag.withMetavar("DURATION"),
+  Flag.withDescription(
+    "How long to wait for the connection and for each answer; a bare number is seconds. As the MTA if not given"
+  ),
+  Flag.optional
+)
 
 /** The file mode of UNIX sockets, as for chmod. */
 export const mode: Flag.Flag<number> = Flag.String("mode").pipe(

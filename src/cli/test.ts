@@ -13,9 +13,10 @@ import { run } from "./converse.ts"
 import * as exit from "./exit.ts"
 import { loadFilter } from "./loadFilter.ts"
 import * as messageFlags from "./messageFlags.ts"
+import * as specs from "./specs.ts"
 
 const flags = {
-  file: Argument.String("FILE").pipe(
+  file: specs.pathArgument("FILE").pipe(
     Argument.withDescription("A module (.ts or .js) that exports by default a filter, or MilterServer.layer of one")
   ),
   messages: messageFlags.messages,

@@ -15,6 +15,7 @@ import * as Recording from "../Recording.ts"
 import * as clientTrouble from "./clientTrouble.ts"
 import * as endless from "./endless.ts"
 import * as exit from "./exit.ts"
+import { listenTrouble } from "./listenTrouble.ts"
 import { packetLine, seconds } from "./packetLine.ts"
 import { relay, type Side } from "./relay.ts"
 import * as specs from "./specs.ts"
@@ -23,7 +24,7 @@ import { type Style, style } from "./style.ts"
 const flags = {
   listen: specs.listenAddress("listen").pipe(Flag.withDescription("Where the MTA connects to")),
   upstream: specs.filterAddress("upstream").pipe(Flag.withDescription("Where the filter listens")),
-  record: Flag.String("record").pipe(
+  record: specs.pathFlag("record").pipe(
     Flag.withMetavar("FILE"),
     Flag.withDescription("Writes a recording, for replay and for tests"),
     Flag.optional
@@ -189,7 +190,7 @@ const run = Effect.fnUntraced(function*(given: {
   tracer.record({ _tag: "Description", event: "trace", description: `effect-milter trace of ${given.upstream}` })
   const warn = (message: string): void => void process.stderr.write(`effect-milter: ${message}\n`)
   const listeners = yield* open(given.listen, { mode: given.mode, owner: undefined, group: undefined }, warn).pipe(
-    Effect.mapError((error) => exit.trouble(`${error.message}: correct --listen`))
+    Effect.mapError((error) => listenTrouble(error))
   )
   yield* endless.markEndless
   const fork = Effect.runForkWith(yield* Effect.context<Dialer>())

@@ -261,7 +261,10 @@ describe("trace and replay", () => {
         trace("--listen", "inet:0", "--upstream", upstream, "--record", `${directory}/none/x`)
       ])
       complains(nobody!, /nobody listens on inet:1: start the filter, or correct --upstream$/m)
-      complains(taken!, /cannot listen on .*address already in use: correct --listen/)
+      complains(
+        taken!,
+        /cannot listen on .*address already in use: stop the program that listens there .*, or give --listen another port/
+      )
       complains(noFile!, /cannot write .*: give --record a file/)
     }))
 })

@@ -34,6 +34,21 @@ Sendmail, in sendmail.mc:
     assert.include(lines, "chroot")
   })
 
+  it("have the path that smtpd sees in its chroot", () => {
+    const socket = "unix:/var/spool/postfix/filter/f.sock"
+    const lines = mtaLines("f", [socket], {})
+    assert.include(lines, "smtpd_milters = unix:/filter/f.sock\n")
+    assert.include(lines, `without a chroot: ${socket})`)
+    // Sendmail has no chroot.
+    assert.include(lines, `S=${socket}, F=T`)
+    const elsewhere = mtaLines("f", ["unix:/run/f.sock"], {}, "/srv/queue")
+    assert.include(elsewhere, "smtpd_milters = unix:/run/f.sock\n")
+    assert.include(elsewhere, "does not see this path: put the socket below /srv/queue)")
+    assert.include(mtaLines("f", ["unix:/srv/queue/f.sock"], {}, "/srv/queue"), "smtpd_milters = unix:/f.sock\n")
+    // A directory whose name only begins so is another one.
+    assert.include(mtaLines("f", ["unix:/srv/queue2/f.sock"], {}, "/srv/queue"), "= unix:/srv/queue2/f.sock\n")
+  })
+
   it("are none for a socket without an address", () => {
     assert.strictEqual(mtaLines("f", ["fd:3"], {}), "")
   })

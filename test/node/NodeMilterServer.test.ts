@@ -484,10 +484,19 @@ describe("listening fails", () => {
       assert.strictEqual(yield* reasonOf({ listen: "inet:0@192.0.2.1" }), "AddressNotAvailable")
     }))
 
-  it.live("on what is no address", () =>
+  it.live("in a directory that is not there, and on a host of no address", () =>
     Effect.gen(function*() {
       const directory = yield* Listeners.directory
-      for (const listen of ["localhost:25", "inet:99999", `unix:${directory}/no/such/filter.sock`, []]) {
+      Fs.writeFileSync(`${directory}/file`, "")
+      for (const path of ["no/such/filter.sock", "file/filter.sock"]) {
+        assert.strictEqual(yield* reasonOf({ listen: `unix:${directory}/${path}` }), "DirectoryMissing", path)
+      }
+      assert.strictEqual(yield* reasonOf({ listen: "inet:0@host.invalid" }), "UnknownHost")
+    }))
+
+  it.live("on what is no address", () =>
+    Effect.gen(function*() {
+      for (const listen of ["localhost:25", "inet:99999", []]) {
         assert.strictEqual(yield* reasonOf({ listen }), "InvalidAddress", String(listen))
       }
       const error = yield* failure({ listen: "tcp:25" })

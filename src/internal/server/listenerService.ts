@@ -25,6 +25,8 @@ export class ListenError extends Data.TaggedError("ListenError")<{
     | "AddressNotAvailable"
     | "PermissionDenied"
     | "InvalidAddress"
+    | "DirectoryMissing"
+    | "UnknownHost"
     | "NotASocket"
     | "NotPassed"
     | "UnknownOwner"
@@ -43,6 +45,8 @@ const explanations: { readonly [K in ListenError["reason"]]: string } = {
   AddressNotAvailable: "this host has no such address",
   PermissionDenied: "permission denied",
   InvalidAddress: "not an address to listen on",
+  DirectoryMissing: "the directory of the socket does not exist",
+  UnknownHost: "there is no host of this name",
   NotASocket: "there is a file that is not a socket",
   NotPassed: "the process was not started with this socket",
   UnknownOwner: "there is no such owner or group",

@@ -71,10 +71,14 @@ const isVerdict = (packet: Packet.FilterPacket): boolean => {
   }
 }
 
-const milliseconds = 300_000
+const patience = 300_000
 
 /** Plays a connection over a fresh client; stops where the recording ends, or where the filter closes. */
-export const replay = (client: Client, connection: Connection): Effect.Effect<ReadonlyArray<Exchange>, ClientError> =>
+export const replay = (
+  client: Client,
+  connection: Connection,
+  milliseconds = patience
+): Effect.Effect<ReadonlyArray<Exchange>, ClientError> =>
   Effect.gen(function*() {
     const turns = turnsOf(connection)
     const exchanges: Array<Exchange> = []

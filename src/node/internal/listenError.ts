@@ -12,9 +12,11 @@ const reasons: { readonly [code: string]: ListenError["reason"] } = {
   EROFS: "PermissionDenied",
   EINVAL: "InvalidAddress",
   ENAMETOOLONG: "InvalidAddress",
-  ENOENT: "InvalidAddress",
-  ENOTDIR: "InvalidAddress",
-  ENOTFOUND: "InvalidAddress"
+  ENOENT: "DirectoryMissing",
+  ENOTDIR: "DirectoryMissing",
+  ENOTFOUND: "UnknownHost",
+  EAI_AGAIN: "UnknownHost",
+  EAI_NONAME: "UnknownHost"
 }
 
 /** The error of a system call, for the address as the user wrote it. */
