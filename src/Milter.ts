@@ -36,7 +36,7 @@ export {
 } from "./internal/filter/filterTypes.ts"
 export { remote, RemoteError, type RemoteOptions } from "./internal/filter/remote/remoteFilter.ts"
 export { sequence } from "./internal/filter/sequence.ts"
-export { shadow } from "./internal/filter/shadow/shadowFilter.ts"
+export { shadow, type ShadowOptions } from "./internal/filter/shadow/shadowFilter.ts"
 export { when } from "./internal/filter/when/conditionalFilter.ts"
 export {
   type Condition,

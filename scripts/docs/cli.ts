@@ -6,7 +6,7 @@ import * as Os from "node:os"
 import * as Path from "node:path"
 import { spawn } from "../../testbed/childProcess.ts"
 import { directory } from "../../testbed/daemon.ts"
-import { rspamd } from "../../testbed/daemons.ts"
+import { clamav, rspamd } from "../../testbed/daemons.ts"
 import { opendkim } from "../../testbed/opendkim.ts"
 import { root } from "../repository.ts"
 
@@ -54,7 +54,7 @@ const terminal = (...parts: ReadonlyArray<readonly [command: string, output: str
 
 // --- the same everywhere
 
-const commands = ["send", "test", "trace", "replay", "serve"]
+const commands = ["send", "test", "probe", "trace", "replay", "serve"]
 
 /** The flags of each command, without those that all programs of Effect's have. */
 export const help = (): ReadonlyMap<string, string> =>
@@ -112,6 +112,26 @@ const tested = Effect.map(files, (directory) => {
   return { one: test("hello.eml"), many: test("Maildir"), expected: test("spam.mbox", "--expect", "rejected") }
 })
 
+/** What the milters want. Their sockets stand on the page where packages put them. */
+export const probed = Effect.gen(function*() {
+  const sockets = {
+    opendkim: yield* opendkim(),
+    rspamd: yield* rspamd(),
+    clamav: yield* clamav
+  }
+  const probe = (name: keyof typeof sockets, shown: string) => {
+    const { code, text } = run(root, "probe", sockets[name])
+    const own = /([^/.]+)\.sock$/.exec(sockets[name])![1]!
+    const named = /([^/.]+)\.\w+$/.exec(shown)![1]!
+    return { code, shown, text: text.replaceAll(sockets[name], shown).replace(`remote("${own}"`, `remote("${named}"`) }
+  }
+  return {
+    opendkim: probe("opendkim", "unix:/run/opendkim/opendkim.sock"),
+    rspamd: probe("rspamd", "unix:/run/rspamd/rspamd.sock"),
+    clamav: probe("clamav", "unix:/run/clamav/clamav-milter.ctl")
+  }
+})
+
 /** A filter served, looked at and played to again. */
 const watched = Effect.gen(function*() {
   const directory = yield* files
@@ -134,10 +154,11 @@ const watched = Effect.gen(function*() {
   return { served: served.output.replace(/^\[.*\n/gm, ""), traced: traced.output, replayed: replayed.text }
 })
 
-/** All sections; needs opendkim and rspamd. */
+/** All sections; needs opendkim, rspamd and clamav-milter. */
 export const sections = Effect.gen(function*() {
   const { ham, signed, spam, verified } = yield* sent
   const { expected, many, one } = yield* tested
+  const declarations = yield* probed
   const { replayed, served, traced } = yield* watched
   const to = (socket: string) => `--to unix:/run/${socket}/${socket}.sock`
   return new Map([
@@ -162,6 +183,10 @@ export const sections = Effect.gen(function*() {
         ["effect-milter test filter.ts spam.mbox --expect rejected; echo $?", `${expected.text}${expected.code}`]
       )
     ],
+    ...Object.entries(declarations).map(([name, { shown, text }]): readonly [string, string] => [
+      `probe ${name}`,
+      terminal([`effect-milter probe ${shown}`, text])
+    ]),
     [
       "trace",
       terminal(

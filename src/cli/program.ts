@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { showInvisible } from "../internal/bytes/invisible.ts"
 import * as exit from "./exit.ts"
+import { probe } from "./probe.ts"
 import { replay } from "./replay.ts"
 import { send } from "./send.ts"
 import { serve } from "./serve.ts"
@@ -19,7 +20,7 @@ import { terminalWidth, wrap } from "./wrap.ts"
 
 const command = Command.make("effect-milter").pipe(
   Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one"),
-  Command.withSubcommands([send, test, trace, replay, serve])
+  Command.withSubcommands([send, test, probe, trace, replay, serve])
 )
 
 const complain = (text: string): Effect.Effect<void> =>

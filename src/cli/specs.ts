@@ -38,6 +38,10 @@ export const filterAddress = (name: string): Flag.Flag<string> =>
     Flag.withMetavar("SPEC")
   )
 
+/** An argument that is the address of a filter. */
+export const filterArgument = (name: string): Argument.Argument<string> =>
+  Argument.String(name).pipe(Argument.filter((spec) => Result.isSuccess(endpoint.parse(spec)), () => examples))
+
 /** A flag for addresses to listen on, given once or several times. */
 export const listenAddress = (name: string): Flag.Flag<string> =>
   Flag.String(name).pipe(

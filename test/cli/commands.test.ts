@@ -38,7 +38,7 @@ describe("effect-milter", () => {
   it.live("tells what it can do", () =>
     Effect.gen(function*() {
       const [help, version, nothing] = yield* runAll([["--help"], ["--version"], []])
-      for (const name of ["send", "test", "trace", "replay", "serve"]) {
+      for (const name of ["send", "test", "probe", "trace", "replay", "serve"]) {
         assert.match(help!.stdout, new RegExp(`^ +${name} `, "m"))
       }
       assert.strictEqual(help!.code, 0)
@@ -150,6 +150,26 @@ describe("send", () => {
       complains(closed!, /closed the connection at once/)
       complains(noSender!, /give --from ADDRESS/)
       complains(noRecipient!, /give --rcpt ADDRESS/)
+    }))
+})
+
+describe("probe", () => {
+  it.live("prints the declaration of a milter, or says what to do", () =>
+    Effect.gen(function*() {
+      const to = yield* filter
+      const [probed, nobody, noSpec, wrong] = yield* runAll([
+        ["probe", to],
+        ["probe", "inet:1"],
+        ["probe"],
+        ["probe", "9000"]
+      ])
+      assert.strictEqual(probed!.stderr, "")
+      assert.strictEqual(probed!.code, 0)
+      assert.match(probed!.stdout, /^\/\/ version 6.*\nMilter\.remote\("milter", \{\n {2}to: "inet:/)
+      assert.match(probed!.stdout, /\n\}\)\n$/)
+      complains(nobody!, /nobody listens on inet:1: start the filter, or correct SPEC$/m)
+      complains(noSpec!, /SPEC/)
+      complains(wrong!, /Expected: inet:PORT@HOST/)
     }))
 })
 

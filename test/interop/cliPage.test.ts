@@ -1,4 +1,4 @@
-/** docs/operate/cli.md shows what opendkim and rspamd do to a message: in substance, it still has to be that. */
+/** docs/operate/cli.md shows what other milters want, and do to a message: in substance, it still has to be that. */
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Fs from "node:fs"
@@ -28,5 +28,22 @@ describeDaemon("docs/operate/cli.md", {
       same("send opendkim", signed.text)
       same("send verify", verified.text)
       same("send rspamd", `${ham.text}${spam.text}`)
+    }))
+})
+
+/** The stages and the modifications that a milter wants. */
+const wantedOf = (text: string): ReadonlyArray<string> => (text.match(/"[^"]*"/g) ?? []).toSorted()
+
+describeDaemon("docs/operate/cli.md, probe", {
+  commands: [...opendkim.commands, ...prerequisites.rspamd.commands, ...prerequisites.clamav.commands],
+  packages: `${opendkim.packages} ${prerequisites.rspamd.packages} ${prerequisites.clamav.packages}`
+}, () => {
+  it.live("shows what milters want", () =>
+    Effect.gen(function*() {
+      const page = Fs.readFileSync(cli.page, "utf8")
+      for (const [name, { code, text }] of Object.entries(yield* cli.probed)) {
+        assert.strictEqual(code, 0, name)
+        assert.deepStrictEqual(wantedOf(text), wantedOf(cli.sectionOf(page, `probe ${name}`) ?? ""), name)
+      }
     }))
 })

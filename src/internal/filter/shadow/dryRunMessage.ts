@@ -51,6 +51,16 @@ export class DryRunMessage {
     this.context = context
   }
 
+  /** Whether the hook of body has said that it needs no more. */
+  get skipsBody(): boolean {
+    return this.isSkipped
+  }
+
+  /** Runs an effect when the message is over. */
+  addFinalizer(finalizer: Effect.Effect<void>): Effect.Effect<void> {
+    return Scope.addFinalizer(this.scope, finalizer)
+  }
+
   /** MAIL. */
   readonly begin = Effect.fnUntraced(function*(this: DryRunMessage) {
     const { inner } = this.dryRun
