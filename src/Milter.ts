@@ -14,6 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
+import { checkKeys, keysOf } from "./internal/bytes/knownKeys.ts"
 import { define, type FailureHandler, resolve, resolveWith, servicesOf } from "./internal/filter/definition.ts"
 import { type FailurePolicy, type Filter, type Made, TypeId } from "./internal/filter/filterTypes.ts"
 import { fromDefinitions, mapped, variance } from "./internal/filter/filterValue.ts"
@@ -289,6 +290,17 @@ export interface Making<C, M, A extends Capability, O extends Capability, RR ext
   >
 }
 
+const optionNames = keysOf<Options<never, never, never, never, never, never, never, never, never>>({
+  modify: true,
+  modifyIfOffered: true,
+  macros: true,
+  rejectedRecipients: true,
+  onDefect: true,
+  refuseConnection: true,
+  connection: true,
+  message: true
+})
+
 /**
  * Begins a filter: its name (for logs, metrics and replies), state, capabilities and policies. `.on(answers, observes)`
  * finishes it.
@@ -369,6 +381,7 @@ export function make<
 ): Making<C, M, A, O, RR, CE | ME, Exclude<CR | MR, Scope.Scope>>
 export function make(name: string): Making<void, void, never, never, false, never, never>
 export function make(name: string, options: object = {}): unknown {
+  checkKeys(`option of ${name}`, options, optionNames)
   return {
     on: (answers: object, observes: object = {}) => fromDefinitions([define(name, options, answers, observes)])
   }

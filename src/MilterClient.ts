@@ -111,7 +111,10 @@ export const dial = (
   address: string,
   options: Options = {}
 ): Effect.Effect<Client, ClientError, Dialer | Scope.Scope> =>
-  Effect.flatMap(Dialer, (dialer) => internal.dial(dialer[dialingKey], address, options))
+  Effect.flatMap(Dialer, (dialer) => {
+    internal.checkOptions(options)
+    return internal.dial(dialer[dialingKey], address, options)
+  })
 
 /**
  * Connects to several filters in a row for one SMTP session, as an MTA does when a client has connected. The connections
@@ -160,7 +163,10 @@ export const chain = (
 ): Effect.Effect<Chain, never, Dialer | Scope.Scope> =>
   Effect.flatMap(
     Dialer,
-    (dialer) => makeChain.make(dialer[dialingKey], filters, options, mannersOf(options.as ?? postfix))
+    (dialer) => {
+      makeChain.checkOptions(filters, options)
+      return makeChain.make(dialer[dialingKey], filters, options, mannersOf(options.as ?? postfix))
+    }
   )
 
 /**

@@ -10,7 +10,7 @@ import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { Client } from "./internal/mta/client.ts"
-import { dial } from "./internal/mta/dial.ts"
+import { checkOptions, dial } from "./internal/mta/dial.ts"
 import { dialerOf, dialingKey } from "./internal/net/dialer.ts"
 import { listenerOf } from "./internal/net/listener.ts"
 import * as memoryNetwork from "./internal/net/memoryNetwork.ts"
@@ -116,13 +116,15 @@ const runClient = <R, A, E, R2>(
   options: Options = {}
 ): Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>> =>
   Effect.gen(function*() {
+    const { negotiate, ...ofClient } = options
+    checkOptions(ofClient)
     // Each run has a network of its own, whatever layers the caller shares. A filter that dials uses the caller's.
     const context = yield* network
     const listener = Layer.succeed(MilterServer.Listener, Context.get(context, MilterServer.Listener))
     yield* Layer.build(Layer.provide(MilterServer.layer(filter), listener))
     const { [dialingKey]: dialing } = Context.get(context, MilterClient.Dialer)
-    const client = yield* dial(dialing, address, { as: MilterClient.postfix, ...options })
-    if (options.negotiate !== false) yield* client.negotiate()
+    const client = yield* dial(dialing, address, { as: MilterClient.postfix, ...ofClient })
+    if (negotiate !== false) yield* client.negotiate()
     const result = yield* script(client)
     // The filter may have closed already, and the script may have quit itself.
     yield* Effect.ignore(client.quitAndWait())

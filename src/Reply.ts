@@ -10,6 +10,7 @@
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import { ofParts } from "./internal/bytes/byteString.ts"
+import { keysOf, unknownKey } from "./internal/bytes/knownKeys.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { ByteString } from "./Wire.ts"
 
@@ -96,6 +97,8 @@ export class ReplyError extends Data.TaggedError("ReplyError")<{
   }
 }
 
+const inputNames = keysOf<ReplyInput<"5">>({ code: true, enhanced: true, text: true })
+
 const defaults = {
   "4": { code: "451", enhanced: "4.7.1", other: "4.0.0" },
   "5": { code: "550", enhanced: "5.7.1", other: "5.0.0" }
@@ -142,6 +145,8 @@ export const render = <Class extends "4" | "5">(
   input: ReplyInput<Class>,
   replyClass: Class
 ): Result.Result<ByteString, InvalidValue> => {
+  const unknown = unknownKey("part of a reply", input, inputNames)
+  if (unknown !== undefined) return Result.fail(unknown)
   const standard = defaults[replyClass]
   const code: string = input.code ?? standard.code
   if (!/^[45][0-5][0-9]$/.test(code) || code[0] !== replyClass) {

@@ -6,6 +6,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { checkKeys, keysOf } from "../internal/bytes/knownKeys.ts"
 import type { DnsError, Records, RecordType } from "./internal/dnsError.ts"
 import type { DnsOptions, RecordTable } from "./internal/dnsTypes.ts"
 import * as nodeDns from "./internal/nodeDns.ts"
@@ -13,6 +14,8 @@ import { recordTable } from "./internal/recordTable.ts"
 
 export { DnsError, type DnsErrorReason, type Records, type RecordType } from "./internal/dnsError.ts"
 export type { DnsOptions, RecordTable } from "./internal/dnsTypes.ts"
+
+const optionNames = keysOf<DnsOptions>({ servers: true, timeout: true, tries: true })
 
 /**
  * Looks up records for the filters of this entry. `resolve` gives one record or more, or fails.
@@ -44,7 +47,13 @@ export class Dns extends Context.Service<Dns, {
 }>()("effect-milter/auth/Dns") {
   /** Asks DNS, through Node's resolver. A query cannot be cancelled: after an interruption its answer is ignored. */
   static readonly layerWith = (options: DnsOptions = {}): Layer.Layer<Dns> =>
-    Layer.effect(this, Effect.map(nodeDns.make(options), (resolve) => ({ resolve })))
+    Layer.effect(
+      this,
+      Effect.suspend(() => {
+        checkKeys("option of Auth.Dns", options, optionNames)
+        return Effect.map(nodeDns.make(options), (resolve) => ({ resolve }))
+      })
+    )
 
   /** {@link Dns.layerWith} the name servers of the system. */
   static readonly layer: Layer.Layer<Dns> = Dns.layerWith()

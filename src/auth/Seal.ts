@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
+import { checkKeys, keysOf } from "../internal/bytes/knownKeys.ts"
 import { signing as marked } from "../internal/filter/signing.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
@@ -56,6 +57,8 @@ export interface SealOptions<E = never, R = never, R2 = never> {
   readonly when?: Selection<R2>
   readonly onUnsealed?: (error: KeyError | SealError) => Effect.Effect<Verdict.OfMessage, E, R>
 }
+
+const optionNames = keysOf<SealOptions>({ authservId: true, domain: true, when: true, onUnsealed: true })
 
 interface State {
   readonly block: HeaderBlock
@@ -106,6 +109,7 @@ export const seal = <E = never, R = never, R2 = never>(
   options: SealOptions<E, R, R2>
   // Not inferred: in a list of filters their type would be taken for this one's.
 ): Milter.Made<NoInfer<E>, NoInfer<R | R2> | Keys> => {
+  checkKeys("option of Auth.seal", options, optionNames)
   const { domain, onUnsealed = passUnsealed, when } = options
   const authservId = normalId(Result.getOrThrow(checkId(options.authservId)))
   const findKey = Effect.gen(function*() {

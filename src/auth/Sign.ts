@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import * as Header from "../Header.ts"
+import { checkKeys, keysOf } from "../internal/bytes/knownKeys.ts"
 import { signing as marked } from "../internal/filter/signing.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
@@ -60,6 +61,16 @@ export interface SignOptions<E = never, R = never, R2 = never> {
   readonly oversigned?: ReadonlyArray<string>
   readonly expires?: Duration.Input
 }
+
+const optionNames = keysOf<SignOptions>({
+  when: true,
+  domain: true,
+  onUnsigned: true,
+  canonicalization: true,
+  fields: true,
+  oversigned: true,
+  expires: true
+})
 
 /**
  * The fields that are covered by default: those that readers see, and those that affect how mail is handled (RFC 6376 5.4.1).
@@ -203,6 +214,7 @@ export const sign = <E = never, R = never, R2 = never>(
   options: SignOptions<E, R, R2> = {}
   // Not inferred: in a list of filters their type would be taken for this one's.
 ): Milter.Made<NoInfer<E>, NoInfer<R | R2> | Keys> => {
+  checkKeys("option of Auth.sign", options, optionNames)
   const { domain = (author: string) => author, onUnsigned = passUnsigned, when = submitted() } = options
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what its functions need is in the type of the filter
   const signing = signingOf(options as SignOptions)

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as ClientAddress from "../ClientAddress.ts"
 import { sanitizeReason } from "../Envelope.ts"
+import { checkKeys, keysOf } from "../internal/bytes/knownKeys.ts"
 import { verifying } from "../internal/filter/signing.ts"
 import * as Milter from "../Milter.ts"
 import * as Verdict from "../Verdict.ts"
@@ -78,6 +79,17 @@ export interface VerifyOptions<E = never, R = never, R2 = never> {
   readonly leastRsaBits?: number
 }
 
+const optionNames = keysOf<VerifyOptions>({
+  authservId: true,
+  otherIds: true,
+  trustedNetworks: true,
+  skip: true,
+  onResult: true,
+  timeout: true,
+  strict: true,
+  leastRsaBits: true
+})
+
 /**
  * Options of {@link enforceDmarc}.
  *
@@ -130,9 +142,12 @@ export function enforceDmarc(
   first: EnforceOptions | Results,
   second: EnforceOptions | Submission = {}
 ): Effect.Effect<Disposition> | ((results: Results) => Effect.Effect<Disposition>) {
-  if ("dmarc" in first) return enforce(first, "session" in second ? {} : second)
-  return (results) => enforce(results, first)
+  const options = "dmarc" in first ? "session" in second ? {} : second : first
+  checkKeys("option of Auth.enforceDmarc", options, enforceNames)
+  return "dmarc" in first ? enforce(first, options) : (results) => enforce(results, options)
 }
+
+const enforceNames = keysOf<EnforceOptions>({ permerror: true, unsigned: true })
 
 /** Whether a message passes only by signatures that do not cover all of its body. */
 const restsOnUnsigned = ({ dkim, dmarc, spf }: Results): boolean => {
@@ -224,6 +239,7 @@ export const verify = <E = never, R = never, R2 = never>(
   options: VerifyOptions<E, R, R2>
   // Not inferred: in a list of filters their type would be taken for this one's.
 ): Milter.Made<NoInfer<E>, NoInfer<R | R2> | Dns> => {
+  checkKeys("option of Auth.verify", options, optionNames)
   const { onResult, skip = submitted() } = options
   const configured = settings(options)
   const trusted = Result.getOrThrow(ClientAddress.network(options.trustedNetworks ?? []))

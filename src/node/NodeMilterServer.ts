@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
+import { checkKeys, keysOf } from "../internal/bytes/knownKeys.ts"
 import * as drainState from "../internal/server/drainState.ts"
 import { Listener, type ListenError } from "../MilterServer.ts"
 import { checked, listenOn } from "./internal/listening.ts"
@@ -61,6 +62,8 @@ export interface Options<out R = never> {
   readonly onReload?: Effect.Effect<unknown, unknown, R>
 }
 
+const optionNames = keysOf<Options>({ listen: true, mode: true, owner: true, group: true, onReload: true })
+
 /**
  * Listens while its scope is open.
  *
@@ -105,6 +108,7 @@ export const layer = <R = never>(
   return Layer.effect(
     Listener,
     Effect.gen(function*() {
+      checkKeys("option of a listener", options, optionNames)
       const { access, specs } = yield* checked(options)
       return yield* listenOn(
         (warn) => Effect.map(Effect.forEach(specs, (spec) => open(spec, access, warn)), (opened) => opened.flat()),
@@ -130,6 +134,11 @@ export interface WorkersOptions<out R = never> extends Options<R> {
    */
   readonly http?: string
 }
+
+const workersOptionNames = [
+  ...optionNames,
+  ...keysOf<Omit<WorkersOptions, keyof Options>>({ workers: true, http: true })
+]
 
 /**
  * Serves in several processes, so that a filter uses all cores, and a crash takes only a part of the sessions with it.
@@ -184,6 +193,7 @@ export const workers = <E, RServer, R = never>(
   options: WorkersOptions<R>
 ): Effect.Effect<never, E | ListenError | WorkerError, Exclude<RServer, Listener> | Exclude<R, Scope.Scope>> =>
   Effect.gen(function*() {
+    checkKeys("option of workers", options, workersOptionNames)
     const assignment = yield* Effect.sync(assignmentOf)
     return assignment === undefined
       ? yield* supervise(options)

@@ -104,7 +104,10 @@ describe("seal", () => {
       withoutFields(yield* MilterTest.message(forwarder("list.example"), message))
       withoutFields(
         yield* MilterTest.message(
-          Milter.sequence([Auth.verify(options), Auth.seal({ ...options, when: () => Effect.succeed(false) })]),
+          Milter.sequence([
+            Auth.verify({ authservId: options.authservId }),
+            Auth.seal({ ...options, when: () => Effect.succeed(false) })
+          ]),
           yield* signed
         )
       )
@@ -158,7 +161,11 @@ describe("seal", () => {
     it.effect(`seals all results of its own together: ${what}`, () =>
       Effect.gen(function*() {
         const options = { authservId: "mx.list.example", domain: "list.example" }
-        const filter = Milter.sequence([Auth.verify(options), writes(...fields), Auth.seal(options)])
+        const filter = Milter.sequence([
+          Auth.verify({ authservId: options.authservId }),
+          writes(...fields),
+          Auth.seal(options)
+        ])
         const first = yield* MilterTest.message(filter, yield* signed)
         assert.deepStrictEqual(yield* chain(first, records), { result: "pass", i: 1 })
         assert.match(valuesOf(first, "ARC-Authentication-Results")[0]!, expected)

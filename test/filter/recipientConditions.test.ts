@@ -348,7 +348,10 @@ describe("what goes wrong", () => {
       [{}, /expected one of connect, helo, mail, rcpt, data/],
       [{ mail: undefined }, /expected one of/],
       [{ mail: () => true, data: () => true }, /"mail, data": expected one of/],
-      [{ recipient: () => true, recipients: "any" }, /"recipient" is not part of a condition: did you mean rcpt\?/],
+      [
+        { recipient: () => true, recipients: "any" },
+        /key of a condition "recipient": did you mean rcpt\? \(expected connect, /
+      ],
       [{ rcpt: true, recipients: "any" }, /expected a function at rcpt/],
       [{ rcpt: () => true }, /expected recipients with rcpt to be "any" or "each"/],
       [{ rcpt: () => true, recipients: "all" }, /expected recipients with rcpt to be "any" or "each"/],

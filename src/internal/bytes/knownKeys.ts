@@ -30,7 +30,7 @@ const closest = (key: string, known: ReadonlyArray<string>): string | undefined 
   const given = key.toLowerCase()
   if (given.length > maxLength) return undefined
   const byDistance = known.map((candidate) => ({ candidate, off: distance(given, candidate.toLowerCase()) }))
-    .filter(({ candidate, off }) => off <= 2 && off < candidate.length / 2)
+    .filter(({ candidate, off }) => off <= 2 && off <= candidate.length / 2)
     .toSorted((a, b) => a.off - b.off)
   return byDistance[0]?.candidate ?? known.find((candidate) => {
     const other = candidate.toLowerCase()
@@ -38,27 +38,47 @@ const closest = (key: string, known: ReadonlyArray<string>): string | undefined 
   })
 }
 
-/** Words what to do about a name that is not known. Names in `taken` are not suggested. */
-export const suggestion = (key: string, known: ReadonlyArray<string>, taken: ReadonlyArray<string> = []): string => {
-  const meant = closest(key, known.filter((candidate) => !taken.includes(candidate)))
-  return `${meant === undefined ? "" : `did you mean ${meant}? `}(known: ${known.join(", ")})`
+/** The error for a name that is not known; `taken` are names that cannot be meant, since they are there. */
+const unknownName = (
+  what: string,
+  name: string,
+  known: ReadonlyArray<string>,
+  taken: ReadonlyArray<string>
+): InvalidValue | undefined => {
+  if (known.includes(name)) return undefined
+  const meant = closest(name, known.filter((candidate) => !taken.includes(candidate)))
+  const expected = `expected ${known.join(", ")}`
+  const reason = meant === undefined ? expected : `did you mean ${meant}? (${expected})`
+  return new InvalidValue({ what, value: name, reason })
 }
 
 /**
- * Finds a key of the record that is not known: a misspelt name would be ignored without a word. `kind` says what a key is, such
- * as `stage`; `what` and `value` name the owner of the record.
+ * The error for a key that is not known: it would be ignored, and with it what its author wants. `what` says what a key is,
+ * such as `stage of greylist`.
  */
-export const unknownKey = (
-  record: object,
-  known: ReadonlyArray<string>,
-  kind: string,
-  { value, what }: { readonly what: string; readonly value: string }
-): InvalidValue | undefined => {
+export const unknownKey = (what: string, record: object, known: ReadonlyArray<string>): InvalidValue | undefined => {
   const keys = Object.keys(record)
-  const key = keys.find((key) => !known.includes(key))
-  return key === undefined ? undefined : new InvalidValue({
-    what,
-    value,
-    reason: `${JSON.stringify(key)} is not ${kind}: ${suggestion(key, known, keys)}`
-  })
+  for (const key of keys) {
+    const error = unknownName(what, key, known, keys)
+    if (error !== undefined) return error
+  }
+  return undefined
 }
+
+const orThrow = (error: InvalidValue | undefined): void => {
+  if (error !== undefined) throw error
+}
+
+/** Throws the error of {@link unknownKey}. */
+export const checkKeys = (what: string, record: object, known: ReadonlyArray<string>): void =>
+  orThrow(unknownKey(what, record, known))
+
+/** The same for each name of a list. */
+export const checkNames = (what: string, names: ReadonlyArray<string>, known: ReadonlyArray<string>): void =>
+  names.forEach((name) => orThrow(unknownName(what, name, known, names)))
+
+/** All properties of a type, of which the compiler knows if one is missing. */
+export type AllKeys<A> = { readonly [K in keyof Required<A>]: true }
+
+/** A list of them. */
+export const keysOf = <A>(keys: AllKeys<A>): ReadonlyArray<string> => Object.keys(keys)

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
 import type * as Scope from "effect/Scope"
+import { checkKeys, keysOf } from "../bytes/knownKeys.ts"
 import { type Definition, Failed, resolve } from "./definition.ts"
 import type { FailurePolicy, Filter, Made } from "./filterTypes.ts"
 import { fromResolve } from "./filterValue.ts"
@@ -63,6 +64,8 @@ export interface CircuitBreakerOptions {
   readonly timeout?: Duration.Input
 }
 
+const optionNames = keysOf<CircuitBreakerOptions>({ failures: true, openFor: true, whileOpen: true, timeout: true })
+
 /**
  * Stops calling a filter for a while after it has failed several times in a row, so that the services that it needs can recover
  * and mail does not wait for them.
@@ -101,6 +104,8 @@ export const circuitBreaker: {
   <E, R>(self: Filter<E, R>, options: CircuitBreakerOptions): Made<E, R>
 } = dual(
   2,
-  (self: Filter<never, never>, options: CircuitBreakerOptions): Made<never, never> =>
-    fromResolve(Effect.flatMap(resolve(self), Effect.forEach((definition) => guarded(definition, options))))
+  (self: Filter<never, never>, options: CircuitBreakerOptions): Made<never, never> => {
+    checkKeys("option of a circuit breaker", options, optionNames)
+    return fromResolve(Effect.flatMap(resolve(self), Effect.forEach((definition) => guarded(definition, options))))
+  }
 )

@@ -7,9 +7,11 @@ import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import { InvalidValue } from "../../InvalidValue.ts"
 import { checkName, type MacroStage } from "../../Macros.ts"
-import type { Capability } from "../../Modification.ts"
+import { actionOf, type Capability } from "../../Modification.ts"
 import type { Envelope, Events, Mail, Session, Stage } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
+import { checkKeys, checkNames } from "../bytes/knownKeys.ts"
+import { allStages, answeredStages, macroStages } from "../protocol/stageTable.ts"
 import type { FailurePolicy, Filter } from "./filterTypes.ts"
 
 /** The failure of a hook: its cause, and the policy that takes the place of the verdict. */
@@ -104,6 +106,13 @@ const defaults: Omit<Definition, "name" | "answers" | "observes"> = {
 export const define = (name: string, options: object, answers: object, observes: object): Definition => {
   const invalid = (reason: string): InvalidValue => new InvalidValue({ what: "filter", value: name, reason })
   const definition = { ...defaults, ...options, name, answers, observes }
+  // With a misspelt name the hook would not run, and mail would pass without it.
+  checkHooks(name, answers, answeredStages)
+  checkHooks(name, observes, allStages)
+  for (const key of ["modify", "modifyIfOffered"] as const) {
+    checkNames(`${key} of ${name}`, definition[key], Object.keys(actionOf))
+  }
+  checkKeys(`stage in macros of ${name}`, definition.macros, macroStages)
   const twice = Object.keys(answers).find((stage) => Object.hasOwn(observes, stage))
   if (twice !== undefined) throw invalid(`expected ${twice} to be answered or observed, not both`)
   if (Object.hasOwn(observes, "rejectedRecipient") && !definition.rejectedRecipients) {
@@ -112,6 +121,14 @@ export const define = (name: string, options: object, answers: object, observes:
   // A space or NUL in a name would ask the MTA for something else, or break the packet.
   for (const names of Object.values(definition.macros)) names.forEach((name) => Result.getOrThrow(checkName(name)))
   return definition
+}
+
+const checkHooks = (name: string, hooks: object, known: ReadonlyArray<string>): void => {
+  checkKeys(`stage of ${name}`, hooks, known)
+  for (const [stage, hook] of Object.entries(hooks)) {
+    if (hook === undefined || typeof hook === "function") continue
+    throw new InvalidValue({ what: "filter", value: name, reason: `expected a function at ${stage}` })
+  }
 }
 
 /** The definitions of a filter: several for a sequence, else one. */

@@ -4,6 +4,7 @@ import { dual } from "effect/Function"
 import type { Envelope } from "../../Stage.ts"
 import type { Rcpt, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
+import { checkKeys, keysOf } from "../bytes/knownKeys.ts"
 import { allStages } from "../protocol/stageTable.ts"
 import { type At, type Definition, Failed } from "./definition.ts"
 import type { Filter, Made } from "./filterTypes.ts"
@@ -194,6 +195,8 @@ export interface DelayRejectOptions<R = never> {
   ) => Effect.Effect<boolean, never, R> | boolean
 }
 
+const optionNames = keysOf<DelayRejectOptions>({ at: true, except: true })
+
 /**
  * Delays a reject or tempFail of connect, helo or mail and gives it to each recipient instead, as Postfix does with its own
  * restrictions. So the MTA's log shows sender and recipients of refused mail, and some recipients can be exempt, such as
@@ -238,5 +241,8 @@ export const delayReject: {
 } = dual(
   2,
   // What `except` needs is in the type of the result.
-  (self: Filter<never, never>, options: DelayRejectOptions): Made<never, never> => mapped(self, delayed(options.except))
+  (self: Filter<never, never>, options: DelayRejectOptions): Made<never, never> => {
+    checkKeys("option of delayReject", options, optionNames)
+    return mapped(self, delayed(options.except))
+  }
 )

@@ -5,11 +5,12 @@ import { InvalidValue } from "../../InvalidValue.ts"
 import type { Capability, Editor } from "../../Modification.ts"
 import type { Body, Envelope, Header, Mail, Session, Stage } from "../../Stage.ts"
 import * as Verdict from "../../Verdict.ts"
+import { checkKeys, checkNames, keysOf } from "../bytes/knownKeys.ts"
 import { define } from "../filter/definition.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
 import { fromDefinitions } from "../filter/filterValue.ts"
 import { Document, headOf, IncomingMessage, openSpool } from "./document.ts"
-import type { Part } from "./documentTypes.ts"
+import type { Options as PublicOptions, Part } from "./documentTypes.ts"
 
 /** Options and hooks without their types, which the public module has checked. */
 export interface Options {
@@ -31,6 +32,28 @@ export interface Hooks {
   readonly endOfHeaders?: Hook
   readonly document: (document: Document, at: unknown) => Effect.Effect<Verdict.OfMessage, unknown>
 }
+
+const optionNames = keysOf<PublicOptions<never, never, never, never, never, never, never, never>>({
+  modify: true,
+  macros: true,
+  onDefect: true,
+  refuseConnection: true,
+  body: true,
+  maxBytes: true,
+  tooLarge: true,
+  inMemory: true,
+  connection: true,
+  message: true
+})
+
+const hookNames = keysOf<Hooks>({
+  connect: true,
+  helo: true,
+  mail: true,
+  rcpt: true,
+  endOfHeaders: true,
+  document: true
+})
 
 /** What the engine gives hooks in addition to the event of a message. */
 interface At {
@@ -54,6 +77,9 @@ const tooLargeReply = Verdict.reject({ code: "552", enhanced: "5.3.4", text: "Th
 
 export const make = (name: string, given: Options, hooks: Hooks): unknown => {
   const { body = true, inMemory, maxBytes = Infinity, message: build, modify = [], tooLarge, ...others } = given
+  checkKeys(`option of ${name}`, given, optionNames)
+  checkKeys(`hook of ${name}`, hooks, hookNames)
+  checkNames(`modify of ${name}`, modify, Object.keys(capabilities))
   if (!body && modify.includes("mime")) {
     throw new InvalidValue({ what: "filter", value: name, reason: "expected a body, since modify has \"mime\"" })
   }

@@ -5,6 +5,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Delivered } from "../../Delivery.ts"
 import { type Agreement, Step } from "../../Negotiation.ts"
+import { checkKeys, keysOf } from "../bytes/knownKeys.ts"
 import type { DeliveryError } from "../delivery/deliveryError.ts"
 import type { Dialing } from "../net/dialer.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
@@ -36,6 +37,28 @@ const timeoutsOf = ({ timeouts }: Manners, given: Options["timeouts"]): MtaTimeo
     content: milliseconds(given?.content, timeouts.content),
     total: milliseconds(given?.total, timeouts.total)
   }
+}
+
+const timeoutNames = keysOf<NonNullable<Options["timeouts"]>>({
+  connect: true,
+  command: true,
+  content: true,
+  total: true
+})
+
+const optionNames = keysOf<Options>({
+  as: true,
+  timeouts: true,
+  maxFrameLength: true,
+  maxModifications: true,
+  maxModificationBytes: true,
+  observe: true
+})
+
+/** Throws an `InvalidValue` for an option that would be ignored. */
+export const checkOptions = (options: Options): void => {
+  checkKeys("option of a client", options, optionNames)
+  checkKeys("timeout of a client", options.timeouts ?? {}, timeoutNames)
 }
 
 /** Sends a message through a chain of one filter. The filter has no policy, so its failures reach the caller. */

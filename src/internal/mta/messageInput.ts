@@ -3,8 +3,30 @@ import type * as Delivery from "../../Delivery.ts"
 import type { ByteString } from "../../Wire.ts"
 import { joined, ofParts } from "../bytes/byteString.ts"
 import { bytesOf, byteStringOf } from "../bytes/concat.ts"
+import { checkKeys, keysOf } from "../bytes/knownKeys.ts"
+import { answeredStages } from "../protocol/stageTable.ts"
 import type { Message, Recipient } from "./clientTypes.ts"
 import type { Text } from "./clientValues.ts"
+
+const messageNames = keysOf<Message>({
+  from: true,
+  to: true,
+  headers: true,
+  body: true,
+  parameters: true,
+  client: true,
+  helo: true,
+  macros: true
+})
+
+const recipientNames = keysOf<Recipient>({ address: true, parameters: true, refused: true })
+
+/** Throws an `InvalidValue` for a key that would be ignored: a message without its header may well pass. */
+export const checkMessage = (message: Message): void => {
+  checkKeys("key of a message", message, messageNames)
+  checkKeys("stage in macros of a message", message.macros ?? {}, answeredStages)
+  for (const recipient of recipientsOf(message.to)) checkKeys("key of a recipient", recipient, recipientNames)
+}
 
 export const bracketed = (address: Text): Text =>
   typeof address === "string" && !address.startsWith("<") ? `<${address}>` : address

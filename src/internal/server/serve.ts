@@ -25,7 +25,7 @@ import { markOverrun } from "./drainState.ts"
 import { Listener } from "./listenerService.ts"
 import * as registry from "./registry.ts"
 import type { Options } from "./serverTypes.ts"
-import { settingsOf } from "./settings.ts"
+import { checkOptions, settingsOf } from "./settings.ts"
 
 // Unique in this process, whatever the number of servers.
 let sessions = 0
@@ -37,6 +37,7 @@ const orDie = <A>(result: Result.Result<A, InvalidValue>): Effect.Effect<A> => E
 
 export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: Options) {
   // A server that is set up wrongly is a mistake in the program: it does not start.
+  checkOptions(options)
   const definitions = yield* orDie(checkOrder(yield* resolveWith(filter)))
   const name = definitions.map(({ name }) => name).join(" + ")
   const { [acceptingKey]: listener } = yield* Listener

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as ClientAddress from "../../ClientAddress.ts"
 import * as Frame from "../../Frame.ts"
 import type { InvalidValue } from "../../InvalidValue.ts"
+import { checkKeys } from "../bytes/knownKeys.ts"
 import type { Limits, Program, ServerTimeouts } from "../engine/serverRuntime.ts"
 import type { Options } from "./serverTypes.ts"
 
@@ -121,7 +122,7 @@ const peers: Config.Config<Peers> = Object.create(givenPeers, {
 
 const time = (name: string) => Config.option(Config.Duration(name))
 
-export const config: Config.Config<Options> = Config.all({
+const variables = {
   maxConnections: count("MAX_CONNECTIONS"),
   maxSilentConnections: count("MAX_SILENT_CONNECTIONS"),
   maxFrameLength: count("MAX_FRAME_LENGTH", leastFrame),
@@ -144,7 +145,9 @@ export const config: Config.Config<Options> = Config.all({
   writeTimeout: time("WRITE_TIMEOUT"),
   stopTimeout: time("STOP_TIMEOUT"),
   drainTimeout: time("DRAIN_TIMEOUT")
-}).pipe(
+} satisfies { readonly [K in keyof Required<Options>]: unknown }
+
+export const config: Config.Config<Options> = Config.all(variables).pipe(
   Config.map((options) =>
     Object.fromEntries(
       Object.entries(options).flatMap(([name, value]) => Option.isSome<unknown>(value) ? [[name, value.value]] : [])
@@ -152,3 +155,6 @@ export const config: Config.Config<Options> = Config.all({
   ),
   Config.nested("MILTER")
 )
+
+/** Throws an `InvalidValue` for an option that would be ignored. */
+export const checkOptions = (options: Options): void => checkKeys("option of a server", options, Object.keys(variables))

@@ -20,7 +20,7 @@ import { goesOn } from "../wrapping.ts"
 import { checkEdits, makeEdits } from "./childEdits.ts"
 import { ChildSession } from "./childSession.ts"
 import type { RemoteError } from "./remoteError.ts"
-import { type RemoteOptions, stagesOf, timesOf } from "./remoteOptions.ts"
+import { checkRemote, type RemoteOptions, stagesOf, timesOf } from "./remoteOptions.ts"
 
 export { RemoteError } from "./remoteError.ts"
 export type { RemoteOptions } from "./remoteOptions.ts"
@@ -176,6 +176,7 @@ const message = (_: Mail, { connection }: At): Effect.Effect<void, RemoteError, 
  * @since 0.1.0
  */
 export const remote = (name: string, options: RemoteOptions): Made<RemoteError, Dialer> => {
+  checkRemote(name, options)
   const stages = stagesOf(options)
   const times = timesOf(options)
   // By SMTP session: the state of a filter may be built again under a condition, but there is no second connection.

@@ -3,7 +3,8 @@ import * as Duration from "effect/Duration"
 import type { MacroStage } from "../../../Macros.ts"
 import type { Capability } from "../../../Modification.ts"
 import type { Stage } from "../../../Stage.ts"
-import { answeredStages } from "../../protocol/stageTable.ts"
+import { checkKeys, checkNames, keysOf } from "../../bytes/knownKeys.ts"
+import { allStages, answeredStages } from "../../protocol/stageTable.ts"
 
 /**
  * Options of {@link remote}.
@@ -34,6 +35,28 @@ export interface RemoteOptions {
     /** For the answer to end of message, progress included; 5 minutes if not given. */
     readonly endOfMessage?: Duration.Input
   }
+}
+
+const optionNames = keysOf<RemoteOptions>({
+  to: true,
+  modify: true,
+  stages: true,
+  macros: true,
+  signs: true,
+  timeouts: true
+})
+
+const timeoutNames = keysOf<NonNullable<RemoteOptions["timeouts"]>>({
+  connect: true,
+  command: true,
+  endOfMessage: true
+})
+
+/** Throws an `InvalidValue` for a name that would be ignored. */
+export const checkRemote = (name: string, options: RemoteOptions): void => {
+  checkKeys(`option of ${name}`, options, optionNames)
+  checkKeys(`timeout of ${name}`, options.timeouts ?? {}, timeoutNames)
+  checkNames(`stage of ${name}`, options.stages ?? [], allStages)
 }
 
 /** Milliseconds; undefined if not given. */

@@ -1,6 +1,6 @@
 /** Checks a condition: JavaScript does not read the types. */
 import { InvalidValue } from "../../../InvalidValue.ts"
-import { unknownKey } from "../../bytes/knownKeys.ts"
+import { checkKeys } from "../../bytes/knownKeys.ts"
 import { isContent, macroStages } from "../../protocol/stageTable.ts"
 import type { Condition, DataCondition, RecipientCondition } from "./conditionTypes.ts"
 
@@ -29,11 +29,7 @@ const valuesOf = (stage: string, option: string): ReadonlyArray<unknown> => {
 export const checkCondition = (condition: Condition): void => {
   const given = new Map<string, unknown>(Object.entries(condition).filter(([, value]) => value !== undefined))
   const value = [...given.keys()].join(", ")
-  const unknown = unknownKey(condition, [...stages, ...optionNames], "part of a condition", {
-    what: "condition",
-    value
-  })
-  if (unknown !== undefined) throw unknown
+  checkKeys("key of a condition", condition, [...stages, ...optionNames])
   const invalid = (expected: string): InvalidValue =>
     new InvalidValue({ what: "condition", value, reason: `expected ${expected}` })
   const asked = stages.filter((stage) => given.has(stage))

@@ -17,7 +17,7 @@ import type { Connect, MacroValues, Text } from "../clientValues.ts"
 import type { DefaultAction } from "../clientValues.ts"
 import { isRefusal, type RefusingAnswer } from "../interpretReply.ts"
 import type { Manners } from "../manners/mtaManners.ts"
-import { asReceived, bracketed, recipientsOf } from "../messageInput.ts"
+import { asReceived, bracketed, checkMessage, recipientsOf } from "../messageInput.ts"
 import {
   type Asked,
   decisionOf,
@@ -382,6 +382,7 @@ export class ChainSession {
   /** Takes a whole message through the filters, with connect and HELO if they were not sent before. */
   sendMessage(message: MilterClient.Message): Effect.Effect<MilterClient.Outcome, ClientError> {
     return Effect.gen({ self: this }, function*() {
+      checkMessage(message)
       const before = yield* this.introduce(message)
       const { refused } = this
       if (refused !== undefined) return yield* this.conclude(refusedAt(refused.stage, refused), undefined, [])

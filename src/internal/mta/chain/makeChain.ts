@@ -5,11 +5,12 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { InvalidValue } from "../../../InvalidValue.ts"
+import { checkKeys, keysOf } from "../../bytes/knownKeys.ts"
 import type { Dialing } from "../../net/dialer.ts"
 import type { Chain, ChainOptions, FilterOptions } from "../chainTypes.ts"
 import type { ClientError } from "../clientError.ts"
 import type { Options } from "../clientTypes.ts"
-import { dial } from "../dial.ts"
+import { checkOptions as checkShared, dial } from "../dial.ts"
 import { called, type Manners, mtaOf } from "../manners/mtaManners.ts"
 import type { Link } from "./chainLink.ts"
 import { ChainSession } from "./chainSession.ts"
@@ -44,6 +45,22 @@ const dialLink = (dialing: Dialing, filter: FilterOptions, options: ChainOptions
 const given = <K extends keyof Options>(key: K, value: Options[K]): Pick<Options, K> | undefined =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one property, of that name
   value === undefined ? undefined : { [key]: value } as Pick<Options, K>
+
+const filterNames = keysOf<FilterOptions>({
+  address: true,
+  onFailure: true,
+  timeouts: true,
+  maxFrameLength: true,
+  maxModifications: true,
+  maxModificationBytes: true
+})
+
+/** Throws an `InvalidValue` for an option that would be ignored. */
+export const checkOptions = (filters: ReadonlyArray<string | FilterOptions>, options: ChainOptions): void => {
+  const { macros: _, observe: _observe, onFailure: _onFailure, ...shared } = options
+  checkShared(shared)
+  for (const filter of filters) if (typeof filter !== "string") checkKeys("option of a filter", filter, filterNames)
+}
 
 let messages = 0
 
