@@ -273,7 +273,7 @@ class Connection implements Output, OpenConnection {
 
   private startCall(call: Call): Action | undefined {
     const effect = call.make()
-    if (Exit.isExit(effect)) return this.conversation.callEnded(effect)
+    if (isExit(effect)) return this.conversation.callEnded(effect)
     const fiber = call.fork(effect)
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) return this.conversation.callEnded(exit)
@@ -516,5 +516,9 @@ class Connection implements Output, OpenConnection {
 
   private readonly isAnswered = ({ code }: WaitingCommand): boolean => this.conversation.budgetOf(code) !== undefined
 }
+
+/** `Exit.isExit` is slow for other effects, each of which has a prototype of its own; few of them have a tag. */
+const isExit = (effect: Effect.Effect<unknown, unknown>): effect is Exit.Exit<unknown, unknown> =>
+  (effect as { readonly _tag?: unknown })._tag !== undefined && Exit.isExit(effect)
 
 const close = (error: Close["error"]): Close => ({ _tag: "Close", error })

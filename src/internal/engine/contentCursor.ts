@@ -58,6 +58,7 @@ export class ContentCursor {
 
   /** Begins the pass of the filters that have not seen the content yet, with the edits so far. False if there are none. */
   beginNextPass(parts: ReadonlyArray<FilterMessage>): boolean {
+    if (this._pass === this.plan.lastPass) return false
     const rest = parts.filter(({ hasLeft, pass }) => !hasLeft && pass > this._pass)
     if (rest.length === 0) return false
     this.applyEdits(parts)
@@ -95,12 +96,18 @@ export class ContentCursor {
 
   /** The edits of all filters, as one list for the message that the MTA holds. */
   allEdits(parts: ReadonlyArray<FilterMessage>): Edits | undefined {
+    if (parts.length === 1) return parts[0]!.edits
     const all = parts.flatMap(({ edits }) => edits === undefined ? [] : [edits])
     if (all.length < 2) return all[0]
     if (this.content === undefined) return combine(all)
     // The edits of the last pass are not applied yet.
     this.applyEdits(parts)
     return this.content.combine(all)
+  }
+
+  /** Whether anything of the content is kept, for later passes or to put edits together. */
+  get isKept(): boolean {
+    return this.content !== undefined
   }
 
   /** What is kept closes with the message. */

@@ -2,7 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Verdict from "../../Verdict.ts"
+import * as Verdict from "../../Verdict.ts"
 import { type At, Failed, type Hook } from "../filter/definition.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
 import { handled } from "../filter/wrapping.ts"
@@ -91,6 +91,8 @@ export class HookCall implements Call {
   resultOf(exit: Exit.Exit<unknown, unknown>, session: SmtpSession): unknown {
     if (Exit.isFailure(exit)) return this.defect(exit.cause, session)
     const { value } = exit
+    // The usual verdict needs no check.
+    if (value === Verdict.continue && this.kind === "answer") return value
     if (value instanceof Failed) return value
     if (this.kind === "observer") return undefined
     if (this.kind !== "answer" || replies.isVerdict(value)) return value

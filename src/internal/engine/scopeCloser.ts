@@ -32,7 +32,8 @@ export class ScopeCloser implements Work {
 
   /** Adds scopes of this session; the last one closes first. */
   add(closings: ReadonlyArray<Closing>, session: SmtpSession): void {
-    this.waiting = this.rest.concat(closings.toReversed())
+    const latestFirst = closings.length === 1 ? closings : closings.toReversed()
+    this.waiting = this.hasMore ? this.rest.concat(latestFirst) : latestFirst
     this.begun = 0
     this.session = session
   }

@@ -402,7 +402,7 @@ export class Transaction {
   /** All filters have been asked about the command that is being answered. */
   private proceed(): Action {
     const { answered: stage, owner, parts } = this
-    if (parts.every(({ hasLeft }) => hasLeft)) return this.conclude(stage, Verdict.acceptMessage, undefined)
+    if (this.haveAllLeft) return this.conclude(stage, Verdict.acceptMessage, undefined)
     if (
       stage === stages.body && !this.isBodySkipped && !owner.plan.keepsBody &&
       parts.some(({ hasSkipped }) => hasSkipped) &&
@@ -414,12 +414,17 @@ export class Transaction {
     return owner.reply(stage, Verdict.continue, undefined)
   }
 
+  private get haveAllLeft(): boolean {
+    for (const part of this.parts) if (!part.hasLeft) return false
+    return true
+  }
+
   // --- passes over the content
 
   private passEnded(): Action | undefined {
     if (this.content.beginNextPass(this.parts)) return this.moveOn()
-    const isAsked = this.parts.some(({ hasLeft }) => !hasLeft)
-    return this.conclude(stages.endOfMessage, isAsked ? Verdict.continue : Verdict.acceptMessage, undefined)
+    const verdict = this.haveAllLeft ? Verdict.acceptMessage : Verdict.continue
+    return this.conclude(stages.endOfMessage, verdict, undefined)
   }
 
   /** What comes next in this pass: the cursor moves there, or a piece of the body is read first. */
@@ -522,6 +527,6 @@ export class Transaction {
       milliseconds: owner.now - this.began
     })
     const closings = parts.map((part) => part.closing(exit))
-    return [...this.content.closings, ...closings]
+    return this.content.isKept ? [...this.content.closings, ...closings] : closings
   }
 }

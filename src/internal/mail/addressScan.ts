@@ -30,7 +30,8 @@ const faultOf = (address: string, at: number): string | undefined => {
     : `"${domain}" in the place of a domain`
 }
 
-const findAt = (address: string): { readonly at: number; readonly bad: string | undefined } => {
+/** Finds the `@` that ends the local part, and a fault of quotes and brackets. */
+export const findAt = (address: string): { readonly at: number; readonly bad: string | undefined } => {
   if (!structural.test(address) && !address.includes(":")) return { at: address.lastIndexOf("@"), bad: undefined }
   let at = -1
   let bad = control.test(address) ? "a control character" : undefined

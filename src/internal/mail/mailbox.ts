@@ -2,14 +2,15 @@
 import * as Result from "effect/Result"
 import * as ClientAddress from "../../ClientAddress.ts"
 import { ByteString } from "../../Wire.ts"
-import { scan } from "./addressScan.ts"
+import { findAt, scan } from "./addressScan.ts"
 import * as domainName from "./domainName.ts"
 
 interface ParsedMailbox {
   readonly address: string
   readonly localPart: string
   readonly domain: string
-  readonly wellFormed: boolean
+  /** Where the local part ends; -1 without `@`. */
+  readonly at: number
 }
 
 /**
@@ -122,7 +123,10 @@ export class Mailbox {
    * bracket is at a place that does not allow it. MTAs accept some of these, and then the properties are a best guess.
    */
   get wellFormed(): boolean {
-    return (this.parsed ??= parseMailbox(this.raw)).wellFormed
+    if (this.isNull) return true
+    const { address, at, localPart } = this.parsed ??= parseMailbox(this.raw)
+    const hasParts = localPart !== "" && (at === -1 || at < address.length - 1)
+    return hasParts && scan(address).bad === undefined && ByteString.isUtf8(this.raw)
   }
 
   toString(): string {
@@ -167,22 +171,20 @@ export const sameAddress = (self: Mailbox | string, that: Mailbox | string): boo
   return one.unquotedLocalPart === other.unquotedLocalPart && one.domainAscii === other.domainAscii
 }
 
-const nullMailbox: ParsedMailbox = { address: "", localPart: "", domain: "", wellFormed: true }
+const nullMailbox: ParsedMailbox = { address: "", localPart: "", domain: "", at: -1 }
 
 const parseMailbox = (raw: ByteString): ParsedMailbox => {
   if (raw === "" || raw === "<>") return nullMailbox
   const text = ByteString.toText(raw)
   const bracketed = text.length > 1 && text[0] === "<" && text[text.length - 1] === ">"
   const address = withoutRoute(bracketed ? text.slice(1, -1) : text)
-  const scanned = scan(address)
-  const localPart = scanned.at === -1 ? address : address.slice(0, scanned.at)
-  const host = scanned.at === -1 ? "" : address.slice(scanned.at + 1).toLowerCase()
+  const { at } = findAt(address)
+  const host = at === -1 ? "" : address.slice(at + 1).toLowerCase()
   return {
     address,
-    localPart,
+    localPart: at === -1 ? address : address.slice(0, at),
     domain: host.endsWith(".") ? host.slice(0, -1) : host,
-    wellFormed: scanned.bad === undefined && localPart !== "" && (scanned.at === -1 || host !== "") &&
-      ByteString.isUtf8(raw)
+    at
   }
 }
 

@@ -74,9 +74,14 @@ export class MacroStore extends Macros {
   define(code: number, payload: ByteString): Defined {
     const slot = code < 128 ? slotOfCode[code]! : slots
     if (slot === slots) return "complete"
+    this.fresh |= 1 << slot
+    // Postfix sends the same list with each header and each piece of the body.
+    if (slot !== unknown && this.lists[slot] === payload) {
+      this.drop(slot + 1)
+      return "complete"
+    }
     if (slot === unknown) this.forget(slot)
     else this.drop(slot)
-    this.fresh |= 1 << slot
     let strings = 0
     let pairs = 0
     for (let end = payload.indexOf("\0"); end !== -1; end = payload.indexOf("\0", end + 1)) {
