@@ -2,7 +2,7 @@
 import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
 import * as Reply from "../../Reply.ts"
-import type * as Verdict from "../../Verdict.ts"
+import * as Verdict from "../../Verdict.ts"
 import { ofParts } from "../bytes/byteString.ts"
 
 const plain = {
@@ -14,6 +14,8 @@ const plain = {
   DiscardMessage: Packet.encode({ _tag: "Discard" }),
   SkipBody: Packet.encode({ _tag: "Skip" })
 }
+
+const goOn = plain.Continue
 
 /** A sign of life while the MTA waits for the answer to end of message. */
 export const progress = Packet.encode({ _tag: "Progress" })
@@ -40,6 +42,8 @@ export const isVerdict = (u: unknown): u is Verdict.Verdict => {
 
 /** The packet of a verdict. If its text is not a valid reply, as in a verdict made by hand, the MTA words the refusal. */
 export const encode = (verdict: Verdict.Verdict): Uint8Array =>
-  (verdict._tag === "Reject" || verdict._tag === "TempFail") && verdict.wire !== undefined && isVerdict(verdict)
+  verdict === Verdict.continue
+    ? goOn
+    : (verdict._tag === "Reject" || verdict._tag === "TempFail") && verdict.wire !== undefined && isVerdict(verdict)
     ? Packet.encode({ _tag: "ReplyCode", text: verdict.wire })
     : plain[verdict._tag]

@@ -154,7 +154,7 @@ export type Data = typeof Data.schema.Type
 export const Header = packet("Header", "L", { name: Wire.name, value: Wire.text }, {
   answered: true,
   documentation: "One header field."
-})
+}, (reader) => ({ _tag: "Header", name: Wire.name.read(reader), value: Wire.text.read(reader) }))
 /**
  * What a {@link Header} packet holds.
  *

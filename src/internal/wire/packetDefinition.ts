@@ -50,12 +50,16 @@ export interface Definition<Name extends string, Fields extends Wire.Fields> {
   format(packet: Type<Name, Fields>): string
 }
 
-/** Declares a packet: its tag, its code and its fields in the order of the wire. */
+/**
+ * Declares a packet: its tag, its code and its fields in the order of the wire. `read` is for the packet that comes most often:
+ * it does what the fields say, in one object literal, which the compiler makes faster than a loop over all packets' fields.
+ */
 export const packet = <const Name extends string, const Fields extends Wire.Fields>(
   name: Name,
   character: string,
   fields: Fields,
-  options: Options
+  options: Options,
+  read?: (reader: Reader) => NoInfer<Type<Name, Fields>>
 ): Definition<Name, Fields> => {
   type Self = Type<Name, Fields>
   type Values = { [key: string]: unknown }
@@ -77,7 +81,7 @@ export const packet = <const Name extends string, const Fields extends Wire.Fiel
       name,
       Object.fromEntries(keys.map((key, index) => [key, list[index]!.schema]))
     ) as unknown as SchemaOf<Name, Fields>,
-    read(reader) {
+    read: read ?? ((reader) => {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- without fields a packet is its tag
       if (count === 0) return constant as Self
       const values: Values = { _tag: name }
@@ -88,7 +92,7 @@ export const packet = <const Name extends string, const Fields extends Wire.Fiel
       }
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- each key has what the reader of its field returned
       return values as Self
-    },
+    }),
     write(writer, packet) {
       const mark = writer.begin(code)
       for (let index = 0; index < count; index++) list[index]!.write(writer, (packet as Values)[keys[index]!])
