@@ -519,6 +519,7 @@ class Connection implements Output, OpenConnection {
 
 /** `Exit.isExit` is slow for other effects, each of which has a prototype of its own; few of them have a tag. */
 const isExit = (effect: Effect.Effect<unknown, unknown>): effect is Exit.Exit<unknown, unknown> =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- any object may be asked for a tag
   (effect as { readonly _tag?: unknown })._tag !== undefined && Exit.isExit(effect)
 
 const close = (error: Close["error"]): Close => ({ _tag: "Close", error })
