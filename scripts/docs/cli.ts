@@ -54,7 +54,7 @@ const terminal = (...parts: ReadonlyArray<readonly [command: string, output: str
 
 // --- the same everywhere
 
-const commands = ["send", "test", "probe", "trace", "replay", "serve"]
+const commands = ["send", "test", "probe", "trace", "replay", "serve", "bench"]
 
 /** The flags of each command, without those that all programs of Effect's have. */
 export const help = (): ReadonlyMap<string, string> =>

@@ -8,6 +8,7 @@ import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { showInvisible } from "../internal/bytes/invisible.ts"
+import { bench } from "./bench.ts"
 import * as exit from "./exit.ts"
 import { probe } from "./probe.ts"
 import { replay } from "./replay.ts"
@@ -19,8 +20,8 @@ import { trace } from "./trace.ts"
 import { terminalWidth, wrap } from "./wrap.ts"
 
 const command = Command.make("effect-milter").pipe(
-  Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one"),
-  Command.withSubcommands([send, test, probe, trace, replay, serve])
+  Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one, measure one"),
+  Command.withSubcommands([send, test, probe, trace, replay, serve, bench])
 )
 
 const complain = (text: string): Effect.Effect<void> =>

@@ -42,6 +42,35 @@ export const filterAddress = (name: string): Flag.Flag<string> =>
 export const filterArgument = (name: string): Argument.Argument<string> =>
   Argument.String(name).pipe(Argument.filter((spec) => Result.isSuccess(endpoint.parse(spec)), () => examples))
 
+/** A flag for a whole number from 1 to `most`. */
+export const positive = (name: string, most: number): Flag.Flag<number> =>
+  Flag.String(name).pipe(
+    Flag.filterMap(
+      (text) => /^[0-9]{1,10}$/.test(text) ? Option.some(Number(text)) : Option.none(),
+      () => "a whole number"
+    ),
+    Flag.filter((number) => number >= 1 && number <= most, () => `a number from 1 to ${most}`),
+    Flag.withMetavar("NUMBER")
+  )
+
+/** As much as fits into the memory of a small machine several times. */
+const mostBytes = 100 * 1024 * 1024
+const units: { readonly [unit: string]: number } = { "": 1, k: 1024, M: 1024 * 1024 }
+
+/** Bytes: `500`, `100k` or `10M`. */
+export const parseSize = (text: string): Option.Option<number> => {
+  const [, digits, unit = ""] = /^([0-9]{1,9})([kM]?)$/.exec(text) ?? []
+  const size = Number(digits) * (units[unit] ?? 1)
+  return digits !== undefined && size <= mostBytes ? Option.some(size) : Option.none()
+}
+
+/** A flag for a number of bytes. */
+export const size = (name: string): Flag.Flag<number> =>
+  Flag.String(name).pipe(
+    Flag.filterMap(parseSize, () => "a number of bytes up to 100M, such as 500, 100k or 10M"),
+    Flag.withMetavar("BYTES")
+  )
+
 /** A flag for addresses to listen on, given once or several times. */
 export const listenAddress = (name: string): Flag.Flag<string> =>
   Flag.String(name).pipe(

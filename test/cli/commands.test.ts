@@ -38,7 +38,7 @@ describe("effect-milter", () => {
   it.live("tells what it can do", () =>
     Effect.gen(function*() {
       const [help, version, nothing] = yield* runAll([["--help"], ["--version"], []])
-      for (const name of ["send", "test", "probe", "trace", "replay", "serve"]) {
+      for (const name of ["send", "test", "probe", "trace", "replay", "serve", "bench"]) {
         assert.match(help!.stdout, new RegExp(`^ +${name} `, "m"))
       }
       assert.strictEqual(help!.code, 0)
@@ -286,6 +286,80 @@ describe("trace and replay", () => {
         /cannot listen on .*address already in use: stop the program that listens there .*, or give --listen another port/
       )
       complains(noFile!, /cannot write .*: give --record a file/)
+    }))
+})
+
+describe("bench", () => {
+  it.live("measures, compares, and writes a page", () =>
+    Effect.gen(function*() {
+      const spec = yield* filter
+      const directory = yield* Listeners.directory
+      const html = Path.join(directory, "report.html")
+      const [one, two, json] = yield* runAll([
+        ["bench", spec, "--messages", "40", "--connections", "4", "--per-connection", "5", "--size", "100k"],
+        ["bench", spec, "--compare", spec, "--messages", "20", "--html", html],
+        ["bench", spec, "--messages", "20", "--rate", "1000", "--json"]
+      ])
+      assert.deepStrictEqual([one, two, json].map((ran) => [ran?.code, ran?.stderr]), [[0, ""], [0, ""], [0, ""]])
+      assert.match(
+        one!.stdout,
+        /^inet:.*: 40 messages in .* s over 4 connections, .* a second\n {2}outcome: 40 accepted\n/
+      )
+      assert.match(two!.stdout, /divided by .*\n {2}messages a second \d/)
+      assert.match(Fs.readFileSync(html, "utf8"), /^<!doctype html>[^]*<\/html>\n$/)
+      const read = JSON.parse(json!.stdout)
+      assert.strictEqual(read.complete, true)
+      assert.strictEqual(read.filters[0].messages, 20)
+      assert.strictEqual(read.load.rate, 1000)
+    }))
+
+  it.live("says in a line what is wrong", () =>
+    Effect.gen(function*() {
+      const spec = yield* filter
+      const directory = yield* Listeners.directory
+      const [nobody, second, none, size, noFile] = yield* runAll([
+        ["bench", "inet:1"],
+        ["bench", spec, "--compare", `unix:${directory}/none`],
+        ["bench", spec, "--messages", "0"],
+        ["bench", spec, "--size", "1G"],
+        ["bench", spec, "--messages", "1", "--html", `${directory}/none/report.html`]
+      ])
+      complains(nobody!, /nobody listens on inet:1: start the filter, or correct SPEC$/m)
+      complains(second!, /there is no socket at unix:.*: start the filter, or correct --compare$/m)
+      complains(none!, /--messages: "0"\. Expected: a number from 1 to/)
+      complains(size!, /--size: "1G"\. Expected: a number of bytes/)
+      assert.strictEqual(noFile!.code, 1)
+      assert.match(noFile!.stderr, /^effect-milter: cannot write .*: give --html a file.*\n$/)
+    }))
+
+  it.live("gives the figures so far if the filter is lost", () =>
+    Effect.gen(function*() {
+      const spec = yield* filter
+      const directory = yield* Listeners.directory
+      const port = Number(/^inet:(\d+)@/.exec(spec)![1])
+      // A relay to the filter, gone after three connections: two of the warm-up, and one that counts.
+      let connections = 0
+      const relay = yield* Listeners.bare({ host: "127.0.0.1", port: 0 }, (socket) => {
+        if (++connections > 3) return void socket.destroy()
+        const upstream = Net.connect({ host: "127.0.0.1", port })
+        socket.on("error", () => upstream.destroy()).pipe(upstream).on("error", () => socket.destroy()).pipe(socket)
+      })
+      const address = relay.address() as Net.AddressInfo // it listens on TCP
+      const html = Path.join(directory, "report.html")
+      const ran = yield* run(
+        "bench",
+        `inet:${address.port}`,
+        "--messages",
+        "1000",
+        "--connections",
+        "1",
+        "--html",
+        html
+      )
+      assert.strictEqual(ran.code, 1)
+      assert.match(ran.stdout, /: 50 messages in /)
+      assert.match(ran.stderr, /^effect-milter: only 50 of 1,000 messages were measured: .*\n$/)
+      assert.include(Fs.readFileSync(html, "utf8"), "only 50 of 1,000 messages were measured")
     }))
 })
 
