@@ -23,7 +23,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/integration/**", "test/differential/**", "test/interop/**"],
+          exclude: ["test/integration/**", "test/differential/**", "test/interop/**", "test/fuzz/**"],
           // Files share a process and what they import, which else costs more than most of them: a test leaves nothing in it.
           isolate: false,
           sequence: { groupOrder: 1 }
@@ -34,7 +34,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "integration",
-          include: ["test/{integration,differential,interop}/**/*.test.ts"],
+          include: ["test/{integration,differential,interop,fuzz}/**/*.test.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 2 }
         }

@@ -104,6 +104,8 @@ export interface Mta {
   readonly each: (...packets: ReadonlyArray<Packet.MtaPacket>) => Effect.Effect<ReadonlyArray<string>>
   /** Writes packets and leaves the replies where they are. */
   readonly write: (...packets: ReadonlyArray<Packet.MtaPacket>) => Effect.Effect<void>
+  /** Writes any bytes and leaves the replies where they are. */
+  readonly send: (bytes: Uint8Array) => Effect.Effect<void>
   /** Writes any bytes. */
   readonly raw: (bytes: Uint8Array) => Effect.Effect<ReadonlyArray<string>>
   /** What has come since the last look. */
@@ -163,6 +165,7 @@ const wrap = (transport: Transport): Mta => {
     say,
     each: (...packets) => Effect.forEach(packets, (packet) => Effect.map(say(packet), (replies) => replies.join(", "))),
     write: (...packets) => Effect.suspend(() => write(encode(...packets))),
+    send: write,
     raw,
     replies,
     packets,
