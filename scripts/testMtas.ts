@@ -37,6 +37,9 @@ for (const release of named.length === 0 ? releases : named) {
     continue
   }
   const files = filesOf(release).map((name) => path.join("test/integration", `${name}.test.ts`))
-  if (fetched !== 0 || run("npx", ["vitest", "run", "--project", "integration", ...files], release) !== 0) failed = true
+  // For docs/reference/conformance.md.
+  const report = ["--reporter=default", "--reporter=json", `--outputFile.json=test-results/mtas/${release}.json`]
+  const args = ["vitest", "run", "--project", "integration", ...report, ...files]
+  if (fetched !== 0 || run("npx", args, release) !== 0) failed = true
 }
 if (failed) process.exitCode = 1
