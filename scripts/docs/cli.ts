@@ -54,7 +54,7 @@ const terminal = (...parts: ReadonlyArray<readonly [command: string, output: str
 
 // --- the same everywhere
 
-const commands = ["send", "test", "probe", "trace", "replay", "serve", "bench"]
+const commands = ["send", "test", "probe", "trace", "decode", "replay", "serve", "bench"]
 
 /** The flags of each command, without those that all programs of Effect's have. */
 export const help = (): ReadonlyMap<string, string> =>
@@ -132,6 +132,13 @@ export const probed = Effect.gen(function*() {
   }
 })
 
+const decodeHex = (hex: string): string =>
+  ChildProcess.spawnSync(process.execPath, argumentsOf(["decode", "-"]), {
+    encoding: "utf8",
+    input: hex,
+    env: { ...process.env, ...plain }
+  }).stdout
+
 /** A filter served, looked at and played to again. */
 const watched = Effect.gen(function*() {
   const directory = yield* files
@@ -151,7 +158,15 @@ const watched = Effect.gen(function*() {
   run(directory, "send", "hello.eml", "--to", "inet:9001@127.0.0.1")
   yield* traced.shows(/has closed\n/)
   const replayed = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1")
-  return { served: served.output.replace(/^\[.*\n/gm, ""), traced: traced.output, replayed: replayed.text }
+  const outcome = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1", "--outcome")
+  const decoded = decodeHex("0000000d4f00000006000001ff001fffff 0000000163")
+  return {
+    served: served.output.replace(/^\[.*\n/gm, ""),
+    traced: traced.output,
+    replayed: replayed.text,
+    outcome: outcome.text,
+    decoded
+  }
 })
 
 /** All sections; needs opendkim, rspamd and clamav-milter. */
@@ -159,7 +174,7 @@ export const sections = Effect.gen(function*() {
   const { ham, signed, spam, verified } = yield* sent
   const { expected, many, one } = yield* tested
   const declarations = yield* probed
-  const { replayed, served, traced } = yield* watched
+  const { decoded, outcome, replayed, served, traced } = yield* watched
   const to = (socket: string) => `--to unix:/run/${socket}/${socket}.sock`
   return new Map([
     ...help(),
@@ -191,8 +206,13 @@ export const sections = Effect.gen(function*() {
       "trace",
       terminal(
         ["effect-milter trace --listen inet:9001 --upstream inet:9000 --record session.jsonl", traced],
-        ["effect-milter replay session.jsonl --to inet:9000", replayed]
+        ["effect-milter replay session.jsonl --to inet:9000", replayed],
+        ["effect-milter replay session.jsonl --to inet:9000 --outcome", outcome]
       )
+    ],
+    [
+      "decode",
+      terminal(["echo 0000000d4f00000006000001ff001fffff 0000000163 | effect-milter decode -", decoded])
     ],
     ["serve", terminal(["effect-milter serve filter.ts --listen inet:9000", served])]
   ])

@@ -88,13 +88,14 @@ const mostCharacters = 400
 
 export const seconds = (milliseconds: number): string => (milliseconds / 1000).toFixed(3).padStart(8)
 
-/** `   0.012 MTA → Helo name="client.example.org"`; the time is in milliseconds. */
+/** `MTA    → Helo name="client.example.org"`. */
+export const packetText = (from: "mta" | "filter", packet: AnyPacket, style: Style): string =>
+  `${from === "mta" ? "MTA    →" : "filter ←"} ${colourOf(packet, style)(shorten(describe(packet), mostCharacters))}`
+
+/** `   0.012 MTA    → Helo name="client.example.org"`; the time is in milliseconds. */
 export const packetLine = (
   from: "mta" | "filter",
   packet: AnyPacket,
   time: number,
   style: Style
-): string =>
-  `${style.dim(seconds(time))} ${from === "mta" ? "MTA    →" : "filter ←"} ${
-    colourOf(packet, style)(shorten(describe(packet), mostCharacters))
-  }`
+): string => `${style.dim(seconds(time))} ${packetText(from, packet, style)}`

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { showInvisible } from "../internal/bytes/invisible.ts"
 import { bench } from "./bench.ts"
+import { decode } from "./decode.ts"
 import * as exit from "./exit.ts"
 import { probe } from "./probe.ts"
 import { replay } from "./replay.ts"
@@ -21,7 +22,7 @@ import { terminalWidth, wrap } from "./wrap.ts"
 
 const command = Command.make("effect-milter").pipe(
   Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one, measure one"),
-  Command.withSubcommands([send, test, probe, trace, replay, serve, bench])
+  Command.withSubcommands([send, test, probe, trace, decode, replay, serve, bench])
 )
 
 const complain = (text: string): Effect.Effect<void> =>

@@ -16,6 +16,8 @@ import * as Recording from "../Recording.ts"
 import * as clientTrouble from "./clientTrouble.ts"
 import * as comparison from "./comparison.ts"
 import * as exit from "./exit.ts"
+import * as outcomeComparison from "./outcomeComparison.ts"
+import { negotiatesDifferently, outcomesOf } from "./outcomes.ts"
 import * as specs from "./specs.ts"
 import { style } from "./style.ts"
 import { watching } from "./waiting.ts"
@@ -24,6 +26,12 @@ const flags = {
   file: specs.pathArgument("FILE").pipe(Argument.withDescription("A recording that trace has made")),
   to: specs.filterAddress("to").pipe(Flag.withDescription("Where the filter listens")),
   timeout: specs.timeout,
+  outcome: Flag.Boolean("outcome").pipe(
+    Flag.withDefault(false),
+    Flag.withDescription(
+      "Compares what becomes of each message (verdict, refused recipients, the message as delivered) instead of each answer"
+    )
+  ),
   ignore: Flag.String("ignore").pipe(
     Flag.withMetavar("HEADER"),
     Flag.withDescription("A header field whose values may differ, such as DKIM-Signature; can be repeated"),
@@ -48,7 +56,7 @@ const read = (path: string) =>
 export const replay = Command.make(
   "replay",
   flags,
-  Effect.fnUntraced(function*({ file, ignore, timeout, to }) {
+  Effect.fnUntraced(function*({ file, ignore, outcome, timeout, to }) {
     const connections = Recording.connections(yield* read(file)).filter(comparison.hasCommands)
     if (connections.length === 0) {
       return yield* exit.trouble(`${file} has no session: record one with effect-milter trace`)
@@ -59,6 +67,8 @@ export const replay = Command.make(
     const ignored = new Set(ignore.map((name) => name.toLowerCase()))
     let differences = 0
     let commands = 0
+    let messages = 0
+    let negotiations = 0
     for (const connection of connections) {
       const { [dialingKey]: dialing } = yield* MilterClient.Dialer
       const exchanges = yield* Effect.gen(function*() {
@@ -69,21 +79,38 @@ export const replay = Command.make(
         Effect.scoped,
         Effect.mapError((error) => clientTrouble.explain(error))
       )
+      if (outcome) {
+        const recorded = outcomesOf(exchanges, "recorded")
+        const found = outcomeComparison.compare(recorded, outcomesOf(exchanges, "replayed"), ignored, colours)
+        messages += recorded.length
+        differences += found.length
+        if (negotiatesDifferently(exchanges)) negotiations++
+        process.stdout.write(outcomeComparison.show(connection.connection, recorded.length, found, colours))
+        continue
+      }
       const found = comparison.differences(exchanges, ignored)
       commands += exchanges.length
       differences += found.length
       process.stdout.write(comparison.show(connection.connection, exchanges.length, found, colours))
     }
-    process.stdout.write(comparison.summary(connections.length, commands, differences, colours))
+    process.stdout.write(
+      outcome
+        ? outcomeComparison.summary(messages, differences, negotiations, colours)
+        : comparison.summary(connections.length, commands, differences, colours)
+    )
     if (differences > 0) return yield* new exit.Result({ code: exit.differs })
   }, Effect.provide(dialer))
 ).pipe(
   Command.withDescription(
-    "Says to a filter what an MTA said in a recording, and compares the answers. " +
+    "Says to a filter what an MTA said in a recording, and compares the answers, or with --outcome what becomes of each message. " +
       "Exit code: 0 if they are the same, 2 if some differ, 1 if it could not be played"
   ),
   Command.withShortDescription("Says to a filter what an MTA said in a recording, and compares the answers"),
-  Command.withExamples([{
-    command: "effect-milter replay session.jsonl --to inet:9000@127.0.0.1 --ignore DKIM-Signature"
-  }])
+  Command.withExamples([
+    { command: "effect-milter replay session.jsonl --to inet:9000@127.0.0.1 --ignore DKIM-Signature" },
+    {
+      command: "effect-milter replay old-filter.jsonl --to inet:9000@127.0.0.1 --outcome",
+      description: "Does the new filter do to mail what the old one did?"
+    }
+  ])
 )

@@ -119,7 +119,8 @@ const bodyLines = ({ body }: Delivery.Message): ReadonlyArray<string> => {
   return (lines.at(-1) === "" ? lines.slice(0, -1) : lines).map((line) => printable(ofParts(line)))
 }
 
-const changes = (before: Delivery.Message, after: Delivery.Message, style: Style): ReadonlyArray<string> => [
+/** The differences of two messages, like a diff. */
+export const changes = (before: Delivery.Message, after: Delivery.Message, style: Style): ReadonlyArray<string> => [
   ...section("envelope", envelopeLines(before), envelopeLines(after), style),
   ...section("header", headerLines(before), headerLines(after), style),
   ...section("body", bodyLines(before), bodyLines(after), style)

@@ -9,7 +9,8 @@ const unsigned = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))
 const side = Schema.Literals(["M", "F"]).transform(["mta", "filter"])
 
 /**
- * The first line of a recording: what it is about.
+ * The first line of a recording, or of a part that was appended: what it is about. `started`: the time of the clock at time 0
+ * of the lines that follow, as ISO 8601 has it.
  *
  * @category schemas
  * @since 0.1.0
@@ -17,7 +18,8 @@ const side = Schema.Literals(["M", "F"]).transform(["mta", "filter"])
 export const Description = Schema.Struct({
   _tag: Schema.tagDefaultOmit("Description"),
   event: Schema.Literal("trace"),
-  description: Schema.String
+  description: Schema.String,
+  started: Schema.optionalKey(Schema.String)
 }).pipe(Schema.encodeKeys({ event: "ev", description: "desc" }))
 
 /**
@@ -52,7 +54,7 @@ export const Event = Schema.Struct({
  * One frame.
  *
  * - `connection`: the number of its connection in this recording
- * - `time`: milliseconds since the recording began
+ * - `time`: milliseconds since the recording began, or since the {@link Description} before it in one that was appended to
  * - `from`: the side that sent the frame
  * - `code`: the code byte as a character, `name` for human readers
  * - `length`: the length field of the frame, which counts the code byte
