@@ -9,6 +9,7 @@ import * as Net from "node:net"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import { spawn } from "../../testbed/childProcess.ts"
+import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import { command, complains, run, runAll, runWith } from "../support/commandLine.ts"
 import * as Listeners from "../support/listeners.ts"
 import picky from "../support/modules/filter.ts"
@@ -364,29 +365,35 @@ describe("bench", () => {
 })
 
 describe("serve", () => {
-  const serve = Effect.fnUntraced(function*(module: string) {
+  const serve = Effect.fnUntraced(function*(module: string, ...args: ReadonlyArray<string>) {
     const { directory, file } = yield* messageFile
     const to = `unix:${directory}/filter.sock`
-    const child = yield* spawn(process.execPath, command(["serve", `${modules}/${module}`, "--listen", to]), {
+    const child = yield* spawn(process.execPath, command(["serve", `${modules}/${module}`, "--listen", to, ...args]), {
       env: { NO_COLOR: "1" }
     })
     yield* child.shows(/INPUT_MAIL_FILTER/)
-    return { child, file, to }
+    return { child, directory, file, to }
   })
 
   it.live("serves the filter of a module, and prints the lines for the MTAs", () =>
     Effect.gen(function*() {
-      const { child, file, to } = yield* serve("filter.ts")
+      const { child, directory, file, to } = yield* serve("filter.ts", "--mode", "600", "--workers", "2")
       if (process.geteuid?.() === 0) yield* child.shows(/this filter runs as root/)
       assert.include(child.output, `  smtpd_milters = ${to}\n`)
       assert.include(child.output, `  INPUT_MAIL_FILTER(\`picky', \`S=${to}, F=T, T=`)
+      assert.lengthOf(child.output.match(/INPUT_MAIL_FILTER/g) ?? [], 1)
+      assert.strictEqual(Fs.statSync(`${directory}/filter.sock`).mode & 0o777, 0o600)
       const ran = yield* run("send", file, "--to", to)
       assert.strictEqual(ran.code, 0)
+      // The program's own format: full time stamps, and the queue id.
+      yield* child.shows(
+        /^time=\d{4}-\d\d-\d\dT[\d:.]+Z level=INFO message="message accepted" worker=\d .*queueId=A1B2C30001/m
+      )
       yield* child.signal("SIGTERM")
       assert.strictEqual(yield* child.exit, 0)
     }))
 
-  it.live("serves a layer, which brings its services", () =>
+  it.live("serves a layer, which brings its services and its options", () =>
     Effect.gen(function*() {
       const { child, file, to } = yield* serve("server.ts")
       const ran = yield* run("send", file, "--to", to)
@@ -396,24 +403,219 @@ describe("serve", () => {
       assert.strictEqual(yield* child.exit, 0)
     }))
 
-  it.live("says what is wrong with a module", () =>
+  it.live("asks several filters one after the other, of an array and of several modules", () =>
     Effect.gen(function*() {
-      const serve = (module: string, listen = "inet:0") => ["serve", `${modules}/${module}`, "--listen", listen]
-      const [named, other, broken, needy, none, taken] = yield* runAll([
-        serve("named.ts"),
-        serve("other.ts"),
+      const { child, file, to } = yield* serve("pair.ts", `${modules}/filter.ts`)
+      assert.include(child.output, "`first-second-picky'")
+      const ran = yield* run("send", file, "--to", to)
+      assert.match(ran.stdout, /^\+X-Second: yes$[^]*^\+X-Picky: yes$/m)
+      yield* child.shows(/message="asked first" .*session=/)
+    }))
+
+  it.live("does with failures and defects what the operator says", () =>
+    Effect.gen(function*() {
+      const { file, to } = yield* serve("pair.ts", "--on-failure", "reject", "--on-defect", "pass")
+      const fails = yield* run("send", file, "--to", to, "--from", "fails@example.org")
+      assert.match(fails.stdout, /^rejected at mail\n/)
+      const dies = yield* run("send", file, "--to", to, "--rcpt", "dies@example.net")
+      assert.match(dies.stdout, /^accepted/)
+    }))
+
+  it.live("runs filters on trial", () =>
+    Effect.gen(function*() {
+      const { child, file, to } = yield* serve("filter.ts", "--shadow")
+      const ran = yield* run("send", file, "--to", to, "--from", "mallory@example.com")
+      assert.match(ran.stdout, /^accepted/)
+      yield* child.shows(/message="shadow rejected"/)
+    }))
+
+  it.live("loads a module anew when it changes, or what it imports", () =>
+    Effect.gen(function*() {
+      const { directory, file } = yield* messageFile
+      const to = `unix:${directory}/filter.sock`
+      // Beside the others, so that it finds the package.
+      const folder = Fs.mkdtempSync(Path.join(modules, "watched-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => Fs.rmSync(folder, { recursive: true })))
+      Fs.writeFileSync(
+        Path.join(folder, "filter.ts"),
+        `import * as Milter from "effect-milter/Milter"
+import * as Verdict from "effect-milter/Verdict"
+import * as Effect from "effect/Effect"
+import { text } from "./text.ts"
+export default Milter.make("watched").on({
+  mail: () => Effect.succeed(Verdict.reject({ code: "550", enhanced: "5.7.1", text }))
+})
+`
+      )
+      const write = (text: string) => Fs.writeFileSync(Path.join(folder, "text.ts"), text)
+      write("export const text: string = \"one\"\n")
+      const child = yield* spawn(
+        process.execPath,
+        command(["serve", Path.join(folder, "filter.ts"), "--listen", to, "--watch"]),
+        { env: { NO_COLOR: "1" } }
+      )
+      yield* child.shows(/INPUT_MAIL_FILTER/)
+      assert.match((yield* run("send", file, "--to", to)).stdout, /550 5\.7\.1 one/)
+      write("export const text: string = \"two\"\n")
+      yield* child.shows(/text\.ts has changed: new workers[^]*the workers have been replaced/)
+      assert.match((yield* run("send", file, "--to", to)).stdout, /550 5\.7\.1 two/)
+      // A mistake leaves what is there, and is mended by another change.
+      write("export const text: string = (\n")
+      yield* child.shows(/text\.ts:\d+:\d+: [^]*the reload failed, the old workers stay/)
+      assert.match((yield* run("send", file, "--to", to)).stdout, /550 5\.7\.1 two/)
+      write("export const text: string = \"three\"\n")
+      yield* child.shows(/(?:the workers have been replaced[^]*){2}/)
+      assert.match((yield* run("send", file, "--to", to)).stdout, /550 5\.7\.1 three/)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+    }))
+
+  it.live("says what is wrong before anything listens", () =>
+    Effect.gen(function*() {
+      const taken = yield* filter
+      const serve = (module: string, listen = "inet:0") => run("serve", `${modules}/${module}`, "--listen", listen)
+      const [broken, needy, used] = yield* Effect.all([
         serve("broken.ts"),
         serve("needy.ts"),
-        serve("none.ts"),
-        serve("filter.ts", yield* filter)
+        serve("filter.ts", taken)
+      ], { concurrency: 2 })
+      complains(broken, /broken\.ts cannot be loaded: the list is not there/)
+      complains(needy, /needy\.ts cannot be served: Service not found: test\/Greylist/)
+      complains(used, /address already in use: correct --listen/)
+    }))
+})
+
+describe("serve --check", () => {
+  const mistakes: ReadonlyArray<
+    readonly [name: string, text: string, line: RegExp, args?: ReadonlyArray<string>]
+  > = [
+    ["syntax.ts", "const a: number = 1\nexport default foo(((\n", /syntax\.ts:2:\d+: /],
+    ["syntax.js", "const a = 1\nexport default { a: }\n", /syntax\.js:2:21: Unexpected token/],
+    ["imports.ts", "import \"./syntax.js\"\n", /imports\.ts cannot be loaded: .*syntax\.js:2:21: Unexpected token/],
+    ["enum.ts", "\nenum A { B }\n", /enum\.ts:2:1: TypeScript enum is not supported/],
+    ["missing.ts", "import \"./nowhere.ts\"\n", /missing\.ts cannot be loaded: Cannot find module .*nowhere\.ts/],
+    ["throws.ts", "throw new Error(\"no list\")\n", /throws\.ts cannot be loaded: no list/],
+    ["nothing.ts", "export const a = 1\n", /exports no filter by default: write `export default Milter\.make/],
+    ["empty.ts", "export default []\n", /the default export of .* is not a filter/],
+    ["mixed.ts", "export default [1]\n", /the default export of .* is not a filter/],
+    [
+      "stage.ts",
+      "import * as Milter from \"effect-milter/Milter\"\nexport default Milter.make(\"a\").on({ recipient: () => 1 } as {})\n",
+      /stage\.ts cannot be loaded: .*"recipient" is not a stage: did you mean rcpt\?/
+    ],
+    [
+      "twice.ts",
+      "import * as Milter from \"effect-milter/Milter\"\nconst mail = () => 1\n" +
+      "export default Milter.make(\"a\").on({ mail } as {}, { mail } as {})\n",
+      /twice\.ts cannot be loaded: .*expected mail to be answered or observed, not both/
+    ],
+    [
+      "service.ts",
+      "import * as Milter from \"effect-milter/Milter\"\n" +
+      "export default class Greylist extends Milter.Service<Greylist>()(\"app/Greylist\") {}\n",
+      /service\.ts cannot be served: Service not found: app\/Greylist/
+    ],
+    [
+      "layer.ts",
+      "import * as Layer from \"effect/Layer\"\nimport * as Effect from \"effect/Effect\"\n" +
+      "import * as Context from \"effect/Context\"\n" +
+      "class Db extends Context.Service<Db, {}>()(\"app/Db\") {}\n" +
+      "export default Layer.effectDiscard(Effect.service(Db))\n",
+      /layer\.ts cannot be served: Service not found: app\/Db/
+    ],
+    [
+      "fails.ts",
+      "import * as Layer from \"effect/Layer\"\nimport * as Effect from \"effect/Effect\"\n" +
+      "export default Layer.effectDiscard(Effect.fail(new Error(\"no database\")))\n",
+      /fails\.ts cannot be served: no database/
+    ],
+    [
+      "options.ts",
+      "import * as Layer from \"effect/Layer\"\nexport default Layer.empty\n",
+      /options\.ts exports a layer, which has options of its own: --max-connections would be ignored/,
+      ["--max-connections", "3"]
+    ],
+    [
+      "macro.ts",
+      "import * as Milter from \"effect-milter/Milter\"\n" +
+      "export default Milter.make(\"a\", { macros: { mail: [\"a b\"] } }).on({})\n",
+      /macro\.ts cannot be loaded: /
+    ]
+  ]
+
+  it.live("finds each mistake, in one line", () =>
+    Effect.gen(function*() {
+      const folder = Fs.mkdtempSync(Path.join(modules, "mistakes-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => Fs.rmSync(folder, { recursive: true })))
+      for (const [name, text] of mistakes) Fs.writeFileSync(Path.join(folder, name), text)
+      const check = (
+        name: string,
+        ...args: ReadonlyArray<string>
+      ) => ["serve", Path.join(folder, name), "--check", ...args]
+      const ran = yield* runAll([
+        ...mistakes.map(([name, , , args = []]) => check(name, ...args)),
+        ["serve", `${modules}/none.ts`, "--check"],
+        ["serve", `${modules}/named.ts`, "--check"],
+        ["serve", `${modules}/filter.ts`, `${modules}/server.ts`, "--check"]
       ])
-      complains(named!, /exports no filter by default: add `export default Nothing`/)
-      complains(other!, /the default export of .*other\.ts is not a filter: write `export default Milter\.make/)
-      complains(broken!, /broken\.ts cannot be loaded: the list is not there/)
-      complains(needy!, /needy\.ts cannot be served: Service not found: test\/Greylist/)
+      for (const [index, [name, , line]] of mistakes.entries()) {
+        assert.strictEqual(ran[index]!.code, 1, name)
+        complains(ran[index]!, line)
+      }
+      const [none, named, layers] = ran.slice(mistakes.length)
       complains(none!, /there is no .*none\.ts/)
-      complains(taken!, /address already in use/)
-      const environment = yield* runWith({ env: { MILTER_MAX_CONNECTIONS: "many" } }, ...serve("filter.ts"))
-      complains(environment, /the environment is not in order: Expected .* at MILTER_MAX_CONNECTIONS$/m)
+      complains(named!, /exports no filter by default: add `export default Nothing`/)
+      complains(layers!, /server\.ts exports a layer, which is served alone/)
+    }))
+
+  it.live("finds nothing where all is well, and sends a message only when asked", () =>
+    Effect.gen(function*() {
+      const { file } = yield* messageFile
+      const check = (module: string, ...args: ReadonlyArray<string>) => ["serve", `${modules}/${module}`, ...args]
+      const [well, layer, message, refused, warned] = yield* runAll([
+        check("filter.ts", "--check"),
+        check("server.ts", "--check"),
+        check("pair.ts", "--check-message", file),
+        check("server.ts", "--check-message", file),
+        check("pair.ts", "--check", "--log-level", "info", "--log-format", "logfmt")
+      ])
+      assert.deepStrictEqual([well?.code, layer], [0, { code: 0, stdout: "", stderr: "" }])
+      // It wants something that Postfix has had since 2.6.
+      assert.match(well!.stderr, /filter\.ts does not agree with postfix23: /)
+      assert.notMatch(well!.stderr, /agree with (?!postfix23)/)
+      assert.match(message!.stdout, /^accepted[^]*X-Second: yes/)
+      assert.strictEqual(message!.code, 0)
+      assert.strictEqual(refused!.code, 2)
+      assert.notInclude(warned!.stderr, "asked first")
+    }))
+})
+
+describeWith(notRoot, "serve as root", () => {
+  it.live("becomes a user when the sockets are bound", () =>
+    Effect.gen(function*() {
+      const { directory, file } = yield* messageFile
+      const path = `${directory}/filter.sock`
+      const child = yield* spawn(
+        process.execPath,
+        command(["serve", `${modules}/filter.ts`, "--listen", path, "--user", "nobody", "--socket-group", "0"]),
+        { env: { NO_COLOR: "1" } }
+      )
+      yield* child.shows(/INPUT_MAIL_FILTER/)
+      assert.notInclude(child.output, "runs as root")
+      const { gid, uid } = Fs.statSync(path)
+      assert.deepStrictEqual([uid, gid], [65534, 0])
+      const pid = child.process.pid!
+      const [worker] = Fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ")
+      for (const one of [pid, worker]) {
+        assert.match(Fs.readFileSync(`/proc/${one}/status`, "latin1"), /^Uid:\t65534\t65534\t65534\t65534$/m)
+        assert.match(Fs.readFileSync(`/proc/${one}/status`, "latin1"), /^Groups:\t65534 ?$/m)
+      }
+      assert.strictEqual((yield* run("send", file, "--to", `unix:${path}`)).code, 0)
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+      complains(
+        yield* run("serve", `${modules}/filter.ts`, "--listen", path, "--user", "nobody-there"),
+        /--user nobody-there: there is no user nobody-there/
+      )
     }))
 })

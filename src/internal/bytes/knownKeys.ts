@@ -26,7 +26,7 @@ const isWithin = (short: string, long: string): boolean => {
 }
 
 /** The known key that was probably meant. */
-const closest = (key: string, known: ReadonlyArray<string>): string | undefined => {
+export const closest = (key: string, known: ReadonlyArray<string>): string | undefined => {
   const given = key.toLowerCase()
   if (given.length > maxLength) return undefined
   const byDistance = known.map((candidate) => ({ candidate, off: distance(given, candidate.toLowerCase()) }))

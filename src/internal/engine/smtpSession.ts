@@ -8,7 +8,9 @@ import type * as Packet from "../../Packet.ts"
 import type { Session } from "../../Stage.ts"
 import { ByteString } from "../../Wire.ts"
 import { slice } from "../bytes/byteString.ts"
+import { printable } from "../observe/messageLog.ts"
 import type { SessionMonitor } from "../observe/monitor.ts"
+import { CurrentQueueId } from "../observe/queueId.ts"
 import { MacroStore } from "../protocol/macroStore.ts"
 import type { StageRow } from "../protocol/stageTable.ts"
 import type { Fork, Output } from "./machine.ts"
@@ -63,9 +65,16 @@ export class SmtpSession implements Session {
     return this.monitor.inside(this.annotated(services))
   }
 
+  private readonly queueId = (): string | undefined => {
+    const id = this.macros.get("i")
+    return id === undefined ? undefined : printable(id)
+  }
+
   private annotated(context: Context.Context<never>): Context.Context<never> {
     const annotations = Context.get(context, References.CurrentLogAnnotations)
-    return Context.add(context, References.CurrentLogAnnotations, { ...annotations, session: this.id })
+    return Context.add(context, References.CurrentLogAnnotations, { ...annotations, session: this.id }).pipe(
+      Context.add(CurrentQueueId, this.queueId)
+    )
   }
 
   connect(packet: Packet.Connect, client: ClientAddress.ClientAddress): void {

@@ -80,9 +80,12 @@ export class Supervisor {
     return !this.isStopping && this.workers.every((worker) => worker !== undefined)
   }
 
-  get files(): ReadonlyArray<string> {
-    return [...new Set([...this.living].flatMap(({ files }) => files))]
-  }
+  /** The files that workers have loaded. */
+  readonly loaded = new Set<string>()
+  /** Gets the files that a worker has loaded. */
+  onLoaded: (files: ReadonlyArray<string>) => void = () => undefined
+  /** Asks for new workers, and says why; once the workers run. */
+  askReload: (why: string) => void = () => undefined
 
   private spawn(index: number): WorkerProcess {
     const { count, sockets } = this.options
@@ -90,6 +93,9 @@ export class Supervisor {
       index,
       count,
       sockets: sockets.map(({ descriptor, isPassed, path }) => ({ descriptor, isPassed, path }))
+    }, (files) => {
+      for (const file of files) this.loaded.add(file)
+      this.onLoaded(files)
     })
     this.living.add(worker)
     return worker
@@ -296,10 +302,10 @@ export const run = Effect.fnUntraced(function*(
     (reporter) => reporter.close
   )
   const requests = yield* Queue.sliding<string>(1)
-  const ask = (why: string) => (): void => void Queue.offerUnsafe(requests, why)
+  supervisor.askReload = (why) => void Queue.offerUnsafe(requests, why)
   const member: signals.Member = {
-    reload: ask("SIGHUP"),
-    debug: ask("SIGUSR1"),
+    reload: () => supervisor.askReload("SIGHUP"),
+    debug: () => supervisor.askReload("SIGUSR1"),
     stopping: () => reporter.stopping(),
     log: (line) => void fork(line)
   }

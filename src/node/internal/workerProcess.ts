@@ -29,18 +29,18 @@ export class WorkerProcess {
   readonly buried = Deferred.makeUnsafe<void>()
   /** The last that it told. */
   report: Report | undefined
-  /** Paths of the files that it has loaded. */
-  files: ReadonlyArray<string> = []
   readonly born = performance.now()
   /** When it was last heard of, by `performance.now()`. */
   heard = performance.now()
   /** Whether it was told to end. */
   isLeaving = false
+  private readonly onLoaded: (files: ReadonlyArray<string>) => void
   private readonly child: ChildProcess.ChildProcess
   private questions = 0
   private readonly waiting = new Map<number, (report: Report) => void>()
 
-  constructor(assignment: Assignment) {
+  constructor(assignment: Assignment, onLoaded: (files: ReadonlyArray<string>) => void) {
+    this.onLoaded = onLoaded
     const { sockets } = assignment
     this.index = assignment.index
     this.child = ChildProcess.spawn(process.execPath, command(), {
@@ -71,8 +71,7 @@ export class WorkerProcess {
       case "Ready":
         return void Deferred.doneUnsafe(this.ready, Effect.succeed(message))
       case "Loaded":
-        this.files = message.files
-        return
+        return this.onLoaded(message.files)
       case "Report":
         this.report = message.report
         this.waiting.get(message.question)?.(message.report)

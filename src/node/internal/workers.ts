@@ -20,8 +20,6 @@ export const countOf = (workers: number | "auto" = "auto"): number =>
 export interface Supervised extends Where {
   readonly workers?: number | "auto"
   readonly http?: string | undefined
-  /** Runs between the binding of the sockets and the start of the workers. */
-  readonly onBound?: Effect.Effect<void>
   /** Gets what the first worker tells when it is ready. */
   readonly onReady?: (ready: Ready) => Effect.Effect<void>
 }
@@ -43,11 +41,10 @@ export const started = Effect.fnUntraced(function*(
   }
   const { access, specs } = yield* checked(options)
   const sockets = (yield* Effect.forEach(specs, (spec) => boundSocket.open(spec, access))).flat()
-  const { http, onBound = Effect.void, onReady = () => Effect.void } = options
+  const { http, onReady = () => Effect.void } = options
   const all = new supervisor.Supervisor({ count, sockets, onReady })
   // Before the workers, so that the pages go after them.
   if (http !== undefined) yield* pages.open(http, access, pages.ofWorkers(all))
-  yield* onBound
   yield* supervisor.run(all)
   return all
 })
