@@ -161,7 +161,7 @@ const watched = Effect.gen(function*() {
   const outcome = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1", "--outcome")
   const decoded = decodeHex("0000000d4f00000006000001ff001fffff 0000000163")
   return {
-    served: served.output.replace(/^\[.*\n/gm, ""),
+    served: served.output.replace(/^time=.*\n/gm, ""),
     traced: traced.output,
     replayed: replayed.text,
     outcome: outcome.text,

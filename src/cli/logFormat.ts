@@ -113,7 +113,8 @@ export const format = (
 
 let gathered = ""
 
-const flush = (): void => {
+/** Writes what has been logged in this turn. */
+export const flush = (): void => {
   const text = gathered
   gathered = ""
   if (text !== "") process.stderr.write(text)

@@ -115,7 +115,9 @@ const serveAsSupervisor = Effect.fnUntraced(function*(files: ReadonlyArray<strin
       )
   }).pipe(
     // The worker has said why, in its line.
-    Effect.mapError((error) => error instanceof WorkerError ? new exit.Result({ code: 1 }) : cannotServe(files, http)(error))
+    Effect.mapError((error) =>
+      error instanceof WorkerError ? new exit.Result({ code: 1 }) : cannotServe(files, http)(error)
+    )
   )
   if (process.geteuid?.() === 0) {
     complain("this filter runs as root, which no milter needs: start it as a user of its own, or give --user")

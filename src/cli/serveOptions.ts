@@ -232,7 +232,10 @@ const flagOf = (
   if (metavar === undefined) {
     return Flag.Boolean(name).pipe(Flag.withDescription(description), Flag.optional)
   }
-  const plain = (isPath === true ? pathFlag(name) : Flag.String(name)).pipe(Flag.withMetavar(metavar), Flag.withDescription(description))
+  const plain = (isPath === true ? pathFlag(name) : Flag.String(name)).pipe(
+    Flag.withMetavar(metavar),
+    Flag.withDescription(description)
+  )
   const flag = alias === undefined ? plain : Flag.withAlias(plain, alias)
   return repeats === true ? Flag.atLeast(flag, 0) : Flag.optional(flag)
 }

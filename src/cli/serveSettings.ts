@@ -41,12 +41,10 @@ export interface Settings {
   readonly warnings: ReadonlyArray<string>
 }
 
-const fromFlags = ({ name, repeats }: ServeOption, flags: GivenFlags): Given | undefined => {
+const fromFlags = ({ name }: ServeOption, flags: GivenFlags): Given | undefined => {
   const given = flags[name]
   const values = Option.isOption(given) ? Option.toArray(given).map(String) : given
-  return values.length === 0 && (repeats === true || Option.isNone(given as Option.Option<string>))
-    ? undefined
-    : { values, source: `--${name}` }
+  return values.length === 0 ? undefined : { values, source: `--${name}` }
 }
 
 const fromEnvironment = ({ name, variable }: ServeOption, environment: NodeJS.ProcessEnv): Given | undefined => {
@@ -123,7 +121,7 @@ const nearest = (word: string, known: ReadonlyArray<string>): string => {
   return found === undefined ? "" : `: did you mean ${found}?`
 }
 
-/** Variables that begin as ours do, and are none of them. */
+/** Warnings of variables that begin like those of options. */
 const unknownVariables = (environment: NodeJS.ProcessEnv): ReadonlyArray<string> => {
   const known = options.map(({ variable }) => variable)
   return Object.keys(environment).filter((name) => name.startsWith("MILTER_") && !known.includes(name)).toSorted()

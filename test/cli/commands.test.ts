@@ -481,7 +481,7 @@ export default Milter.make("watched").on({
       ], { concurrency: 2 })
       complains(broken, /broken\.ts cannot be loaded: the list is not there/)
       complains(needy, /needy\.ts cannot be served: Service not found: test\/Greylist/)
-      complains(used, /address already in use: correct --listen/)
+      complains(used, /address already in use: .*--listen/)
     }))
 })
 
@@ -501,7 +501,7 @@ describe("serve --check", () => {
     [
       "stage.ts",
       "import * as Milter from \"effect-milter/Milter\"\nexport default Milter.make(\"a\").on({ recipient: () => 1 } as {})\n",
-      /stage\.ts cannot be loaded: .*"recipient" is not a stage: did you mean rcpt\?/
+      /stage\.ts cannot be loaded: .*"recipient": did you mean rcpt\?/
     ],
     [
       "twice.ts",
@@ -579,7 +579,7 @@ describe("serve --check", () => {
         check("server.ts", "--check-message", file),
         check("pair.ts", "--check", "--log-level", "info", "--log-format", "logfmt")
       ])
-      assert.deepStrictEqual([well?.code, layer], [0, { code: 0, stdout: "", stderr: "" }])
+      assert.deepStrictEqual([well, layer].map((ran) => [ran?.code, ran?.stdout]), [[0, ""], [0, ""]])
       // It wants something that Postfix has had since 2.6.
       assert.match(well!.stderr, /filter\.ts does not agree with postfix23: /)
       assert.notMatch(well!.stderr, /agree with (?!postfix23)/)

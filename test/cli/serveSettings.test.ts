@@ -208,6 +208,6 @@ describe("settings of serve", () => {
     const server = options.filter(({ concern }) => concern === "server")
     for (const { variable } of server) assert.include(page, `\`${variable}\``)
     const listed = new Set([...page.matchAll(/\| `(MILTER_\w+)`/g)].map(([, variable]) => variable))
-    assert.deepStrictEqual([...listed].toSorted(), server.map(({ variable }) => variable).toSorted())
+    assert.deepStrictEqual(listed, new Set(server.map(({ variable }) => variable)))
   })
 })
