@@ -12,13 +12,14 @@ import * as Scope from "effect/Scope"
 import { acceptingKey } from "../../src/internal/net/listener.ts"
 import type { Handlers, Transport } from "../../src/internal/net/transport.ts"
 import { abort, join, message, opening, quit } from "../packets.ts"
+import { calibrate } from "./calibration.ts"
 import { blocked, Filter, Five } from "./filters.ts"
 
 /** What the parent asks for. */
 export interface Round {
   readonly filters: "one" | "five"
-  /** A message on a connection that is open, a connection without one, or a connection with one. */
-  readonly unit: "message" | "connection" | "both"
+  /** A message on a connection that is open, a connection without one, or a connection with one; or what they are compared to. */
+  readonly unit: "message" | "connection" | "both" | "calibration"
   readonly count: number
 }
 
@@ -112,6 +113,10 @@ const start = async (filter: typeof Filter): Promise<() => Wire> => {
 const servers = { one: await start(Filter), five: await start(Five) }
 
 const play = ({ count, filters, unit }: Round): void => {
+  if (unit === "calibration") {
+    if (calibrate(count) !== count * message.length) throw new Error("the calibration did not answer each command")
+    return
+  }
   const dial = servers[filters]
   if (unit !== "message") {
     for (let index = 0; index < count; index++) {
