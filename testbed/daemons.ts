@@ -40,18 +40,20 @@ Background no
 
 /**
  * rspamd's proxy worker, which speaks the protocol with code of its own and here scans itself. Only the test pattern GTUBE
- * makes spam; the list of top level domains is cut down, since the stock one takes 15 s to compile.
+ * makes spam; the list of top level domains is cut down, since the stock one takes 15 s to compile. `extended`: whether it adds
+ * its symbols, some of which change with the time of day; it does unless told otherwise.
  */
-export const rspamd = Effect.fnUntraced(function*(options: { readonly quarantine?: boolean } = {}) {
-  const own = yield* directory
-  const data = Path.join(own, "data")
-  Fs.mkdirSync(data)
-  const socket = Path.join(own, "rspamd.sock")
-  const domains = write(own, "domains", "com\norg\nnet\n")
-  const configuration = write(
-    own,
-    "rspamd.conf",
-    `options {
+export const rspamd = Effect.fnUntraced(
+  function*(options: { readonly quarantine?: boolean; readonly extended?: boolean } = {}) {
+    const own = yield* directory
+    const data = Path.join(own, "data")
+    Fs.mkdirSync(data)
+    const socket = Path.join(own, "rspamd.sock")
+    const domains = write(own, "domains", "com\norg\nnet\n")
+    const configuration = write(
+      own,
+      "rspamd.conf",
+      `options {
   pidfile = "${own}/rspamd.pid"; dbdir = "${data}"; rundir = "${data}"; cachedir = "${data}";
   filters = "regexp"; local_addrs = []; gtube_patterns = "all"; url_tld = "${domains}";
   dns { timeout = 1s; retransmits = 1; nameserver = ["127.0.0.1:1"]; }
@@ -63,16 +65,19 @@ worker "rspamd_proxy" {
   quarantine_on_reject = ${options.quarantine === true};
   upstream "self" { default = yes; self_scan = yes; }
 }
-milter_headers { use = ["x-spamd-bar", "x-spam-level", "x-rspamd-server"]; extended_spam_headers = true; }
+milter_headers { skip_local = false; use = ["x-spamd-bar", "x-spam-level", "x-rspamd-server"]; extended_spam_headers = ${
+        options.extended !== false
+      }; }
 actions { reject = 15; add_header = 6; greylist = null; }
 metric { name = "default"; }
 modules { path = "/usr/share/rspamd/plugins/milter_headers.lua"; }
 `
-  )
-  // It refuses to run as root by accident.
-  yield* start({ command: "rspamd", args: ["-f", "-i", "-c", configuration], socket })
-  return `unix:${socket}`
-})
+    )
+    // It refuses to run as root by accident.
+    yield* start({ command: "rspamd", args: ["-f", "-i", "-c", configuration], socket })
+    return `unix:${socket}`
+  }
+)
 
 /** The word that {@link clamav} takes for a virus. */
 export const virus = "effect-milter-test-virus"
