@@ -27,38 +27,22 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import type * as Frame from "../../Frame.ts"
 import * as Packet from "../../Packet.ts"
 import { PacketError, type PacketWarning } from "../../Wire.ts"
-import { awaitUntil } from "../net/awaitUntil.ts"
 import type { Transport } from "../net/transport.ts"
 import { initial, type Phase, ProtocolError, transition } from "../protocol/commandOrder.ts"
-import { type StageRow, stages } from "../protocol/stageTable.ts"
+import { stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
+import { AnswerWriter } from "./answerWriter.ts"
 import { CommandQueue, type WaitingCommand } from "./commandQueue.ts"
 import { Conversation } from "./conversation.ts"
 import type { Action, Call, Close, Output, Work } from "./machine.ts"
 import type { OpenConnection } from "./openConnections.ts"
-import type { Program, Unit } from "./serverRuntime.ts"
-
-/** Why the result of a call does not count: the MTA gave up the message, or the time for the call was over. */
-type Cut = "aborted" | "expired"
-
-/** What runs now: a call or a work that did not end at once. */
-interface Running {
-  readonly fiber: Fiber.Fiber<unknown, unknown>
-  /** The stage and the filter of a call. */
-  readonly call: { readonly stage: StageRow; readonly unit: Unit } | undefined
-  readonly kind: Work["kind"] | "call"
-  readonly began: number
-  readonly deadline: number
-  cut: Cut | undefined
-  /** When it was interrupted. */
-  cutAt: number
-  /** Stored by the observer of the fiber. */
-  exit: Exit.Exit<unknown, unknown> | undefined
-}
+import { type Lapse, PeerTimes } from "./peerTimes.ts"
+import { awaitStop, type Running } from "./running.ts"
+import type { Program } from "./serverRuntime.ts"
 
 const interrupted = Exit.interrupt()
 
@@ -82,6 +66,8 @@ class Connection implements Output, OpenConnection {
   private readonly program: Program
   private readonly transport: Transport
   private readonly queue: CommandQueue
+  private readonly writer: AnswerWriter
+  private readonly times: PeerTimes
   private resume!: (effect: Effect.Effect<void>) => void
   private conversation!: Conversation
   private isOpen = false
@@ -91,28 +77,15 @@ class Connection implements Output, OpenConnection {
   private running: Running | undefined
   /** What begins once a call whose time is over has stopped. */
   private held: Call | Work | undefined
-  private readonly began: number
-  /** When bytes last arrived, and when the incomplete frame began. */
-  private active: number
-  private frameBegan = 0
-  /**
-   * When the next sign of life is due. Counts from the arrival of end of message, even while hooks still work on commands
-   * before it.
-   */
-  private progress = Infinity
   private bytesRead = 0
-  private bytesWritten = 0
   private isPaused = false
-  private isWritable = true
-  /** Since when the peer has not taken what was written, or has not closed. */
-  private blocked = 0
-  private onWritable: (() => void) | undefined
 
   constructor(program: Program, transport: Transport) {
     this.program = program
     this.transport = transport
-    this.began = this.active = program.clock.currentTimeMillisUnsafe()
     this.queue = new CommandQueue(program.limits)
+    this.writer = new AnswerWriter(transport, program.clock)
+    this.times = new PeerTimes(program.timeouts, this.now)
     program.connections.add(this)
   }
 
@@ -141,21 +114,18 @@ class Connection implements Output, OpenConnection {
 
   private readonly onData = (chunk: Uint8Array): void => {
     if (this.isFinished) return
-    const { now, queue } = this
+    const { now, queue, times } = this
     const { completed, isIncomplete } = queue
     const waiting = this.running === undefined ? 0 : queue.length
-    this.active = now
+    times.bytesArrived(now)
     this.bytesRead += chunk.length
     queue.addChunk(chunk, now)
     if (this.running?.call !== undefined) this.watch(waiting)
     this.loop(undefined)
     const error = queue.queueRest()
     const isCompleted = queue.completed > completed
-    if (isCompleted || !isIncomplete) this.frameBegan = now
-    if (isCompleted) {
-      const isEnd = queue.latestCode === endOfMessageCode
-      this.progress = isEnd ? now + this.program.timeouts.progress : Infinity
-    }
+    if (isCompleted || !isIncomplete) times.frameBegins(now)
+    if (isCompleted) times.commandArrived(queue.latestCode === endOfMessageCode, now)
     if (error !== undefined) {
       this.fail(error)
     } else if (!this.isPaused && !this.isFinished && queue.exceeds(1)) {
@@ -165,8 +135,7 @@ class Connection implements Output, OpenConnection {
   }
 
   private readonly onDrain = (): void => {
-    this.isWritable = true
-    this.onWritable?.()
+    this.writer.drained()
     this.loop(undefined)
   }
 
@@ -191,7 +160,7 @@ class Connection implements Output, OpenConnection {
     if (this.isPaused && !this.isFinished && !this.queue.exceeds(0.5)) {
       this.isPaused = false
       // An incomplete frame could not grow while reading was paused.
-      this.frameBegan = this.now
+      this.times.frameBegins(this.now)
       this.transport.resume()
     }
   }
@@ -214,7 +183,7 @@ class Connection implements Output, OpenConnection {
         return cut === "aborted" ? this.conversation.callAborted() : this.conversation.callEnded(exit)
       } else return this.conversation.workEnded(kind, exit)
     }
-    const frame = this.isWritable ? this.queue.removeFirst() : undefined
+    const frame = this.writer.isWritable ? this.queue.removeFirst() : undefined
     return frame === undefined ? undefined : this.process(frame)
   }
 
@@ -255,7 +224,7 @@ class Connection implements Output, OpenConnection {
       case "Wait":
         return undefined
       case "Write":
-        this.send(action.bytes)
+        this.writer.send(action.bytes)
         return this.conversation.next()
       case "Call":
         return this.running === undefined ? this.startCall(action) : this.hold(action)
@@ -311,25 +280,8 @@ class Connection implements Output, OpenConnection {
     })
   }
 
-  // --- for the machine
-
-  private send(bytes: Uint8Array): void {
-    this.bytesWritten += bytes.length
-    this.isWritable = this.transport.write(bytes)
-    if (!this.isWritable) this.blocked = this.now
-  }
-
   sendAndWait(bytes: Uint8Array): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.send(bytes)
-      if (this.isWritable) return Effect.void
-      return awaitUntil(() => this.isWritable ? Effect.void : undefined, (changed) => {
-        this.onWritable = changed
-        return () => {
-          this.onWritable = undefined
-        }
-      })
-    })
+    return this.writer.sendAndWait(bytes)
   }
 
   private fail(error: Close["error"]): undefined {
@@ -383,18 +335,15 @@ class Connection implements Output, OpenConnection {
     if (!this.isOpen) return
     const { timeouts } = this.program
     // A peer that does not take the last answer must not keep the socket.
-    if (this.isFinished) return now - this.blocked >= timeouts.write ? this.transport.destroy() : undefined
-    if (!this.isWritable && now - this.blocked >= timeouts.write) {
-      return this.timeUp("WriteTimeout", "it does not take an answer", "destroy")
+    const isBlocked = this.writer.isBlockedFor(timeouts.write, now)
+    if (this.isFinished) return isBlocked ? this.transport.destroy() : undefined
+    if (isBlocked && !this.writer.isWritable) {
+      return this.timeUp({ kind: "WriteTimeout", what: "it does not take an answer", how: "destroy" })
     }
     if (this.running !== undefined) return this.tickRunning(this.running, now)
-    if (this.phase === initial && now - this.began >= timeouts.negotiation) {
-      return this.timeUp("NegotiationTimeout", "it did not negotiate", "destroy")
-    }
-    if (this.queue.isIncomplete && now - this.frameBegan >= timeouts.frame) {
-      return this.timeUp("FrameTimeout", "a frame was not completed", "close")
-    }
-    if (now - this.active >= timeouts.idle) this.timeUp("IdleTimeout", "no command came", "close")
+    const peer = { hasNegotiated: this.phase !== initial, isMidFrame: this.queue.isIncomplete }
+    const lapse = this.times.lapse(now, peer)
+    if (lapse !== undefined) this.timeUp(lapse)
   }
 
   private tickRunning(running: Running, now: number): void {
@@ -405,13 +354,12 @@ class Connection implements Output, OpenConnection {
     if (running.cut !== undefined) {
       if (now - running.cutAt >= timeouts.stop) {
         const what = running.call === undefined ? "the disk" : `a hook at ${running.call.stage.name}`
-        this.timeUp("StopTimeout", `${what} does not stop after its interruption`, "close")
+        this.timeUp({ kind: "StopTimeout", what: `${what} does not stop after its interruption`, how: "close" })
       }
     } else if (now >= running.deadline) {
       this.expire(running, now)
-    } else if (now >= this.progress && this.isWritable) {
-      this.progress = now + timeouts.progress
-      this.send(replies.progress)
+    } else if (this.writer.isWritable && this.times.takeProgress(now)) {
+      this.writer.send(replies.progress)
     }
   }
 
@@ -433,8 +381,8 @@ class Connection implements Output, OpenConnection {
     if (!waiting.some((one) => this.isLate(one, now))) return
     // An MTA that has sent quit waits for no answer.
     if (waiting.some(({ code }) => code === quitCode)) return this.finish(Exit.void, "close")
-    this.send(replies.tempFail)
-    this.timeUp("FinalizerTimeout", "a command waits for finalizers", "close")
+    this.writer.send(replies.tempFail)
+    this.timeUp({ kind: "FinalizerTimeout", what: "a command waits for finalizers", how: "close" })
   }
 
   private isLate({ arrived, code }: WaitingCommand, now: number): boolean {
@@ -449,7 +397,7 @@ class Connection implements Output, OpenConnection {
     return held === undefined ? waiting : [{ code: held, arrived }, ...waiting]
   }
 
-  private timeUp(kind: string, what: string, how: "close" | "destroy"): void {
+  private timeUp({ how, kind, what }: Lapse): void {
     this.program.monitor.error(kind)
     this.conversation.session.log(
       Effect.logWarning(`${kind}: ${what}; closing the connection from ${this.transport.peer}`)
@@ -462,7 +410,7 @@ class Connection implements Output, OpenConnection {
   /** There are too many connections that have not negotiated. */
   makeRoom(): void {
     if (!this.isOpen) return this.destroy()
-    this.timeUp("TooManySilent", "the oldest of too many that did not negotiate", "destroy")
+    this.timeUp({ kind: "TooManySilent", what: "the oldest of too many that did not negotiate", how: "destroy" })
   }
 
   /** Closes the socket at once, whatever the connection still waits for. */
@@ -480,30 +428,20 @@ class Connection implements Output, OpenConnection {
     this.queue.clear()
     const { running } = this
     if (running !== undefined && running.kind !== "finalizers") running.fiber.interruptUnsafe()
-    this.blocked = this.now
+    this.writer.closes()
     if (how === "close") this.transport.close()
     else this.transport.destroy()
-    this.program.monitor.disconnected(this.bytesRead, this.bytesWritten)
+    this.program.monitor.disconnected(this.bytesRead, this.writer.bytesWritten)
     const ended = this.conversation.end(exit)
-    return Effect.uninterruptible(running === undefined ? ended : Effect.andThen(this.awaitStop(running), ended))
-  }
-
-  /** A hook that will not stop must not keep the scopes, the server and the process from closing. */
-  private awaitStop({ fiber, kind }: Running): Effect.Effect<void> {
-    const stopped = Effect.asVoid(Fiber.await(fiber))
-    if (kind === "finalizers") return stopped
-    if (fiber.pollUnsafe() !== undefined) return Effect.void
-    // In a fiber of its own: this one may have been interrupted itself, and could not wait interruptibly.
-    const waiting = Effect.forkDetach(Effect.timeoutOption(stopped, this.program.timeouts.stop), {
-      startImmediately: true
-    })
-    return Effect.asVoid(Effect.flatMap(waiting, Fiber.await))
+    return Effect.uninterruptible(
+      running === undefined ? ended : Effect.andThen(awaitStop(running, this.program.timeouts.stop), ended)
+    )
   }
 
   /** The server closes: a command that waits for its answer is refused for now. */
   readonly interrupt: Effect.Effect<void> = Effect.suspend(() => {
     if (this.isFinished) return Effect.void
-    if (this.running !== undefined && this.isAwaited(this.running)) this.send(replies.tempFail)
+    if (this.running !== undefined && this.isAwaited(this.running)) this.writer.send(replies.tempFail)
     return this.finalize(interrupted, "close")
   })
 

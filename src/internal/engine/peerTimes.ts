@@ -1,0 +1,59 @@
+/** When a peer has sent what, and which time limit it has passed. */
+import type { ServerTimeouts } from "./serverRuntime.ts"
+
+/** A time limit that was passed: its name in log and metrics, the reason, and how the connection ends. */
+export interface Lapse {
+  readonly kind: string
+  readonly what: string
+  readonly how: "close" | "destroy"
+}
+
+const negotiation: Lapse = { kind: "NegotiationTimeout", what: "it did not negotiate", how: "destroy" }
+const frame: Lapse = { kind: "FrameTimeout", what: "a frame was not completed", how: "close" }
+const idle: Lapse = { kind: "IdleTimeout", what: "no command came", how: "close" }
+
+export class PeerTimes {
+  private readonly timeouts: ServerTimeouts
+  private readonly began: number
+  /** When bytes last arrived, and when the incomplete frame began. */
+  private active: number
+  private frameBegan = 0
+  /**
+   * When the next sign of life is due. Counts from the arrival of end of message, even while hooks still work on commands
+   * before it.
+   */
+  private progress = Infinity
+
+  constructor(timeouts: ServerTimeouts, now: number) {
+    this.timeouts = timeouts
+    this.began = this.active = now
+  }
+
+  bytesArrived(now: number): void {
+    this.active = now
+  }
+
+  frameBegins(now: number): void {
+    this.frameBegan = now
+  }
+
+  /** The latest command that has arrived is, or is not, an end of message, whose hooks may take long. */
+  commandArrived(isEndOfMessage: boolean, now: number): void {
+    this.progress = isEndOfMessage ? now + this.timeouts.progress : Infinity
+  }
+
+  /** Whether a sign of life is due; if so, the next one is due later. */
+  takeProgress(now: number): boolean {
+    if (now < this.progress) return false
+    this.progress = now + this.timeouts.progress
+    return true
+  }
+
+  /** The limit that a peer has passed for which nothing runs. */
+  lapse(now: number, peer: { readonly hasNegotiated: boolean; readonly isMidFrame: boolean }): Lapse | undefined {
+    const { timeouts } = this
+    if (!peer.hasNegotiated && now - this.began >= timeouts.negotiation) return negotiation
+    if (peer.isMidFrame && now - this.frameBegan >= timeouts.frame) return frame
+    return now - this.active >= timeouts.idle ? idle : undefined
+  }
+}
