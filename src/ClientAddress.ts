@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import { ByteString } from "./internal/bytes/byteString.ts"
 import * as Ip from "./internal/mail/ipAddress.ts"
 import { InvalidValue } from "./InvalidValue.ts"
-import { ByteString } from "./Wire.ts"
 
 interface Common {
   /** Whether the address belongs to a network in CIDR notation; see {@link isWithin}, which also tells what throws. */

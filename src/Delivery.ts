@@ -9,6 +9,7 @@
  */
 import * as Result from "effect/Result"
 import { ofParts } from "./internal/bytes/byteString.ts"
+import { ByteString } from "./internal/bytes/byteString.ts"
 import { concat } from "./internal/bytes/concat.ts"
 import type { DeliveryError } from "./internal/delivery/deliveryError.ts"
 import type { Delivered, Difference, DiffOptions, Draft, Message } from "./internal/delivery/deliveryTypes.ts"
@@ -17,7 +18,6 @@ import * as postfixQueue from "./internal/delivery/postfixQueue.ts"
 import type { QueueFile } from "./internal/delivery/queueFile.ts"
 import * as sendmailQueue from "./internal/delivery/sendmailQueue.ts"
 import type { ModificationPacket } from "./internal/wire/filterPackets.ts"
-import { ByteString } from "./Wire.ts"
 
 export { DeliveryError } from "./internal/delivery/deliveryError.ts"
 export type {

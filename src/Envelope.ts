@@ -4,9 +4,9 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import { ByteString } from "./internal/bytes/byteString.ts"
 import { control, scan } from "./internal/mail/addressScan.ts"
 import { InvalidValue } from "./InvalidValue.ts"
-import { ByteString } from "./Wire.ts"
 
 export { Mailbox, sameAddress } from "./internal/mail/mailbox.ts"
 export { checkParameters, type Notify, type OriginalRecipient, Parameters } from "./internal/mail/parameters.ts"

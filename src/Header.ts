@@ -8,9 +8,9 @@
  */
 import * as Result from "effect/Result"
 import { cut, ofParts } from "./internal/bytes/byteString.ts"
+import { ByteString } from "./internal/bytes/byteString.ts"
 import * as encodedWord from "./internal/mail/encodedWord.ts"
 import { InvalidValue } from "./InvalidValue.ts"
-import { ByteString } from "./Wire.ts"
 
 // RFC 5322 2.1.1: most characters in a line, without CR LF.
 const longestLine = 998

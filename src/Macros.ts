@@ -5,10 +5,10 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import { ByteString } from "./internal/bytes/byteString.ts"
 import { Macros, normalize } from "./internal/protocol/macros.ts"
 import { byMacroStage, letterOf, macroStages, stageTable } from "./internal/protocol/stageTable.ts"
 import { InvalidValue } from "./InvalidValue.ts"
-import { ByteString } from "./Wire.ts"
 
 export {
   type Authentication,

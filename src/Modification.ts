@@ -10,10 +10,10 @@ import * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
 import * as Envelope from "./Envelope.ts"
 import * as Header from "./Header.ts"
+import { ByteString, ofParts } from "./internal/bytes/byteString.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 import { Action } from "./Negotiation.ts"
 import type * as Packet from "./Packet.ts"
-import { ByteString } from "./Wire.ts"
 
 /**
  * The value of a header field. A text is encoded as the message requires. The bytes of a field that came from this MTA,
@@ -342,7 +342,7 @@ const recipientParameters = (text: string): Result.Result<ByteString, InvalidVal
   Result.flatMap(Envelope.checkParameters(text), (checked) => {
     const seen = new Set<string>()
     for (const parameter of checked.split(" ").filter((part) => part !== "")) {
-      const { notify, orcpt } = new Envelope.Parameters([ByteString.make(parameter)])
+      const { notify, orcpt } = new Envelope.Parameters([ofParts(parameter)])
       const keyword = notify !== undefined ? "NOTIFY" : orcpt !== undefined ? "ORCPT" : undefined
       if (keyword === undefined || seen.has(keyword)) {
         return Result.fail(

@@ -5,7 +5,7 @@
  * @since 0.1.0
  */
 import { ofParts } from "./internal/bytes/byteString.ts"
-import { ByteString } from "./Wire.ts"
+import { ByteString } from "./internal/bytes/byteString.ts"
 
 /**
  * A parsed message, in the form of `MilterClient.Message` and `Chain.message`.

@@ -10,9 +10,9 @@
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import { ofParts } from "./internal/bytes/byteString.ts"
+import { ByteString } from "./internal/bytes/byteString.ts"
 import { keysOf, unknownKey } from "./internal/bytes/knownKeys.ts"
 import { InvalidValue } from "./InvalidValue.ts"
-import { ByteString } from "./Wire.ts"
 
 /**
  * A reply code of one class: `"5"` for refusals, `"4"` for temporary failures. RFC 5321 ends the second digit at 5.

@@ -5,8 +5,8 @@
  */
 import type { ClientAddress } from "./ClientAddress.ts"
 import type { Mailbox, Parameters } from "./Envelope.ts"
+import type { ByteString } from "./internal/bytes/byteString.ts"
 import type { Macros } from "./Macros.ts"
-import type { ByteString } from "./Wire.ts"
 
 /**
  * A client has connected to the MTA; it has not been greeted yet.

@@ -5,8 +5,8 @@
  * @since 0.1.0
  */
 import * as Result from "effect/Result"
+import type { ByteString } from "./internal/bytes/byteString.ts"
 import * as Reply from "./Reply.ts"
-import type { ByteString } from "./Wire.ts"
 
 /**
  * The filter has no objection. The MTA goes on with the next command; at end of message the MTA takes the message, with

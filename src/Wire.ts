@@ -11,6 +11,7 @@
 import type * as Brand from "effect/Brand"
 import * as Schema from "effect/Schema"
 import * as byteString from "./internal/bytes/byteString.ts"
+import * as byteStringSchema from "./internal/bytes/byteStringSchema.ts"
 import { quote } from "./internal/bytes/quote.ts"
 import type { Reader } from "./internal/wire/reader.ts"
 import type { Writer } from "./internal/wire/writer.ts"
@@ -57,13 +58,13 @@ export type ByteString = string & Brand.Brand<"effect-milter/ByteString">
  * @category schemas
  * @since 0.1.0
  */
-export const ByteString: typeof byteString.schema & {
+export const ByteString: typeof byteStringSchema.schema & {
   readonly fromText: (text: string) => ByteString
   readonly toText: (self: ByteString) => string
   readonly isUtf8: (self: ByteString) => boolean
   readonly fromBytes: (bytes: Uint8Array) => ByteString
   readonly toBytes: (self: ByteString) => Uint8Array
-} = Object.assign(byteString.schema, {
+} = Object.assign(byteStringSchema.schema, {
   fromText: byteString.fromText,
   toText: byteString.toText,
   isUtf8: byteString.isUtf8,
@@ -162,7 +163,7 @@ export const flags = field(unsigned(0xffffffff), {
  * @category fields
  * @since 0.1.0
  */
-export const character = field(byteString.single, {
+export const character = field(byteStringSchema.single, {
   layout: "byte",
   read: (reader) => {
     const start = reader.offset
@@ -179,7 +180,7 @@ export const character = field(byteString.single, {
  * @category fields
  * @since 0.1.0
  */
-export const text = field(byteString.withoutNul, {
+export const text = field(byteStringSchema.withoutNul, {
   layout: "string",
   read: (reader) => reader.text(),
   write: (writer, value) => writer.text(value),
@@ -192,7 +193,7 @@ export const text = field(byteString.withoutNul, {
  * @category fields
  * @since 0.1.0
  */
-export const name = field(byteString.nonEmpty, {
+export const name = field(byteStringSchema.nonEmpty, {
   layout: "string, not empty",
   read: (reader) => {
     const start = reader.offset
@@ -210,7 +211,7 @@ export const name = field(byteString.nonEmpty, {
  * @category fields
  * @since 0.1.0
  */
-export const optionalText = field(Schema.optionalKey(byteString.withoutNul), {
+export const optionalText = field(Schema.optionalKey(byteStringSchema.withoutNul), {
   layout: "string, may be absent",
   read: (reader) => reader.offset < reader.limit ? reader.text() : undefined,
   write: (writer, value) => {
@@ -225,7 +226,7 @@ export const optionalText = field(Schema.optionalKey(byteString.withoutNul), {
  * @category fields
  * @since 0.1.0
  */
-export const texts = field(Schema.Array(byteString.withoutNul), {
+export const texts = field(Schema.Array(byteStringSchema.withoutNul), {
   layout: "strings",
   read: (reader) => reader.texts(),
   write: (writer, values) => {

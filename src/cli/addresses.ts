@@ -1,8 +1,8 @@
 /** Guesses sender and recipients of a message from its header. */
+import { ByteString } from "../internal/bytes/byteString.ts"
 import * as addresses from "../internal/mail/addresses.ts"
 import { mailboxes } from "../Message.ts"
 import type { RawMessage } from "../RawMessage.ts"
-import { ByteString } from "../Wire.ts"
 
 /** The addresses in the fields of a name, in order. */
 export const addressesIn = ({ headers }: RawMessage, name: string): ReadonlyArray<string> =>

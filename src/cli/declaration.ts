@@ -1,11 +1,11 @@
 /** What a milter has asked for in the negotiation, as the declaration of `Milter.remote`. */
+import { ByteString } from "../internal/bytes/byteString.ts"
 import { answeredStages, stageTable } from "../internal/protocol/stageTable.ts"
 import * as Macros from "../Macros.ts"
 import type { RemoteOptions } from "../Milter.ts"
 import { actionOf, type Capability } from "../Modification.ts"
 import { type Agreement, Step } from "../Negotiation.ts"
 import type { Stage } from "../Stage.ts"
-import { ByteString } from "../Wire.ts"
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of the table are all capabilities
 const capabilities = Object.keys(actionOf) as ReadonlyArray<Capability>

@@ -1,9 +1,9 @@
 /** One packet on one line, decoded, for `trace` and `send --verbose`. Pure. */
 import { ofParts } from "../internal/bytes/byteString.ts"
+import { ByteString } from "../internal/bytes/byteString.ts"
 import * as Macros from "../Macros.ts"
 import { Action, Step } from "../Negotiation.ts"
 import * as Packet from "../Packet.ts"
-import { ByteString } from "../Wire.ts"
 import { printable, shorten, type Style } from "./style.ts"
 
 type AnyPacket = Packet.MtaPacket | Packet.FilterPacket

@@ -1,10 +1,10 @@
 /** The outcome of a message, as `send` shows it: the verdict, and the changes like a diff. Pure. */
 import type * as Delivery from "../Delivery.ts"
 import { ofParts } from "../internal/bytes/byteString.ts"
+import { ByteString } from "../internal/bytes/byteString.ts"
 import { escapeInvisible } from "../internal/bytes/invisible.ts"
 import type * as MilterClient from "../MilterClient.ts"
 import type { Reply } from "../Reply.ts"
-import { ByteString } from "../Wire.ts"
 import type { verdictCodes } from "./exit.ts"
 import { edits, hunks } from "./lineDiff.ts"
 import { printable, shorten, type Style } from "./style.ts"

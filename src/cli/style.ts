@@ -1,8 +1,8 @@
 /** Text for terminals: colours where there are any, and no byte that the terminal would obey. */
 import * as TerminalCapabilities from "effect/cli/TerminalCapabilities"
 import * as Effect from "effect/Effect"
+import { ByteString } from "../internal/bytes/byteString.ts"
 import { showInvisible } from "../internal/bytes/invisible.ts"
-import { ByteString } from "../Wire.ts"
 
 export interface Style {
   readonly bold: (text: string) => string

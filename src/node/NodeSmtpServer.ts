@@ -14,11 +14,11 @@ import * as Os from "node:os"
 import { buffer } from "node:stream/consumers"
 import * as ClientAddress from "../ClientAddress.ts"
 import * as Delivery from "../Delivery.ts"
+import { ByteString } from "../internal/bytes/byteString.ts"
 import type { InvalidValue } from "../InvalidValue.ts"
 import * as MilterClient from "../MilterClient.ts"
 import * as RawMessage from "../RawMessage.ts"
 import type { Reply } from "../Reply.ts"
-import { ByteString } from "../Wire.ts"
 
 /**
  * The properties of a session of `smtp-server` that are used.

@@ -1,8 +1,8 @@
 /** The author's domain, from the From fields of a message (RFC 5322, with the groups of RFC 6854). */
 import * as Result from "effect/Result"
+import { ByteString } from "../../internal/bytes/byteString.ts"
 import * as addresses from "../../internal/mail/addresses.ts"
 import { asciiDomain } from "../../internal/mail/domainName.ts"
-import { ByteString } from "../../Wire.ts"
 
 export interface Author {
   /** In lower case and A-labels, or an address literal. */

@@ -1,5 +1,5 @@
 /** Messages as an MTA has them, and differences of two messages. Re-exported by `Delivery`. */
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 
 /**

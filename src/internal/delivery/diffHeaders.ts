@@ -1,6 +1,6 @@
 /** Finds the fewest packets that turn one list of header fields into another. */
 import type * as Packet from "../../Packet.ts"
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { bytes, ofParts } from "../bytes/byteString.ts"
 import type { HeaderField, Inexact } from "./deliveryTypes.ts"
 import { align, noIndex } from "./editScript.ts"

@@ -1,5 +1,5 @@
 /** Finds the fewest modifications that turn one message into another. */
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { bytes } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"

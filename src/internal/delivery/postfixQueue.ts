@@ -1,5 +1,5 @@
 /** A model of how Postfix carries out modifications. Tests compare it with messages that Postfix 3.7 delivered. */
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { cut, ofParts } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { DeliveryError } from "./deliveryError.ts"

@@ -1,6 +1,6 @@
 /** A message in an MTA's queue, while filters change it one after the other. */
 import { Mailbox } from "../../Envelope.ts"
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { bytes, cut, ofParts } from "../bytes/byteString.ts"
 import { concat } from "../bytes/concat.ts"
 import { LineEnds } from "../bytes/lineEnds.ts"

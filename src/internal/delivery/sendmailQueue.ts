@@ -1,5 +1,5 @@
 /** A model of how Sendmail carries out modifications. Tests compare it with messages that Sendmail 8.17 and 8.18 delivered. */
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { ofParts } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { DeliveryError } from "./deliveryError.ts"

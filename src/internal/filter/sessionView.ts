@@ -1,7 +1,7 @@
 /** Shows one filter of a sequence only the macros that it has asked for, where other filters have asked for more. */
 import { Macros, type MacroStage, type Mta, normalize, stages } from "../../Macros.ts"
 import type { Session } from "../../Stage.ts"
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { MacroStore, type Visible } from "../protocol/macroStore.ts"
 import type { AnsweredStage } from "../protocol/stageTable.ts"
 

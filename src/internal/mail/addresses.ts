@@ -6,7 +6,7 @@
  * same. Of other elements it takes the addresses that are clearly separate, and leaves out what is ambiguous.
  */
 import * as Result from "effect/Result"
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { ofParts } from "../bytes/byteString.ts"
 import { isDotAtom, isHostName, isLiteral, isQuotedString } from "./addressRules.ts"
 import { type Gap, type Token, tokenize } from "./addressTokens.ts"

@@ -1,5 +1,5 @@
 /** Bytes of a named character set as text. */
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 
 /** Names of character sets in mail that the Encoding standard does not have. */
 const aliases: { readonly [label: string]: string } = {

@@ -1,5 +1,5 @@
 /** RFC 2047: text outside ASCII in the value of a header field. */
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { ofParts } from "../bytes/byteString.ts"
 import { tokenize } from "./addressTokens.ts"
 import * as charset from "./charset.ts"

@@ -1,7 +1,7 @@
 /** Addresses of the envelope: reading and comparing them. Re-exported by `Envelope`. */
 import * as Result from "effect/Result"
 import * as ClientAddress from "../../ClientAddress.ts"
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { findAt, scan } from "./addressScan.ts"
 import * as domainName from "./domainName.ts"
 

@@ -1,7 +1,7 @@
 /** ESMTP parameters: reading and checking them. Re-exported by `Envelope`. */
 import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { cut, ofParts } from "../bytes/byteString.ts"
 import { control } from "./addressScan.ts"
 import { Mailbox } from "./mailbox.ts"

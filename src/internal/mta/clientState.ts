@@ -1,7 +1,7 @@
 /** What the MTA's side knows of a session: what is still to be sent, and what an answer changes. Pure. */
 import { Mailbox } from "../../Envelope.ts"
 import { type Agreement, Step } from "../../Negotiation.ts"
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { byteStringOf } from "../bytes/concat.ts"
 import { type AnsweredStage, isContent, isOfMessage, stageTable } from "../protocol/stageTable.ts"
 import type { Answer, NotSentBecause } from "./answerTypes.ts"

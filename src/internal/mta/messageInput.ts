@@ -1,6 +1,6 @@
 /** Turns messages as callers give them into messages as an MTA has them. */
 import type * as Delivery from "../../Delivery.ts"
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { joined, ofParts } from "../bytes/byteString.ts"
 import { bytesOf, byteStringOf } from "../bytes/concat.ts"
 import { checkKeys, keysOf } from "../bytes/knownKeys.ts"

@@ -2,7 +2,7 @@
 import * as Result from "effect/Result"
 import { InvalidValue } from "../../InvalidValue.ts"
 import type * as Packet from "../../Packet.ts"
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { bytes, cut, ofParts } from "../bytes/byteString.ts"
 import { byteStringOf } from "../bytes/concat.ts"
 import { maxPayload } from "../wire/packetDefinition.ts"

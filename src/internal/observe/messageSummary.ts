@@ -2,7 +2,7 @@
 import * as Packet from "../../Packet.ts"
 import type { Rcpt } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 import { cut } from "../bytes/byteString.ts"
 import { maxLength, printable } from "./messageLog.ts"
 import { nameOf } from "./metrics.ts"

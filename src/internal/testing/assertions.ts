@@ -2,7 +2,7 @@
 import type * as Delivery from "../../Delivery.ts"
 import type { Outcome } from "../../MilterClient.ts"
 import type { Reply } from "../../Reply.ts"
-import { ByteString } from "../../Wire.ts"
+import { ByteString } from "../bytes/byteString.ts"
 
 const { fromBytes, toText } = ByteString
 

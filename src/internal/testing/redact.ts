@@ -1,7 +1,7 @@
 /** Redacts recordings: hides addresses, header fields and bodies. */
 import * as Result from "effect/Result"
 import * as Packet from "../../Packet.ts"
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { ofParts } from "../bytes/byteString.ts"
 import { type Event, isComplete, type Line, packet, type RecordedFrame } from "./recordingLines.ts"
 import type { Redaction } from "./redaction.ts"

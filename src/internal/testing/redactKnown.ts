@@ -1,5 +1,5 @@
 /** What a redacted recording may show: words of the protocol and of the MTA, never one that a person or a filter chose. */
-import type { ByteString } from "../../Wire.ts"
+import type { ByteString } from "../bytes/byteString.ts"
 import { ofParts } from "../bytes/byteString.ts"
 
 export const mask = (text: ByteString): ByteString => ofParts(text.replace(/[^ \t\r\n]/g, "x"))

@@ -4,7 +4,7 @@ import * as Macros from "../../../Macros.ts"
 import { actionOf } from "../../../Modification.ts"
 import { Action, type Agreement, NegotiationError, type Offer, Step } from "../../../Negotiation.ts"
 import type { Session } from "../../../Stage.ts"
-import { ByteString } from "../../../Wire.ts"
+import { ByteString } from "../../bytes/byteString.ts"
 import { answeredStages, stageTable } from "../../protocol/stageTable.ts"
 import { type RemoteOptions, stagesOf } from "./remoteOptions.ts"
 

@@ -5,7 +5,7 @@ import { Dialer } from "../../../MilterClient.ts"
 import { Step } from "../../../Negotiation.ts"
 import type { Connect, Events, Mail, RejectedRecipient, Session } from "../../../Stage.ts"
 import type { Verdict } from "../../../Verdict.ts"
-import { ByteString } from "../../../Wire.ts"
+import { ByteString, ofParts } from "../../bytes/byteString.ts"
 import type { Answer } from "../../mta/answerTypes.ts"
 import type { Client } from "../../mta/client.ts"
 import type { ClientError } from "../../mta/clientError.ts"
@@ -65,7 +65,7 @@ const commands: Commands = {
   data: (client) => client.data(),
   // Without the step, all of the value came from the sender: a space at its beginning, too.
   header: (client, { name, raw }, session) =>
-    client.header(toBytes(ByteString.make(name)), toBytes(raw), { verbatim: keepsSpace(session) }),
+    client.header(toBytes(ofParts(name)), toBytes(raw), { verbatim: keepsSpace(session) }),
   endOfHeaders: (client) => client.endOfHeaders(),
   body: (client, { bytes }) => client.body(bytes),
   unknown: (client, { raw }) => client.unknown(toBytes(raw))

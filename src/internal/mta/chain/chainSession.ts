@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import { Step } from "../../../Negotiation.ts"
-import { ByteString } from "../../../Wire.ts"
+import { ByteString } from "../../bytes/byteString.ts"
 import { byteStringOf } from "../../bytes/concat.ts"
 import type { QueueFile } from "../../delivery/queueFile.ts"
 import type { AnsweredStage } from "../../protocol/stageTable.ts"

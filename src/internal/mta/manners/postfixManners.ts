@@ -1,5 +1,5 @@
 /** How Postfix speaks to a filter, from release to release. */
-import { ByteString } from "../../../Wire.ts"
+import { ByteString } from "../../bytes/byteString.ts"
 import { ofParts } from "../../bytes/byteString.ts"
 import { byteStringOf } from "../../bytes/concat.ts"
 import * as postfixQueue from "../../delivery/postfixQueue.ts"

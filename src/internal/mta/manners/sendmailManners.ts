@@ -1,5 +1,5 @@
 /** How Sendmail speaks to a filter, from release to release. */
-import type { ByteString } from "../../../Wire.ts"
+import type { ByteString } from "../../bytes/byteString.ts"
 import { bytes } from "../../bytes/byteString.ts"
 import * as sendmailQueue from "../../delivery/sendmailQueue.ts"
 import * as Ip from "../../mail/ipAddress.ts"
