@@ -117,6 +117,8 @@ export interface Instance<Name extends string = string> extends MtaInstance<Name
    * ones, and costs up to a second here, since old processes are waited for. A listener's own options are not touched.
    */
   readonly reconfigure: (settings: Settings) => Effect.Effect<void, MtaError>
+  /** The processes with this name that its master(8) has now, such as `smtpd`. */
+  readonly processesOf: (name: string) => Effect.Effect<ReadonlyArray<number>>
 }
 
 /** {@link Instance} as a service, for `layer(Postfix.layer({...}))`. */
@@ -552,7 +554,11 @@ const instanceOf = <Name extends string>(
     release: (queueId) => Effect.andThen(command("postsuper", ["-H", queueId]), command("postqueue", ["-f"])),
     submitLocal: (message, args = ["-t", "-i"]) =>
       run(installation.sendmail, ["-C", etc, ...args], { input: message, environment: { MAIL_CONFIG: etc } }),
-    reconfigure
+    reconfigure,
+    processesOf: (wanted) =>
+      Effect.sync(() =>
+        processes().filter(({ name, parent }) => parent === master.pid && name === wanted).map(({ pid }) => pid)
+      )
   }
 }
 

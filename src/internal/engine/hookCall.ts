@@ -74,11 +74,14 @@ export class HookCall implements Call {
 
   /** Builds the effect, with the filter's guard and failure handler around it. An exit that has succeeded stays one. */
   make(): Effect.Effect<unknown, unknown> {
+    const { first, second } = this
     const { definition } = this.unit
+    // A connection that waits for its next message must not keep the last one.
+    this.first = this.second = undefined
     let effect: Effect.Effect<unknown, unknown>
     try {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- given together with the body that takes it
-      effect = this.body(this.first, this.second as At)
+      effect = this.body(first, second as At)
     } catch (defect) {
       effect = Exit.die(defect)
     }

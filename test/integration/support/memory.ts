@@ -6,6 +6,7 @@ import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import { fileURLToPath } from "node:url"
+import { forEvent } from "../../../testbed/timeLimits.ts"
 
 /** The filters of processes/memory.ts. */
 export type Name =
@@ -19,6 +20,12 @@ export type Name =
   | "replace"
   /** Puts text before and after that of the body. */
   | "mime"
+  /** Answers MAIL, RCPT and end of message, looks at the content, and takes 20,000 connections. */
+  | "open"
+  /** The same with limits of 1,000 header fields and recipients. */
+  | "limited"
+  /** Two filters, of which the first may edit: the body waits for the second on the disk. */
+  | "spooling"
 
 /** Bytes. */
 export interface Memory {
@@ -43,6 +50,12 @@ export interface Report {
   readonly seen: number
   /** Open files without a name. */
   readonly openFiles: number
+  /** All descriptors. */
+  readonly descriptors: number
+  /** Connections that the server knows. */
+  readonly sessions: number
+  /** Milliseconds of the processor so far. */
+  readonly cpu: number
 }
 
 export class MemoryError extends Data.TaggedError("MemoryError")<{ readonly message: string }> {}
@@ -51,10 +64,11 @@ const script = fileURLToPath(new URL("./processes/memory.ts", import.meta.url))
 
 export interface Server {
   readonly port: number
+  readonly pid: number
   readonly ask: (request: Exclude<Request, "release">) => Effect.Effect<Report>
   readonly release: Effect.Effect<void>
   /** Waits until the server has written this to its log. */
-  readonly logs: (pattern: RegExp) => Effect.Effect<void>
+  readonly logs: (pattern: RegExp) => Effect.Effect<void, MemoryError>
 }
 
 /** Starts the server; it is killed with the scope. Temporary files go to this directory. */
@@ -84,22 +98,26 @@ export const start = Effect.fnUntraced(function*(name: Name, temporary: string) 
   }
   const port = yield* message<number>().pipe(
     Effect.timeoutOrElse({
-      duration: "15 seconds",
+      duration: forEvent,
       orElse: () => Effect.fail(new MemoryError({ message: `the server does not start:\n${log}` }))
     })
   )
   const server: Server = {
     port,
+    pid: child.pid!,
     ask: (request) => Effect.suspend(() => (child.send(request), message<Report>())),
     release: Effect.sync(() => void child.send("release" satisfies Request)),
     logs: (pattern) =>
-      Effect.callback((resume) => {
+      Effect.callback<void>((resume) => {
         const look = (): void => {
           if (pattern.test(log)) resume(Effect.void)
           else changed = look
         }
         look()
-      })
+      }).pipe(Effect.timeoutOrElse({
+        duration: forEvent,
+        orElse: () => Effect.fail(new MemoryError({ message: `no ${pattern.source} in\n${log}` }))
+      }))
   }
   return server
 })
@@ -149,10 +167,15 @@ export class Peer {
     this.socket.write(bytes)
   }
 
-  /** Writes `count` times, never more than the system takes; completes when all is out. */
+  /** Writes `count` times, never more than the system takes; completes when all is out, or the connection is closed. */
   flood(bytes: Uint8Array, count: number): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
       let left = count
+      const done = (): void => {
+        this.socket.off("close", done)
+        resume(Effect.void)
+      }
+      this.socket.once("close", done)
       const push = (): void => {
         while (left > 0 && !this.socket.destroyed) {
           left--
@@ -161,7 +184,7 @@ export class Peer {
             return
           }
         }
-        resume(Effect.void)
+        done()
       }
       push()
     })
@@ -176,7 +199,10 @@ export class Peer {
     }).pipe(
       Effect.timeoutOrElse({
         duration: seconds * 1000,
-        orElse: () => Effect.fail(new MemoryError({ message: `${what}: not after ${seconds} s, got ${this.replies}` }))
+        orElse: () =>
+          Effect.fail(
+            new MemoryError({ message: `${what}: not after ${seconds} s, got ${this.replies.slice(0, 100)}` })
+          )
       })
     )
   }

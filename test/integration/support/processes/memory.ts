@@ -66,7 +66,16 @@ const answer = async (request: Request): Promise<void> => {
   }
   const now = look()
   peak = most(peak, now)
-  const report: Report = { now, peak, seen, openFiles: openFiles() }
+  const { system, user } = process.cpuUsage()
+  const report: Report = {
+    now,
+    peak,
+    seen,
+    openFiles: openFiles(),
+    descriptors: Fs.readdirSync("/proc/self/fd").length,
+    sessions: Effect.runSync(MilterServer.status).reduce((sum, { sessions }) => sum + sessions, 0),
+    cpu: Math.round((system + user) / 1000)
+  }
   process.send?.(report)
 }
 
@@ -91,6 +100,13 @@ const slowly = (every: number, milliseconds: number) => {
 
 const piece = new Uint8Array(100_000).fill(120)
 
+const counts = () => Effect.sync(() => void seen++)
+
+const open = Milter.make("open").on({ mail: () => goOn, rcpt: () => goOn, endOfMessage: () => goOn }, {
+  header: counts,
+  body: counts
+})
+
 const filters: { readonly [K in Name]: Milter.Filter<never, never> } = {
   headers: Milter.make("headers").on({}, { header: slowly(1000, 3) }),
   body: Milter.make("body").on({}, { body: slowly(1, 1) }),
@@ -113,10 +129,23 @@ const filters: { readonly [K in Name]: Milter.Filter<never, never> } = {
         Effect.orDie,
         Effect.andThen(goOn)
       )
-  })
+  }),
+  open,
+  limited: open,
+  spooling: Milter.sequence([
+    Milter.make("editing", { modify: ["addHeader"] }).on({ endOfMessage: () => goOn }),
+    Milter.make("looking").on({}, { body: counts })
+  ])
 }
 
-MilterServer.layer(filters[process.argv[2] as Name], { writeTimeout: "4 seconds" }).pipe(
+const options: { readonly [K in Name]?: MilterServer.Options } = {
+  open: { maxConnections: 20_000 },
+  limited: { maxHeaders: 1000, maxRecipients: 1000 }
+}
+
+const name = process.argv[2] as Name
+
+MilterServer.layer(filters[name], { writeTimeout: "4 seconds", ...options[name] }).pipe(
   Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
   Layer.tap((context) => {
     const { addresses: [address] } = Context.get(context, MilterServer.Listener)
