@@ -30,6 +30,7 @@ import { flags, type GivenFlags } from "./serveOptions.ts"
 import { resolve, type Settings } from "./serveSettings.ts"
 import * as specs from "./specs.ts"
 import { applied } from "./trial.ts"
+import { version } from "./version.ts"
 import * as watch from "./watch.ts"
 
 const files = specs.pathArgument("FILE").pipe(
@@ -107,6 +108,7 @@ const serveAsSupervisor = Effect.fnUntraced(function*(files: ReadonlyArray<strin
     ...(group === undefined && user === undefined ? {} : { group: group ?? user!.gid }),
     workers,
     http,
+    version,
     onReady: ({ text }) =>
       Effect.andThen(
         // The file is in its place, and the workers have become the user themselves.

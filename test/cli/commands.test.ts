@@ -421,6 +421,19 @@ describe("serve", () => {
       assert.match(dies.stdout, /^accepted/)
     }))
 
+  it.live("gives priorities to the journal", () =>
+    Effect.gen(function*() {
+      const { directory } = yield* messageFile
+      const child = yield* spawn("sh", [
+        "-c",
+        "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$@\"",
+        "sh",
+        process.execPath,
+        ...command(["serve", `${modules}/filter.ts`, "--listen", `${directory}/filter.sock`, "--log-format", "json"])
+      ])
+      yield* child.shows(/^<6>\{.*"message":"picky listens on/m)
+    }))
+
   it.live("runs filters on trial", () =>
     Effect.gen(function*() {
       const { child, file, to } = yield* serve("filter.ts", "--shadow")

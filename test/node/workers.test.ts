@@ -44,7 +44,10 @@ interface WorkerStatus {
 const statusOf = (http: string) =>
   Effect.map(
     page(http, "/status"),
-    ({ body }): { readonly generation: number; readonly workers: ReadonlyArray<WorkerStatus> } => JSON.parse(body)
+    (
+      { body }
+    ): { readonly started: string; readonly generation: number; readonly workers: ReadonlyArray<WorkerStatus> } =>
+      JSON.parse(body)
   )
 
 /** Looks until something is so. */
@@ -72,7 +75,8 @@ const started = Effect.fnUntraced(function*(program: Partial<Program> = {}) {
 
 /** A session that has got to HELO. */
 const session = Effect.fnUntraced(function*(address: string) {
-  const filter = yield* MilterClient.dial(address)
+  // A worker may still have to start.
+  const filter = yield* MilterClient.dial(address, { timeouts: { connect: forEvent, command: forEvent } })
   yield* filter.negotiate()
   yield* filter.connect({ hostname: "client.example.org", address: "192.0.2.1" })
   yield* filter.helo("client.example.org")
@@ -108,13 +112,18 @@ describe("workers", () => {
         assert.isAbove(valueOf(before.body, `process_resident_memory_bytes\\{worker="${worker}"\\}`), 1_000_000)
       }
 
-      const { workers } = yield* statusOf(http)
+      const { started: since, workers } = yield* statusOf(http)
+      assert.match(since, /^\d{4}-\d\d-\d\dT/)
       const pids = workers.map(({ pid }) => pid)
       // Of all of them at a time nobody is left to accept: what comes in waits in the socket's queue.
       for (const pid of pids) process.kill(pid, "SIGKILL")
       yield* child.shows(/worker \d \(process \d+\) has ended \(SIGKILL\); another one starts in 200 ms/)
       assert.strictEqual((yield* page(http, "/ready")).status, 503)
-      assert.strictEqual(yield* Listeners.ask(listen), "first")
+      yield* Effect.scoped(Effect.gen(function*() {
+        const filter = yield* session(listen)
+        assert.strictEqual(textOf(yield* filter.mail("<a@example.org>")), "first")
+        yield* filter.quit()
+      }))
       yield* ready(http, child)
       assert.strictEqual(valueOf((yield* page(http, "/metrics")).body, "milter_sessions_total"), 21)
       for (const { pid } of (yield* statusOf(http)).workers) assert.notInclude(pids, pid)

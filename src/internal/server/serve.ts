@@ -41,7 +41,12 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
   const definitions = yield* orDie(checkOrder(yield* resolveWith(filter)))
   const name = definitions.map(({ name }) => name).join(" + ")
   const { [acceptingKey]: listener } = yield* Listener
-  const { drain, limits, peers, timeouts } = yield* orDie(settingsOf(options))
+  const { drain, limits: all, peers, timeouts } = yield* orDie(settingsOf(options))
+  const limits = {
+    ...all,
+    connections: shareOf(all.connections, listener.worker),
+    silentConnections: shareOf(all.silentConnections, listener.worker)
+  }
   yield* orDie(checkTimes(definitions, timeouts))
   const own: Context.Context<never> = Context.add(servicesOf(yield* Effect.context<R>()), Files, listener.openFile)
   const clock = yield* Clock.Clock
@@ -67,7 +72,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, op
     context,
     clock,
     timeouts,
-    limits: { ...limits, connections: shareOf(limits.connections, listener.worker) },
+    limits,
     peers,
     monitor,
     openFile: listener.openFile,

@@ -54,6 +54,8 @@ export interface Options {
   readonly sockets: ReadonlyArray<BoundSocket>
   /** Gets what the first worker wants to have printed. */
   readonly onReady: (ready: Ready) => Effect.Effect<void>
+  /** The version of the program, for the status. */
+  readonly version?: string | undefined
 }
 
 export class Supervisor {
@@ -66,7 +68,7 @@ export class Supervisor {
   private isStopping = false
   private removeFiles: ReadonlyArray<() => void> = []
   private readonly options: Options
-  readonly started = Date.now()
+  private readonly started = new Date().toISOString()
   /** How often the workers were replaced. */
   generation = 1
 
@@ -251,6 +253,8 @@ export class Supervisor {
 
   readonly status = Effect.suspend(() =>
     Effect.map(this.ask, (answers) => ({
+      version: this.options.version,
+      started: this.started,
       generation: this.generation,
       workers: answers.map(({ report, worker }) => ({
         worker: worker.index + 1,

@@ -95,7 +95,15 @@ export const start = Effect.fnUntraced(function*(
       process.once("disconnect", onDisconnect)
     }),
     // The last figures, which the supervisor keeps.
-    () => Effect.ensuring(answer(0), Effect.sync(() => void process.off("message", onMessage)))
+    () =>
+      Effect.ensuring(
+        answer(0),
+        Effect.sync(() => {
+          // With a listener the channel would keep the process.
+          process.off("message", onMessage)
+          process.off("disconnect", onDisconnect)
+        })
+      )
   )
 
   return {

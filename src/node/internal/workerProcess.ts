@@ -14,8 +14,11 @@ import {
 /** How a worker ended: an exit code, or a signal. */
 export type Ended = number | NodeJS.Signals
 
-/** The program of the workers: this one. */
-const command = (): ReadonlyArray<string> => [...process.execArgv, ...process.argv.slice(1)]
+/** The program of the workers: this one. The debugger's port is the supervisor's, so each worker takes a free one. */
+const command = (): ReadonlyArray<string> => [
+  ...process.execArgv.map((flag) => flag.replace(/^(--inspect(?:-brk|-wait)?)(?:=.*)?$/, "$1=0")),
+  ...process.argv.slice(1)
+]
 
 // stdin, stdout, stderr and the channel.
 const firstDescriptor = 4

@@ -20,6 +20,8 @@ export const countOf = (workers: number | "auto" = "auto"): number =>
 export interface Supervised extends Where {
   readonly workers?: number | "auto"
   readonly http?: string | undefined
+  /** The version of the program, for the page of its status. */
+  readonly version?: string
   /** Gets what the first worker tells when it is ready. */
   readonly onReady?: (ready: Ready) => Effect.Effect<void>
 }
@@ -42,7 +44,7 @@ export const started = Effect.fnUntraced(function*(
   const { access, specs } = yield* checked(options)
   const sockets = (yield* Effect.forEach(specs, (spec) => boundSocket.open(spec, access))).flat()
   const { http, onReady = () => Effect.void } = options
-  const all = new supervisor.Supervisor({ count, sockets, onReady })
+  const all = new supervisor.Supervisor({ count, sockets, onReady, version: options.version })
   // Before the workers, so that the pages go after them.
   if (http !== undefined) yield* pages.open(http, access, pages.ofWorkers(all))
   yield* supervisor.run(all)
