@@ -46,6 +46,8 @@ export const refusedOf = (refused: ReadonlyArray<Refused>): ReadonlyArray<string
 
 /** A packet whose texts are cut before they are formatted: a header field may have megabytes. */
 const shortened = (packet: Packet.FilterPacket): Packet.FilterPacket => {
+  const isLong = (value: unknown): boolean => typeof value === "string" && value.length > maxLength
+  if (!Object.values(packet).some(isLong)) return packet
   const entries = Object.entries(packet).map(([key, value]: [string, unknown]) => [
     key,
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the texts of packets are byte strings
