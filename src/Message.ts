@@ -86,6 +86,7 @@ export function make<
   name: string,
   options: Options<C, CE, CR, M, ME, MR, A, B>
 ): Making<C, M, A, B, CE | ME, Exclude<CR | MR, Scope.Scope>>
+/** Begins a filter of whole messages without options. `.on(hooks)` finishes it. */
 export function make(name: string): Making<void, void, never, true, never, never>
 export function make(name: string, options: object = {}): unknown {
   return { on: (hooks: Hooks) => documentFilter.make(name, options, hooks) }

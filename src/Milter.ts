@@ -16,7 +16,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import { checkKeys, keysOf } from "./internal/bytes/knownKeys.ts"
 import { define, type FailureHandler, resolve, resolveWith, servicesOf } from "./internal/filter/definition.ts"
-import { type FailurePolicy, type Filter, type Made, TypeId } from "./internal/filter/filterTypes.ts"
+import { type FailurePolicy, type Filter, type Made, type NoFailure, TypeId } from "./internal/filter/filterTypes.ts"
 import { fromDefinitions, mapped, variance } from "./internal/filter/filterValue.ts"
 import { mapInner } from "./internal/filter/wrapping.ts"
 import type { MacroStage } from "./Macros.ts"
@@ -33,6 +33,7 @@ export {
   type Filter,
   type Made,
   type Needs,
+  type NoFailure,
   TypeId
 } from "./internal/filter/filterTypes.ts"
 export { remote, RemoteError, type RemoteOptions } from "./internal/filter/remote/remoteFilter.ts"
@@ -87,6 +88,15 @@ export type Hook<C, M, A extends Capability, O extends Capability, K extends key
   event: Events[K],
   at: At<C, M, A, O, K>
 ) => Effect.Effect<Verdict.ByStage[K], E, R>
+
+/**
+ * A hook as `on` takes it: the stage and its verdicts come first, so that the compiler's message about another verdict says
+ * what is legal there.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type AtStage<K extends keyof Verdict.ByStage, V, A, E, R> = (event: Events[K], at: A) => Effect.Effect<V, E, R>
 
 /**
  * A hook that watches its stage without a verdict. An MTA that offers it does not wait for an answer at that stage.
@@ -238,27 +248,60 @@ export interface Making<C, M, A extends Capability, O extends Capability, RR ext
     F11 = never,
     S11 = never
   >(answers: {
-    readonly connect?: Hook<C, M, A, O, "connect", E1, R1>
-    readonly helo?: Hook<C, M, A, O, "helo", E2, R2>
-    readonly mail?: Hook<C, M, A, O, "mail", E3, R3>
-    readonly rcpt?: Hook<C, M, A, O, "rcpt", E4, R4>
-    readonly data?: Hook<C, M, A, O, "data", E5, R5>
-    readonly header?: Hook<C, M, A, O, "header", E6, R6>
-    readonly endOfHeaders?: Hook<C, M, A, O, "endOfHeaders", E7, R7>
-    readonly body?: Hook<C, M, A, O, "body", E8, R8>
-    readonly endOfMessage?: Hook<C, M, A, O, "endOfMessage", E9, R9>
-    readonly unknown?: Hook<C, M, A, O, "unknown", E10, R10>
+    /** A client has connected, and is not greeted yet. A refusal is for the whole SMTP session. */
+    readonly connect?: AtStage<"connect", Verdict.ByStage["connect"], At<C, M, A, O, "connect">, E1, R1>
+    /** HELO or EHLO; again after STARTTLS. A refusal is for the whole SMTP session. */
+    readonly helo?: AtStage<"helo", Verdict.ByStage["helo"], At<C, M, A, O, "helo">, E2, R2>
+    /** MAIL FROM: a message begins. A refusal is for the message. */
+    readonly mail?: AtStage<"mail", Verdict.ByStage["mail"], At<C, M, A, O, "mail">, E3, R3>
+    /** RCPT TO, once for each recipient. Reject and tempFail refuse this recipient; accept and discard are for the whole message. */
+    readonly rcpt?: AtStage<"rcpt", Verdict.ByStage["rcpt"], At<C, M, A, O, "rcpt">, E4, R4>
+    /** DATA: all recipients are known. A client may repeat a DATA that was refused. */
+    readonly data?: AtStage<"data", Verdict.ByStage["data"], At<C, M, A, O, "data">, E5, R5>
+    /** One header field. The MTA has received the whole message by now. */
+    readonly header?: AtStage<"header", Verdict.ByStage["header"], At<C, M, A, O, "header">, E6, R6>
+    /** The empty line after the header. */
+    readonly endOfHeaders?: AtStage<
+      "endOfHeaders",
+      Verdict.ByStage["endOfHeaders"],
+      At<C, M, A, O, "endOfHeaders">,
+      E7,
+      R7
+    >
+    /** A piece of the body, cut anywhere: a view of the socket's buffer, to be copied if it is kept. */
+    readonly body?: AtStage<"body", Verdict.ByStage["body"], At<C, M, A, O, "body">, E8, R8>
+    /** The whole message has been seen. Only here `edit` can change it. */
+    readonly endOfMessage?: AtStage<
+      "endOfMessage",
+      Verdict.ByStage["endOfMessage"],
+      At<C, M, A, O, "endOfMessage">,
+      E9,
+      R9
+    >
+    /** An SMTP command that the MTA does not know. */
+    readonly unknown?: AtStage<"unknown", Verdict.ByStage["unknown"], At<C, M, A, O, "unknown">, E10, R10>
   }, observes?: {
+    /** A client has connected, and is not greeted yet. A refusal is for the whole SMTP session. */
     readonly connect?: Observer<C, M, "connect", F1, S1>
+    /** HELO or EHLO; again after STARTTLS. A refusal is for the whole SMTP session. */
     readonly helo?: Observer<C, M, "helo", F2, S2>
+    /** MAIL FROM: a message begins. A refusal is for the message. */
     readonly mail?: Observer<C, M, "mail", F3, S3>
+    /** RCPT TO, once for each recipient. Reject and tempFail refuse this recipient; accept and discard are for the whole message. */
     readonly rcpt?: Observer<C, M, "rcpt", F4, S4>
+    /** DATA: all recipients are known. A client may repeat a DATA that was refused. */
     readonly data?: Observer<C, M, "data", F5, S5>
+    /** One header field. The MTA has received the whole message by now. */
     readonly header?: Observer<C, M, "header", F6, S6>
+    /** The empty line after the header. */
     readonly endOfHeaders?: Observer<C, M, "endOfHeaders", F7, S7>
+    /** A piece of the body, cut anywhere: a view of the socket's buffer, to be copied if it is kept. */
     readonly body?: Observer<C, M, "body", F8, S8>
+    /** The whole message has been seen. Only here `edit` can change it. */
     readonly endOfMessage?: Observer<C, M, "endOfMessage", F9, S9>
+    /** An SMTP command that the MTA does not know. */
     readonly unknown?: Observer<C, M, "unknown", F10, S10>
+    /** RCPT TO that the MTA has refused itself; needs the option `rejectedRecipients`. Sendmail never shows one. */
     readonly rejectedRecipient?: RR extends true ? Observer<C, M, "rejectedRecipient", F11, S11> : never
   }) => Made<
     E | E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10 | F1 | F2 | F3 | F4 | F5 | F6 | F7 | F8 | F9 | F10 | F11,
@@ -379,6 +422,7 @@ export function make<
   name: string,
   options: Options<C, CE, CR, M, ME, MR, A, O, RR>
 ): Making<C, M, A, O, RR, CE | ME, Exclude<CR | MR, Scope.Scope>>
+/** Begins a filter without options: its name, for logs, metrics and replies. `.on(answers, observes)` finishes it. */
 export function make(name: string): Making<void, void, never, never, false, never, never>
 export function make(name: string, options: object = {}): unknown {
   checkKeys(`option of ${name}`, options, optionNames)
@@ -427,9 +471,17 @@ export function make(name: string, options: object = {}): unknown {
  * @since 0.1.0
  */
 export const onFailure: {
+  /**
+   * Handles the typed failures of a filter at every stage: `f` gets the failure and its stage, and returns the answer, reject,
+   * tempFail or `"pass"`.
+   */
   <E, R2>(
     f: (error: E, at: { readonly stage: Stage }) => Effect.Effect<FailurePolicy, never, R2>
   ): <R>(self: Filter<E, R>) => Made<never, R | R2>
+  /**
+   * Handles the typed failures of a filter at every stage: `f` gets the failure and its stage, and returns the answer, reject,
+   * tempFail or `"pass"`.
+   */
   <E, R, R2>(
     self: Filter<E, R>,
     f: (error: E, at: { readonly stage: Stage }) => Effect.Effect<FailurePolicy, never, R2>
@@ -511,7 +563,7 @@ export const Service = <Self>() => <const Id extends string>(id: Id): FilterKey<
  */
 export const layer = <I, R>(
   key: Context.Key<I, Filter<never, never>>,
-  filter: Filter<never, R>
+  filter: Filter<NoFailure, R>
 ): Layer.Layer<I, never, R> =>
   Layer.effect(
     key,

@@ -12,7 +12,7 @@ import * as registry from "./internal/server/registry.ts"
 import { serve } from "./internal/server/serve.ts"
 import type { Options, Status } from "./internal/server/serverTypes.ts"
 import * as settings from "./internal/server/settings.ts"
-import type { Filter } from "./Milter.ts"
+import type { Filter, NoFailure } from "./Milter.ts"
 
 export { Listener, ListenError } from "./internal/server/listenerService.ts"
 export type { Options, Status } from "./internal/server/serverTypes.ts"
@@ -64,8 +64,10 @@ export type { Options, Status } from "./internal/server/serverTypes.ts"
  * @category layers
  * @since 0.1.0
  */
-export const layer = <R>(filter: Filter<never, R>, options: Options = {}): Layer.Layer<never, never, R | Listener> =>
-  Layer.effectDiscard(serve(filter, options))
+export const layer = <R>(
+  filter: Filter<NoFailure, R>,
+  options: Options = {}
+): Layer.Layer<never, never, R | Listener> => Layer.effectDiscard(serve(filter, options))
 
 /**
  * Serves a filter as {@link layer} does, with options from the configuration, by default {@link config}.
@@ -90,7 +92,7 @@ export const layer = <R>(filter: Filter<never, R>, options: Options = {}): Layer
  * @since 0.1.0
  */
 export const layerConfig = <R>(
-  filter: Filter<never, R>,
+  filter: Filter<NoFailure, R>,
   options: Config.Config<Options> = config
 ): Layer.Layer<never, Config.ConfigError, R | Listener> =>
   Layer.effectDiscard(Effect.flatMap(options, (options) => serve(filter, options)))

@@ -8,7 +8,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { planOf } from "./internal/engine/contentPasses.ts"
+import { wantedOf } from "./internal/engine/negotiationRequest.ts"
+import { resolveWith } from "./internal/filter/definition.ts"
 import type { Client } from "./internal/mta/client.ts"
 import { checkOptions, dial } from "./internal/mta/dial.ts"
 import { dialerOf, dialingKey } from "./internal/net/dialer.ts"
@@ -17,9 +21,10 @@ import * as memoryNetwork from "./internal/net/memoryNetwork.ts"
 import * as playScript from "./internal/testing/playScript.ts"
 import * as internal from "./internal/testing/replay.ts"
 import type { PlayedMessage, SessionScript } from "./internal/testing/sessionScript.ts"
-import { type Filter, isFilter } from "./Milter.ts"
+import { type Filter, isFilter, type NoFailure } from "./Milter.ts"
 import * as MilterClient from "./MilterClient.ts"
 import * as MilterServer from "./MilterServer.ts"
+import * as Negotiation from "./Negotiation.ts"
 import type * as Packet from "./Packet.ts"
 import type * as Recording from "./Recording.ts"
 
@@ -109,9 +114,27 @@ export interface Options extends MilterClient.Options {
 
 const isDataFirst = (args: IArguments): boolean => isFilter(args[0])
 
+/** A server closes the connection to an MTA that offers too little. Gives the reason in place of that. */
+const explained = Effect.fnUntraced(function*<R>(
+  error: MilterClient.ClientError,
+  filter: Filter<NoFailure, R>,
+  { name, offer }: MilterClient.Mta
+): Effect.fn.Return<never, MilterClient.ClientError, R> {
+  if (error.reason._tag !== "Closed") return yield* error
+  const definitions = yield* resolveWith(filter)
+  const agreed = Negotiation.negotiate(wantedOf(definitions, planOf(definitions, offer.actions)), offer)
+  if (Result.isSuccess(agreed)) return yield* error
+  const { failure } = agreed
+  return yield* new MilterClient.ClientError({
+    reason: failure,
+    command: error.command,
+    address: `${name} and ${address}`
+  })
+})
+
 /** {@link run}, for the scripts of this module. */
 const runClient = <R, A, E, R2>(
-  filter: Filter<never, R>,
+  filter: Filter<NoFailure, R>,
   script: (mta: Client) => Effect.Effect<A, E, R2>,
   options: Options = {}
 ): Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>> =>
@@ -123,8 +146,9 @@ const runClient = <R, A, E, R2>(
     const listener = Layer.succeed(MilterServer.Listener, Context.get(context, MilterServer.Listener))
     yield* Layer.build(Layer.provide(MilterServer.layer(filter), listener))
     const { [dialingKey]: dialing } = Context.get(context, MilterClient.Dialer)
-    const client = yield* dial(dialing, address, { as: MilterClient.postfix, ...ofClient })
-    if (negotiate !== false) yield* client.negotiate()
+    const mta = options.as ?? MilterClient.postfix
+    const client = yield* dial(dialing, address, { ...ofClient, as: mta })
+    if (negotiate !== false) yield* Effect.catch(client.negotiate(), (error) => explained(error, filter, mta))
     const result = yield* script(client)
     // The filter may have closed already, and the script may have quit itself.
     yield* Effect.ignore(client.quitAndWait())
@@ -163,19 +187,21 @@ const runClient = <R, A, E, R2>(
  * @since 0.1.0
  */
 export const run: {
+  /** Serves the filter in memory, connects and negotiates as the MTA does, and runs the script with the client. */
   <A, E, R2>(
     script: (mta: MilterClient.Client) => Effect.Effect<A, E, R2>,
     options?: Options
-  ): <R>(filter: Filter<never, R>) => Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>>
+  ): <R>(filter: Filter<NoFailure, R>) => Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>>
+  /** Serves the filter in memory, connects and negotiates as the MTA does, and runs the script with the client. */
   <R, A, E, R2>(
-    filter: Filter<never, R>,
+    filter: Filter<NoFailure, R>,
     script: (mta: MilterClient.Client) => Effect.Effect<A, E, R2>,
     options?: Options
   ): Effect.Effect<A, E | MilterClient.ClientError, R | Exclude<R2, Scope.Scope>>
 } = dual(
   isDataFirst,
   <R, A, E, R2>(
-    filter: Filter<never, R>,
+    filter: Filter<NoFailure, R>,
     script: (mta: MilterClient.Client) => Effect.Effect<A, E, R2>,
     options: Options = {}
   ) => runClient(filter, script, options)
@@ -210,18 +236,20 @@ export const run: {
  * @since 0.1.0
  */
 export const message: {
+  /** Sends one message through the filter, served in memory, and returns its outcome. */
   (
     message: MilterClient.Message,
     options?: Options
-  ): <R>(filter: Filter<never, R>) => Effect.Effect<MilterClient.Outcome, MilterClient.ClientError, R>
+  ): <R>(filter: Filter<NoFailure, R>) => Effect.Effect<MilterClient.Outcome, MilterClient.ClientError, R>
+  /** Sends one message through the filter, served in memory, and returns its outcome. */
   <R>(
-    filter: Filter<never, R>,
+    filter: Filter<NoFailure, R>,
     message: MilterClient.Message,
     options?: Options
   ): Effect.Effect<MilterClient.Outcome, MilterClient.ClientError, R>
 } = dual(
   isDataFirst,
-  <R>(filter: Filter<never, R>, message: MilterClient.Message, options?: Options) =>
+  <R>(filter: Filter<NoFailure, R>, message: MilterClient.Message, options?: Options) =>
     run(filter, (mta) => mta.sendMessage(message), options)
 )
 
@@ -232,20 +260,22 @@ export const message: {
  * @since 0.1.0
  */
 export const session: {
+  /** Plays a whole SMTP session to the filter, and returns the outcomes of its messages. */
   (
     script: SessionScript,
     options?: Omit<Options, "as" | "negotiate">
   ): <R>(
-    filter: Filter<never, R>
+    filter: Filter<NoFailure, R>
   ) => Effect.Effect<ReadonlyArray<PlayedMessage>, MilterClient.ClientError, R>
+  /** Plays a whole SMTP session to the filter, and returns the outcomes of its messages. */
   <R>(
-    filter: Filter<never, R>,
+    filter: Filter<NoFailure, R>,
     script: SessionScript,
     options?: Omit<Options, "as" | "negotiate">
   ): Effect.Effect<ReadonlyArray<PlayedMessage>, MilterClient.ClientError, R>
 } = dual(
   isDataFirst,
-  <R>(filter: Filter<never, R>, script: SessionScript, options?: Options) =>
+  <R>(filter: Filter<NoFailure, R>, script: SessionScript, options?: Options) =>
     runClient(filter, (mta) => playScript.play(mta, script), {
       ...options,
       as: playScript.mtas[script.mta]
@@ -279,15 +309,17 @@ export interface Exchange {
  * @since 0.1.0
  */
 export const replay: {
+  /** Plays the MTA's side of a recorded connection to the filter, and returns what the recorded and this filter answered. */
   (
     connection: Recording.Connection
-  ): <R>(filter: Filter<never, R>) => Effect.Effect<ReadonlyArray<Exchange>, MilterClient.ClientError, R>
+  ): <R>(filter: Filter<NoFailure, R>) => Effect.Effect<ReadonlyArray<Exchange>, MilterClient.ClientError, R>
+  /** Plays the MTA's side of a recorded connection to the filter, and returns what the recorded and this filter answered. */
   <R>(
-    filter: Filter<never, R>,
+    filter: Filter<NoFailure, R>,
     connection: Recording.Connection
   ): Effect.Effect<ReadonlyArray<Exchange>, MilterClient.ClientError, R>
 } = dual(
   2,
-  <R>(filter: Filter<never, R>, connection: Recording.Connection) =>
+  <R>(filter: Filter<NoFailure, R>, connection: Recording.Connection) =>
     runClient(filter, (mta) => internal.replay(mta, connection), { negotiate: false })
 )

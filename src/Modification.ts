@@ -112,8 +112,8 @@ export interface Editor {
    */
   readonly deleteHeader: (name: string, occurrence: number) => Effect.Effect<void>
   /**
-   * Replaces the whole body. Lines end with CR LF or LF; a missing last line end is added. A Stream is run to its end
-   * before any of it is sent; its errors and requirements become those of the hook. The last call counts.
+   * Replaces the whole body. Text goes out as UTF-8. Lines end with CR LF or LF; a missing last line end is added. A Stream is run
+   * to its end before any of it is sent; its errors and requirements become those of the hook. The last call counts.
    *
    * **Gotchas**
    *
@@ -121,7 +121,7 @@ export interface Editor {
    * Content-Transfer-Encoding. A replaced body breaks the DKIM signatures that the message came with.
    */
   readonly replaceBody: <E = never, R = never>(
-    body: Uint8Array | Stream.Stream<Uint8Array, E, R>
+    body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>
   ) => Effect.Effect<void, E, R>
   /**
    * Adds an envelope recipient; the header is not touched.

@@ -14,23 +14,33 @@ import { ByteString } from "./internal/bytes/byteString.ts"
 import { keysOf, unknownKey } from "./internal/bytes/knownKeys.ts"
 import { InvalidValue } from "./InvalidValue.ts"
 
+type CodeOf<Class extends "4" | "5"> = `${Class}${0 | 1 | 2 | 3 | 4 | 5}${0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9}`
+
+// Unions under these names, so that the compiler's messages show the name in place of sixty codes.
+
 /**
- * A reply code of one class: `"5"` for refusals, `"4"` for temporary failures. RFC 5321 ends the second digit at 5.
+ * The reply codes of temporary failures. RFC 5321 ends the second digit at 5.
  *
  * @category models
  * @since 0.1.0
  */
-export type Code<Class extends "4" | "5"> = `${Class}${"0" | "1" | "2" | "3" | "4" | "5"}${
-  | "0"
-  | "1"
-  | "2"
-  | "3"
-  | "4"
-  | "5"
-  | "6"
-  | "7"
-  | "8"
-  | "9"}`
+export type From400To459 = "451" | CodeOf<"4">
+
+/**
+ * The reply codes of refusals. RFC 5321 ends the second digit at 5.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type From500To559 = "550" | CodeOf<"5">
+
+/**
+ * A reply code of one class: `"5"` for refusals, `"4"` for temporary failures.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Code<Class extends "4" | "5"> = Class extends "4" ? From400To459 : From500To559
 
 /**
  * An enhanced status code (RFC 3463) of one class, such as `5.7.1`: class, subject and detail, whole numbers without

@@ -139,16 +139,17 @@ export type OfBody = OfMessage | SkipBody
  * @since 0.1.0
  */
 export interface ByStage {
-  readonly connect: OfConnection
-  readonly helo: OfConnection
-  readonly mail: OfMessage
-  readonly rcpt: OfMessage
-  readonly data: OfMessage
-  readonly header: OfMessage
-  readonly endOfHeaders: OfMessage
-  readonly body: OfBody
-  readonly endOfMessage: OfMessage
-  readonly unknown: Basic
+  // Written out: the compiler's message about an illegal verdict then names the legal ones, not a union's name.
+  readonly connect: Continue | Reject | TempFail | AcceptConnection
+  readonly helo: Continue | Reject | TempFail | AcceptConnection
+  readonly mail: Continue | Reject | TempFail | AcceptMessage | DiscardMessage
+  readonly rcpt: Continue | Reject | TempFail | AcceptMessage | DiscardMessage
+  readonly data: Continue | Reject | TempFail | AcceptMessage | DiscardMessage
+  readonly header: Continue | Reject | TempFail | AcceptMessage | DiscardMessage
+  readonly endOfHeaders: Continue | Reject | TempFail | AcceptMessage | DiscardMessage
+  readonly body: Continue | Reject | TempFail | AcceptMessage | DiscardMessage | SkipBody
+  readonly endOfMessage: Continue | Reject | TempFail | AcceptMessage | DiscardMessage
+  readonly unknown: Continue | Reject | TempFail
 }
 
 const continue_: Continue = { _tag: "Continue" }

@@ -237,3 +237,39 @@ describe("MilterTest", () => {
       assert.strictEqual(error.reason._tag, "Closed")
     }))
 })
+
+describe("a session that is refused", () => {
+  const changing = Milter.make("changing", { modify: ["changeSender", "addHeader"] }).on({})
+
+  it.effect("says which MTA does not offer what", () =>
+    Effect.gen(function*() {
+      const message = { from: "alice@example.org", to: "bob@example.net" }
+      const error = yield* Effect.flip(MilterTest.message(changing, message, { as: MilterTest.postfix23 }))
+      assert.strictEqual(error.reason._tag, "NegotiationError")
+      assert.strictEqual(
+        error.message,
+        "Postfix 2.3.19 and memory:filter, at Negotiate: the filter wants what was not offered: changeSender"
+      )
+      MilterTest.assertAccepted(yield* MilterTest.message(changing, message))
+    }))
+})
+
+describe("a body that is replaced by text", () => {
+  const replacing = (body: string) =>
+    Milter.make("replacing", { modify: ["replaceBody"] }).on({
+      endOfMessage: (_, { edit }) => Effect.as(edit.replaceBody(body), Verdict.continue)
+    })
+
+  for (const mta of MilterTest.mtas.filter(({ name }) => name !== "Postfix 2.3.19")) {
+    it.effect(`goes out as UTF-8 with the line ends of SMTP to ${mta.name}`, () =>
+      Effect.gen(function*() {
+        const message = { from: "alice@example.org", to: "bob@example.net", body: "Hello\n" }
+        for (const body of ["Grüße\nBob", "Grüße\r\nBob\n"]) {
+          const outcome = yield* MilterTest.message(replacing(body), message, { as: mta })
+          const delivered = MilterTest.assertAccepted(outcome, { body: "Grüße\nBob\n" })
+          assert.deepStrictEqual(delivered.body, new TextEncoder().encode("Grüße\r\nBob\r\n"))
+        }
+        MilterTest.assertAccepted(yield* MilterTest.message(replacing(""), message, { as: mta }), { body: "" })
+      }))
+  }
+})

@@ -22,6 +22,7 @@ const accepted: MilterClient.Outcome = {
   filter: undefined,
   closes: false,
   failures: [],
+  mta: "Postfix 3.7.11",
   recipients: [{ address: "<bob@example.net>", answer: { _tag: "Continue" } }],
   modifications: [],
   delivered: { ...before, quarantined: undefined }

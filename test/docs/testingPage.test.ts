@@ -5,9 +5,10 @@ import * as Url from "node:url"
 
 const root = Url.fileURLToPath(new URL("../..", import.meta.url))
 
-const blocks = [...Fs.readFileSync(`${root}docs/learn/testing.md`, "utf8").matchAll(/^```ts\n([^]*?)^```$/gm)]
-  .map(([, code]) => code!)
-  .filter((code) => code.includes("it.effect"))
+const page = Fs.readFileSync(`${root}docs/learn/testing.md`, "utf8")
+const blocks = [...page.matchAll(/^```ts(?: file=(\S+))?\n([^]*?)^```$/gm)]
+  .map(([, name, code], index) => ({ file: name ?? `${index}.ts`, code: code! }))
+const tests = blocks.filter(({ code }) => code.includes("it.effect"))
 
 Fs.mkdirSync(`${root}test-results`, { recursive: true })
 const directory = Fs.mkdtempSync(`${root}test-results/documented-`)
@@ -15,14 +16,17 @@ const directory = Fs.mkdtempSync(`${root}test-results/documented-`)
 afterAll(() => Fs.rmSync(directory, { recursive: true, force: true }))
 
 describe("docs/learn/testing.md", () => {
+  it("imports nothing that is not in the package, or on the page", () => {
+    const imported = blocks.flatMap(({ code }) => [...code.matchAll(/ from "([^"]+)"/g)].map(([, from]) => from!))
+    const names = blocks.map(({ file }) => `./${file}`)
+    const known = /^(?:effect-milter|effect|@effect\/vitest)(?:\/|$)/
+    assert.deepStrictEqual(imported.filter((from) => !known.test(from) && !names.includes(from)), [])
+  })
+
   it("shows a test of at most ten lines", () => {
-    assert.isAtMost(blocks[0]!.trimEnd().split("\n").length, 10)
+    assert.isAtMost(tests[0]!.code.trimEnd().split("\n").length, 10)
   })
 })
 
-for (const [index, code] of blocks.entries()) {
-  const file = `${directory}/${index}.ts`
-  // The page links to the examples from its own place.
-  Fs.writeFileSync(file, code.replaceAll(`"../../examples/`, `"${root}examples/`))
-  await import(file)
-}
+for (const { code, file } of blocks) Fs.writeFileSync(`${directory}/${file}`, code)
+for (const { file } of tests) await import(`${directory}/${file}`)

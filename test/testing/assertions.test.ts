@@ -33,7 +33,8 @@ const accepted: MilterClient.Outcome = {
   recipients: [],
   modifications: [],
   delivered,
-  failures: []
+  failures: [],
+  mta: "Postfix 3.7.11"
 }
 
 const rejected: MilterClient.Outcome = {
@@ -125,28 +126,31 @@ describe("assertions", () => {
       sender: "",
       "X-Tag": "one",
       "X-None": "yes",
-      body: "Hello\n",
+      body: "Hello␊\n",
       quarantined: "spam"
     })
     assert.deepStrictEqual(wrong.actual, {
       sender: "alice@example.org",
       "X-Tag": ["one", "two"],
       "X-None": null,
-      body: "Hello\nBob\n",
+      body: "Hello␊\nBob␊\n",
       quarantined: null
     })
-    assert.include(wrong.message, "the message was accepted at endOfMessage\nfrom <alice@example.org>")
+    assert.include(
+      wrong.message,
+      "but with Postfix 3.7.11 the message was accepted at endOfMessage\nfrom <alice@example.org>"
+    )
   })
 
   it("tell what became of the message instead", () => {
     const message = "550-5.1.1 no such user\n550 5.1.1 really"
     assert.strictEqual(
       mismatch(() => MilterTest.assertAccepted(rejected)).message,
-      `expected a message that passes, but the message was rejected at rcpt: ${message}`
+      `expected a message that passes, but with Postfix 3.7.11 the message was rejected at rcpt: ${message}`
     )
     assert.strictEqual(
       mismatch(() => MilterTest.assertDiscarded(rejected)).message,
-      `expected that it is discarded, but the message was rejected at rcpt: ${message}`
+      `expected that it is discarded, but with Postfix 3.7.11 the message was rejected at rcpt: ${message}`
     )
     assert.include(mismatch(() => MilterTest.assertTempFailed(rejected)).message, "expected that it is put off")
     const stage = mismatch(() => MilterTest.assertRejected(rejected, { stage: "mail" }))
@@ -154,6 +158,26 @@ describe("assertions", () => {
     const reply = mismatch(() => MilterTest.assertRejected(rejected, { reply: "550 5.1.1 no" }))
     assert.deepStrictEqual([reply.expected, reply.actual], ["550 5.1.1 no", message])
     assert.throws(() => MilterTest.assertRejected({ ...rejected, reply: undefined }, { reply: /./ }))
+  })
+
+  it("show line ends", () => {
+    const bytes = (body: string) => ({ ...accepted, delivered: { ...delivered, body: ByteString.toBytes(text(body)) } })
+    const end = mismatch(() => MilterTest.assertAccepted(bytes("Hello"), { body: "Hello\n" }))
+    assert.deepStrictEqual([end.expected, end.actual], [{ body: "Hello␊\n" }, { body: "Hello" }])
+    const cr = mismatch(() => MilterTest.assertAccepted(bytes("Hello\rBob\r\n"), { body: "Hello\nBob\n" }))
+    assert.deepStrictEqual(cr.actual, { body: "Hello␍Bob␊\n" })
+    assert.include(cr.message, "Hello␍Bob␊\n")
+  })
+
+  it("refuse a key that they would ignore", () => {
+    assert.throws(
+      () => MilterTest.assertAccepted(accepted, { header: { "X-Tag": "no" } } as MilterTest.ExpectedMessage),
+      /Invalid key of an expected message "header": did you mean headers\?/
+    )
+    assert.throws(
+      () => MilterTest.assertRejected(rejected, { replyText: "no" } as MilterTest.ExpectedRefusal),
+      /did you mean reply\?/
+    )
   })
 })
 

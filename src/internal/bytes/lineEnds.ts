@@ -1,4 +1,5 @@
 /** The line ends of a body from a filter, in the form in which an MTA shows the body to the next filter. */
+import { bytesOf } from "./concat.ts"
 
 const cr = 13
 const lf = 10
@@ -35,4 +36,11 @@ export class LineEnds {
   get end(): Uint8Array {
     return this.last === lf ? new Uint8Array(0) : Uint8Array.of(cr, lf)
   }
+}
+
+/** Text as SMTP has it: UTF-8, and lines end with CR LF, the last one too. Bytes stay as they are. */
+export const contentOf = (body: string | Uint8Array): Uint8Array => {
+  if (typeof body !== "string") return body
+  const lines = body.replace(/\r?\n/g, "\r\n")
+  return bytesOf(lines === "" || lines.endsWith("\r\n") ? lines : `${lines}\r\n`)
 }

@@ -100,7 +100,9 @@ const optionNames = keysOf<CircuitBreakerOptions>({ failures: true, openFor: tru
  * @since 0.1.0
  */
 export const circuitBreaker: {
+  /** Stops calling a filter for a while after it has failed several times in a row. */
   (options: CircuitBreakerOptions): <E, R>(self: Filter<E, R>) => Made<E, R>
+  /** Stops calling a filter for a while after it has failed several times in a row. */
   <E, R>(self: Filter<E, R>, options: CircuitBreakerOptions): Made<E, R>
 } = dual(
   2,

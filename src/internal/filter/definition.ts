@@ -12,7 +12,7 @@ import type { Envelope, Events, Mail, Session, Stage } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
 import { checkKeys, checkNames } from "../bytes/knownKeys.ts"
 import { allStages, answeredStages, macroStages } from "../protocol/stageTable.ts"
-import type { FailurePolicy, Filter } from "./filterTypes.ts"
+import type { FailurePolicy, Filter, NoFailure } from "./filterTypes.ts"
 
 /** The failure of a hook: its cause, and the policy that takes the place of the verdict. */
 export class Failed {
@@ -144,7 +144,7 @@ export const resolve = (filter: object): Effect.Effect<Definitions, never, unkno
   (filter as Resolvable).resolve
 
 /** The same, with the filter's requirements in the type. */
-export const resolveWith = <R>(filter: Filter<never, R>): Effect.Effect<Definitions, never, R> =>
+export const resolveWith = <R>(filter: Filter<NoFailure, R>): Effect.Effect<Definitions, never, R> =>
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- R is all that a filter needs
   resolve(filter) as Effect.Effect<Definitions, never, R>
 

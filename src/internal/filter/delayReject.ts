@@ -236,7 +236,9 @@ const optionNames = keysOf<DelayRejectOptions>({ at: true, except: true })
  * @since 0.1.0
  */
 export const delayReject: {
+  /** Delays a reject or tempFail of connect, helo or mail, and gives it to each recipient that is not exempt. */
   <R2 = never>(options: DelayRejectOptions<R2>): <E, R>(self: Filter<E, R>) => Made<E, R | R2>
+  /** Delays a reject or tempFail of connect, helo or mail, and gives it to each recipient that is not exempt. */
   <E, R, R2 = never>(self: Filter<E, R>, options: DelayRejectOptions<R2>): Made<E, R | R2>
 } = dual(
   2,

@@ -12,6 +12,7 @@ import {
   toPacket
 } from "../../Modification.ts"
 import type * as Packet from "../../Packet.ts"
+import { contentOf } from "../bytes/lineEnds.ts"
 import { type OpenFile, Spool } from "../bytes/spool.ts"
 import type { Definition } from "./definition.ts"
 
@@ -62,14 +63,14 @@ const methods: { readonly [K in Capability]: Method<K> } = {
 }
 
 const replaceBody =
-  (edits: Edits): Editor["replaceBody"] => <E, R>(body: Uint8Array | Stream.Stream<Uint8Array, E, R>) =>
+  (edits: Edits): Editor["replaceBody"] => <E, R>(body: string | Uint8Array | Stream.Stream<Uint8Array, E, R>) =>
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the spool lives in the scope of the message, with which every hook runs
     Effect.gen(function*() {
       const spool = yield* Effect.acquireRelease(
         Effect.sync(() => new Spool(edits.openFile)),
         (spool) => spool.close
       )
-      if (body instanceof Uint8Array) yield* spool.append(body)
+      if (typeof body === "string" || body instanceof Uint8Array) yield* spool.append(contentOf(body))
       else yield* Stream.runForEach(body, (chunk) => spool.append(chunk))
       edits.body = spool
     }) as Effect.Effect<void, E, R>

@@ -19,7 +19,8 @@ export const TypeId: TypeId = "~effect-milter/Milter/Filter"
 export type TypeId = "~effect-milter/Milter/Filter"
 
 /**
- * A filter that needs `R` and may fail with `E`. Only one with `E = never` can be served; see {@link onFailure}.
+ * A filter that needs `R` and may fail with `E`. Only one with `E = never` can be served; see {@link onFailure} and
+ * {@link NoFailure}.
  *
  * @category models
  * @since 0.1.0
@@ -27,6 +28,15 @@ export type TypeId = "~effect-milter/Milter/Filter"
 export interface Filter<out E, out R> {
   readonly [TypeId]: { readonly _E: () => E; readonly _R: () => R }
 }
+
+/**
+ * The failures of a filter that can be served: none are left, see {@link onFailure}. `never` belongs to every type, to this one
+ * too; any other failure does not, and the compiler's message shows this text.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type NoFailure = "handle its failures with Milter.onFailure"
 
 /**
  * What `make(…).on(…)` gives: a {@link Filter} that can be piped.

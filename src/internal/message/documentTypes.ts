@@ -239,11 +239,23 @@ export interface Making<C, M, A extends Part, B extends boolean, E, R> {
     E6 = never,
     R6 = never
   >(hooks: {
-    readonly connect?: Milter.Hook<C, M, never, never, "connect", E1, R1>
-    readonly helo?: Milter.Hook<C, M, never, never, "helo", E2, R2>
-    readonly mail?: Milter.Hook<C, M, never, never, "mail", E3, R3>
-    readonly rcpt?: Milter.Hook<C, M, never, never, "rcpt", E4, R4>
+    /** A client has connected, and is not greeted yet. A refusal is for the whole SMTP session. */
+    readonly connect?: Milter.AtStage<
+      "connect",
+      Verdict.ByStage["connect"],
+      Milter.At<C, M, never, never, "connect">,
+      E1,
+      R1
+    >
+    /** HELO or EHLO; again after STARTTLS. A refusal is for the whole SMTP session. */
+    readonly helo?: Milter.AtStage<"helo", Verdict.ByStage["helo"], Milter.At<C, M, never, never, "helo">, E2, R2>
+    /** MAIL FROM: a message begins. A refusal is for the message. */
+    readonly mail?: Milter.AtStage<"mail", Verdict.ByStage["mail"], Milter.At<C, M, never, never, "mail">, E3, R3>
+    /** RCPT TO, once for each recipient. Reject and tempFail refuse this recipient; accept and discard are for the whole message. */
+    readonly rcpt?: Milter.AtStage<"rcpt", Verdict.ByStage["rcpt"], Milter.At<C, M, never, never, "rcpt">, E4, R4>
+    /** The empty line after the header: the message as far as it has arrived. */
     readonly endOfHeaders?: (head: Head, at: At<C, M>) => Effect.Effect<Verdict.OfMessage, E5, R5>
+    /** The whole message, to read and to edit. The only hook that is required. */
     readonly document: (document: Document<A, B>, at: At<C, M>) => Effect.Effect<Verdict.OfMessage, E6, R6>
   }) => Milter.Made<E | E1 | E2 | E3 | E4 | E5 | E6, R | Exclude<R1 | R2 | R3 | R4 | R5 | R6, Scope.Scope>>
 }

@@ -140,6 +140,8 @@ export interface Outcome {
   readonly delivered: Delivered | undefined
   /** The filters that have failed so far in this session, and the policy applied to each. */
   readonly failures: ReadonlyArray<Failure>
+  /** The name of the MTA that was imitated. */
+  readonly mta: string
 }
 
 /**

@@ -2,8 +2,9 @@
 import type * as Delivery from "../../Delivery.ts"
 import type { ByteString } from "../bytes/byteString.ts"
 import { joined, ofParts } from "../bytes/byteString.ts"
-import { bytesOf, byteStringOf } from "../bytes/concat.ts"
+import { byteStringOf } from "../bytes/concat.ts"
 import { checkKeys, keysOf } from "../bytes/knownKeys.ts"
+import { contentOf } from "../bytes/lineEnds.ts"
 import { answeredStages } from "../protocol/stageTable.ts"
 import type { Message, Recipient } from "./clientTypes.ts"
 import type { Text } from "./clientValues.ts"
@@ -32,13 +33,6 @@ export const bracketed = (address: Text): Text =>
   typeof address === "string" && !address.startsWith("<") ? `<${address}>` : address
 
 const unbracketed = (address: Text): ByteString => ofParts(byteStringOf(address).replace(/^<(.*)>$/s, "$1"))
-
-/** Text as SMTP has it: lines end with CR LF, the last one too. Bytes stay as they are. */
-export const contentOf = (body: Text): Uint8Array => {
-  if (typeof body !== "string") return body
-  const lines = body.replace(/\r?\n/g, "\r\n")
-  return bytesOf(lines === "" || lines.endsWith("\r\n") ? lines : `${lines}\r\n`)
-}
 
 export const recipientsOf = (to: Message["to"]): ReadonlyArray<Recipient> =>
   (typeof to === "string" || to instanceof Uint8Array || !Array.isArray(to) ? [to] : to).map((recipient) =>

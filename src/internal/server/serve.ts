@@ -9,7 +9,7 @@ import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
 import * as ClientAddress from "../../ClientAddress.ts"
 import type { InvalidValue } from "../../InvalidValue.ts"
-import type { Filter } from "../../Milter.ts"
+import type { Filter, NoFailure } from "../../Milter.ts"
 import { Files } from "../bytes/spool.ts"
 import * as connection from "../engine/connection.ts"
 import { OpenConnections } from "../engine/openConnections.ts"
@@ -35,7 +35,7 @@ const sweepInterval = 250
 
 const orDie = <A>(result: Result.Result<A, InvalidValue>): Effect.Effect<A> => Effect.orDie(Effect.fromResult(result))
 
-export const serve = Effect.fnUntraced(function*<R>(filter: Filter<never, R>, options: Options) {
+export const serve = Effect.fnUntraced(function*<R>(filter: Filter<NoFailure, R>, options: Options) {
   // A server that is set up wrongly is a mistake in the program: it does not start.
   checkOptions(options)
   const definitions = yield* orDie(checkOrder(yield* resolveWith(filter)))

@@ -3,6 +3,7 @@ import type * as Delivery from "../../Delivery.ts"
 import type { Outcome } from "../../MilterClient.ts"
 import type { Reply } from "../../Reply.ts"
 import { ByteString } from "../bytes/byteString.ts"
+import { checkKeys, keysOf } from "../bytes/knownKeys.ts"
 
 const { fromBytes, toText } = ByteString
 
@@ -16,6 +17,9 @@ const recipientText = ({ address, parameters }: Delivery.Recipient): string =>
   parameters === undefined ? toText(address) : `${toText(address)} ${toText(parameters)}`
 
 const bodyText = (body: Uint8Array): string => toText(fromBytes(body)).replace(/\r\n/g, "\n")
+
+/** Line ends made visible: in a diff they are easily missed, and a CR alone is not shown at all. */
+const withLineEnds = (text: string): string => text.replace(/\r/g, "␍").replace(/\n/g, "␊\n")
 
 const withoutSpace = (value: ByteString): string => toText(value).replace(/^ /, "")
 
@@ -49,7 +53,9 @@ const headLine = ({ _tag, delivered, reply, stage }: Outcome): string => {
  * @category formatting
  * @since 0.1.0
  */
-export const format = (outcome: Outcome): string => {
+export const format = (outcome: Outcome): string => formatted(outcome, (body) => body)
+
+const formatted = (outcome: Outcome, bodyAs: (body: string) => string): string => {
   const { delivered, failures } = outcome
   const lines = [headLine(outcome), ...failures.map(({ error, policy }) => `${policy}, since ${error.message}`)]
   if (delivered === undefined) return lines.join("\n")
@@ -63,7 +69,7 @@ export const format = (outcome: Outcome): string => {
     "",
     ...delivered.headers.map(({ name, value }) => `${toText(name)}:${toText(value)}`),
     "",
-    bodyText(delivered.body)
+    bodyAs(bodyText(delivered.body))
   ].join("\n")
 }
 
@@ -100,9 +106,19 @@ export interface ExpectedRefusal {
   readonly reply?: string | RegExp
 }
 
+const messageNames = keysOf<ExpectedMessage>({
+  headers: true,
+  body: true,
+  recipients: true,
+  sender: true,
+  quarantined: true
+})
+
+const refusalNames = keysOf<ExpectedRefusal>({ stage: true, reply: true })
+
 /**
  * An outcome is not what a test expected. vitest and other runners show `expected` and `actual` as a diff; the message
- * holds the whole outcome.
+ * names the MTA and holds the whole outcome. Line ends of a body are visible in both: `␊`, and `␍` for a CR on its own.
  *
  * @category errors
  * @since 0.1.0
@@ -120,7 +136,8 @@ export class OutcomeMismatch extends Error {
 }
 
 const mismatch = (outcome: Outcome, what: string, expected: unknown, actual: unknown): never => {
-  throw new OutcomeMismatch(`expected ${what}, but the message was ${format(outcome)}`, expected, actual)
+  const found = `with ${outcome.mta} the message was ${formatted(outcome, withLineEnds)}`
+  throw new OutcomeMismatch(`expected ${what}, but ${found}`, expected, actual)
 }
 
 const isSame = (left: unknown, right: unknown): boolean => JSON.stringify(left) === JSON.stringify(right)
@@ -156,7 +173,9 @@ const compared = (delivered: Delivery.Delivered, expected: ExpectedMessage): rea
   for (const [name, value] of Object.entries(expected.headers ?? {})) {
     both(name, one(value), one(valuesOf(delivered, name)))
   }
-  if (expected.body !== undefined) both("body", expected.body, bodyText(delivered.body))
+  if (expected.body !== undefined) {
+    both("body", withLineEnds(expected.body), withLineEnds(bodyText(delivered.body)))
+  }
   if ("quarantined" in expected) {
     both(
       "quarantined",
@@ -188,6 +207,7 @@ const compared = (delivered: Delivery.Delivered, expected: ExpectedMessage): rea
  * @since 0.1.0
  */
 export const assertAccepted = (outcome: Outcome, expected: ExpectedMessage = {}): Delivery.Delivered => {
+  checkKeys("key of an expected message", expected, messageNames)
   const { delivered } = outcome
   if (outcome._tag !== "Accepted" || delivered === undefined) {
     return mismatch(outcome, "a message that passes", "accepted", headLine(outcome))
@@ -196,7 +216,9 @@ export const assertAccepted = (outcome: Outcome, expected: ExpectedMessage = {})
   return isSame(left, right) ? delivered : mismatch(outcome, "something else", left, right)
 }
 
-const assertEnded = (outcome: Outcome, tag: Outcome["_tag"], { reply, stage }: ExpectedRefusal): void => {
+const assertEnded = (outcome: Outcome, tag: Outcome["_tag"], expected: ExpectedRefusal): void => {
+  checkKeys("key of an expected refusal", expected, refusalNames)
+  const { reply, stage } = expected
   if (outcome._tag !== tag) mismatch(outcome, `that it is ${verdictText[tag]}`, verdictText[tag], headLine(outcome))
   if (stage !== undefined && stage !== outcome.stage) mismatch(outcome, `that at ${stage}`, stage, outcome.stage)
   if (reply === undefined) return

@@ -1,12 +1,13 @@
 /** Plays the sessions of property tests, as the MTA that a script names. */
 import * as Effect from "effect/Effect"
 import type { Message, Mta, Text } from "../../MilterClient.ts"
+import { contentOf } from "../bytes/lineEnds.ts"
 import type { Answer } from "../mta/answerTypes.ts"
 import type { Client } from "../mta/client.ts"
 import type { ClientError } from "../mta/clientError.ts"
 import { isRefusal } from "../mta/interpretReply.ts"
 import { postfix, postfix23, postfix26, postfix311, postfix38, sendmail, sendmail818 } from "../mta/manners/presets.ts"
-import { bracketed, contentOf } from "../mta/messageInput.ts"
+import { bracketed } from "../mta/messageInput.ts"
 import type { MessageScript, PlayedMessage, SessionScript } from "./sessionScript.ts"
 
 /** The MTAs, by their names in scripts. */

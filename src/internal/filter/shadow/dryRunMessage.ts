@@ -10,6 +10,7 @@ import { actionOf, type Capability, type Editor } from "../../../Modification.ts
 import { Step } from "../../../Negotiation.ts"
 import type { Envelope, Mail, Outcome, Rcpt, Session, Stage } from "../../../Stage.ts"
 import type * as Verdict from "../../../Verdict.ts"
+import { contentOf } from "../../bytes/lineEnds.ts"
 import { annotated, type LogFields, printable } from "../../observe/messageLog.ts"
 import {
   addressesOf,
@@ -236,8 +237,8 @@ class Edits {
 
   private readonly replaceBody: Editor["replaceBody"] = (body) =>
     Effect.map(
-      body instanceof Uint8Array
-        ? Effect.succeed(body.length)
+      typeof body === "string" || body instanceof Uint8Array
+        ? Effect.succeed(contentOf(body).length)
         : Stream.runFold(body, () => 0, (length, chunk) => length + chunk.length),
       (length) => {
         this.bodyLength = length

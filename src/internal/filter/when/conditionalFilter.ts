@@ -110,7 +110,9 @@ const conditioned = (condition: Condition): (inner: Definition) => Definition =>
  * @since 0.1.0
  */
 export const when: {
+  /** Limits a filter to the sessions, messages or recipients for which a condition is true. */
   <R2 = never>(condition: Condition<R2>): <E, R>(self: Filter<E, R>) => Made<E, R | R2>
+  /** Limits a filter to the sessions, messages or recipients for which a condition is true. */
   <E, R, R2 = never>(self: Filter<E, R>, condition: Condition<R2>): Made<E, R | R2>
 } = dual(
   2,

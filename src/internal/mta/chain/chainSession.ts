@@ -357,7 +357,8 @@ export class ChainSession {
       delivered: delivered === undefined || held === undefined || delivered.quarantined !== undefined
         ? delivered
         : { ...delivered, quarantined: byteStringOf(`the filter at ${held.address} failed`) },
-      failures: [...this.failures]
+      failures: [...this.failures],
+      mta: this.manners.name
     }))
   }
 
