@@ -31,7 +31,8 @@ import { answerWithEdits } from "./sendEdits.ts"
 import type { Program, Unit } from "./serverRuntime.ts"
 import { SessionStages, type StagesOwner } from "./sessionStages.ts"
 import { SmtpSession } from "./smtpSession.ts"
-import { type AfterReply, type Owner, Transaction } from "./transaction.ts"
+import { Transaction } from "./transaction.ts"
+import type { AfterReply, TransactionOwner } from "./transactionOwner.ts"
 
 /** An answer could not be sent to its end: the spool failed, or the connection. */
 class BrokenAnswer extends Data.TaggedError("BrokenAnswer")<{ readonly cause: Cause.Cause<unknown> }> {
@@ -53,7 +54,7 @@ type PeerError = Close["error"]
  */
 type After = AfterReply | "endMacros" | "act" | "beginSession" | "fail"
 
-export class Conversation implements Owner, StagesOwner {
+export class Conversation implements TransactionOwner, StagesOwner {
   readonly program: Program
   readonly call: HookCall
   private readonly output: Output

@@ -16,60 +16,25 @@ import { Failed } from "../filter/definition.ts"
 import * as editor from "../filter/editor.ts"
 import { maxListed, type Refused } from "../observe/messageSummary.ts"
 import type { MessageMonitor } from "../observe/monitor.ts"
-import { type AnsweredStage, type MessageStage, type StageRow, stages } from "../protocol/stageTable.ts"
+import { type MessageStage, type StageRow, stages } from "../protocol/stageTable.ts"
 import { ContentCursor } from "./contentCursor.ts"
-import type { Plan } from "./contentPasses.ts"
 import { consequenceOf, failureConsequence, verdictOf } from "./decision.ts"
 import { Content } from "./editedContent.ts"
 import { FilterMessage } from "./filterMessage.ts"
 import type { FilterSession } from "./filterSession.ts"
-import type { HookCall, HookResult } from "./hookCall.ts"
+import type { HookResult } from "./hookCall.ts"
 import * as libraryReplies from "./libraryReplies.ts"
 import { type Action, work } from "./machine.ts"
 import { MessageSize } from "./messageSize.ts"
 import { type By, MessageVerdict, type RefusingVerdict } from "./messageVerdict.ts"
 import type { Closing } from "./scopeCloser.ts"
-import type { Program, Unit } from "./serverRuntime.ts"
-import type { SmtpSession } from "./smtpSession.ts"
-
-/**
- * What follows a reply.
- *
- * - `wait`: the next command.
- * - `settle`: the message has this verdict; its scopes close.
- * - `close`: its scopes close.
- * - `endMessage`: the message is over, whatever was settled before.
- */
-export type AfterReply = "wait" | "settle" | "close" | "endMessage"
-
-/** What a transaction needs of the conversation that it belongs to. */
-export interface Owner {
-  readonly program: Program
-  readonly session: SmtpSession
-  readonly filters: ReadonlyArray<FilterSession>
-  readonly plan: Plan
-  readonly offeredActions: number
-  /** The stage of the command that is being answered. */
-  readonly stage: StageRow<AnsweredStage>
-  readonly mta: "postfix" | "sendmail"
-  readonly now: number
-  /** The one call of the connection, which the transaction prepares. */
-  readonly call: HookCall
-  readonly hasStep: (bit: number) => boolean
-  readonly answers: (stage: StageRow<AnsweredStage>) => boolean
-  readonly reply: (
-    stage: StageRow<AnsweredStage>,
-    verdict: Verdict.Verdict,
-    by: Unit | undefined,
-    after?: AfterReply
-  ) => Action
-  readonly replyWithEdits: (edits: editor.Edits, verdict: Verdict.OfMessage) => Action
-}
+import type { Unit } from "./serverRuntime.ts"
+import type { TransactionOwner } from "./transactionOwner.ts"
 
 const nothing = {}
 
 export class Transaction {
-  private readonly owner: Owner
+  private readonly owner: TransactionOwner
   private readonly mailed: Mail
   private readonly recipients: Array<Rcpt> = []
   private readonly envelope: Envelope
@@ -96,7 +61,7 @@ export class Transaction {
   private isBodySkipped = false
   private _isClosed = false
 
-  constructor(owner: Owner, packet: Packet.Mail, began: number) {
+  constructor(owner: TransactionOwner, packet: Packet.Mail, began: number) {
     const { plan, program, session } = owner
     this.owner = owner
     this.mailed = { sender: new Mailbox(packet.sender), parameters: new Parameters(packet.parameters) }
