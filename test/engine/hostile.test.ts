@@ -23,18 +23,20 @@ import { concat, fromHex, split } from "../support/wire.ts"
 const folder = new URL("../fixtures/recordings/", import.meta.url)
 
 /** The bytes that MTAs sent in the recordings, one element a connection. */
-const recorded: ReadonlyArray<Uint8Array> = Fs.readdirSync(folder).flatMap((file) => {
-  const connections = new Map<number, Array<Uint8Array>>()
-  for (const line of Fs.readFileSync(new URL(file, folder), "utf8").split("\n")) {
-    if (!line.includes("\"dir\": \"M\"")) continue
-    const { cmd, conn, hex, sha256 } = JSON.parse(line)
-    if (cmd === undefined || sha256 !== undefined) continue // an event, or cut in the recording
-    const frames = connections.get(conn) ?? []
-    frames.push(Frame.encode(cmd.charCodeAt(0), fromHex(hex)))
-    connections.set(conn, frames)
+const recorded: ReadonlyArray<Uint8Array> = Fs.readdirSync(folder).filter((file) => file.endsWith(".jsonl")).flatMap(
+  (file) => {
+    const connections = new Map<number, Array<Uint8Array>>()
+    for (const line of Fs.readFileSync(new URL(file, folder), "utf8").split("\n")) {
+      if (!line.includes("\"dir\": \"M\"")) continue
+      const { cmd, conn, hex, sha256 } = JSON.parse(line)
+      if (cmd === undefined || sha256 !== undefined) continue // an event, or cut in the recording
+      const frames = connections.get(conn) ?? []
+      frames.push(Frame.encode(cmd.charCodeAt(0), fromHex(hex)))
+      connections.set(conn, frames)
+    }
+    return Array.from(connections.values(), concat)
   }
-  return Array.from(connections.values(), concat)
-})
+)
 
 const mutate = (bytes: Uint8Array, next: () => number): Uint8Array => {
   let result: Uint8Array = bytes.slice(0, next() < 0.2 ? Math.floor(next() * bytes.length) : bytes.length)
