@@ -312,7 +312,14 @@ const attempt = <P>(decode: () => P): Result.Result<P, PacketError> => {
 export const decodeMta = (
   frame: Frame.Frame,
   onWarning?: (warning: PacketWarning) => void
-): Result.Result<MtaPacket, PacketError> => attempt(() => decodeMtaUnsafe(frame, onWarning))
+): Result.Result<MtaPacket, PacketError> => {
+  if (onWarning === undefined) return attempt(() => decodeMtaUnsafe(frame))
+  const warnings: Array<PacketWarning> = []
+  const decoded = attempt(() => decodeMtaUnsafe(frame, (warning) => warnings.push(warning)))
+  // Not within the catch: what the callback throws is no fault of this packet.
+  if (Result.isSuccess(decoded)) warnings.forEach((warning) => onWarning(warning))
+  return decoded
+}
 
 /**
  * Decodes a reply of a filter. Nothing is ignored: everything that does not fit the layout is a {@link PacketError}, since

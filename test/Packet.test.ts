@@ -261,6 +261,15 @@ describe("what an MTA gets away with", () => {
     assert.deepStrictEqual<unknown>(inner, [{ _tag: "Helo", name: "h" }])
   })
 
+  it("what the callback throws is thrown, and not taken for a fault of the packet", () => {
+    const thrown = Result.getOrThrow(Result.flip(Packet.decodeMta(frame("H", "no NUL"))))
+    const decode = () =>
+      Packet.decodeMta(frame("M", "a\0x"), () => {
+        throw thrown
+      })
+    assert.throws(decode, thrown.message)
+  })
+
   it("any stage byte of macros is taken, and an empty list", () => {
     assert.deepStrictEqual<unknown>(mtaWarnings(frame("D", "\xff")), {
       packet: { _tag: "Macro", stage: "\xff", macros: [] },

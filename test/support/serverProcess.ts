@@ -24,14 +24,16 @@ export interface Program {
 export interface Options extends ChildProcess.Options {
   /** How many descriptors it may have. */
   readonly descriptors?: number
+  /** What runs it; Node if not given. */
+  readonly runtime?: ReadonlyArray<string>
 }
 
 const script = fileURLToPath(new URL("./processes/server.ts", import.meta.url))
 
-const node = (program: Program): ReadonlyArray<string> => [
-  process.execPath,
-  "-C",
-  "effect-milter-source",
+const node = [process.execPath, "-C", "effect-milter-source"]
+
+const commandOf = (program: Program, { runtime = node }: Options): ReadonlyArray<string> => [
+  ...runtime,
   script,
   JSON.stringify(program)
 ]
@@ -49,17 +51,22 @@ const withSockets = (count: number, command: ReadonlyArray<string>): ReadonlyArr
 export const start = (program: Program, options: Options = {}) => {
   const { descriptors, pass } = options
   const [command, ...args] = descriptors !== undefined
-    ? ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...node(program)]
+    ? ["sh", "-c", `ulimit -n ${descriptors}; exec "$@"`, "sh", ...commandOf(program, options)]
     : pass === undefined
-    ? node(program)
-    : withSockets(pass.length, node(program))
+    ? commandOf(program, options)
+    : withSockets(pass.length, commandOf(program, options))
   return ChildProcess.spawn(command!, args, options)
 }
 
 /** {@link start}, twice, the second when the first has ended; the sockets stay open all the time. */
 export const startTwice = (program: Program, options: Options & { readonly pass: ReadonlyArray<number> }) =>
   Effect.acquireRelease(
-    ChildProcess.spawn("sh", ["-c", `"$@"; "$@"`, "sh", ...withSockets(options.pass.length, node(program))], options),
+    ChildProcess.spawn("sh", [
+      "-c",
+      `"$@"; "$@"`,
+      "sh",
+      ...withSockets(options.pass.length, commandOf(program, options))
+    ], options),
     ({ output }) =>
       Effect.sync(() => {
         for (const [, pid] of output.matchAll(/process (\d+)/g)) stop(Number(pid))

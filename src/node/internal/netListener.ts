@@ -113,7 +113,8 @@ export class NetListener implements Accepting {
   /** Host and port, for TCP. */
   get address(): Net.AddressInfo | undefined {
     const address = this.server.address()
-    return typeof address === "object" && address !== null ? address : undefined
+    // For a UNIX socket that was passed to the process Bun gives an object without an address.
+    return typeof address === "object" && address?.address ? address : undefined
   }
 
   readonly accept = (onConnection: (transport: Transport) => void): Effect.Effect<void, never, Scope.Scope> =>

@@ -14,11 +14,21 @@ export const fromSystemd = (name: string | undefined): ReadonlyArray<number> => 
     .filter((_, index) => name === undefined || names[index] === name)
 }
 
+/** The inode of a socket; only on Linux. */
+const inodeOf = (descriptor: number): string | undefined => {
+  try {
+    return /^socket:\[(\d+)\]$/.exec(Fs.readlinkSync(`/proc/self/fd/${descriptor}`))?.[1]
+  } catch {
+    return undefined
+  }
+}
+
 export const isSocket = (descriptor: number): boolean => {
   try {
     return Fs.fstatSync(descriptor).isSocket()
   } catch {
-    return false
+    // Deno does not look at a descriptor that it has not opened itself.
+    return inodeOf(descriptor) !== undefined
   }
 }
 
@@ -35,7 +45,7 @@ export const take = (descriptor: number): boolean => {
 /** The path of a UNIX socket, which Node does not tell of one it has not bound itself; only on Linux. */
 export const pathOf = (descriptor: number): string | undefined => {
   try {
-    const inode = /^socket:\[(\d+)\]$/.exec(Fs.readlinkSync(`/proc/self/fd/${descriptor}`))?.[1]
+    const inode = inodeOf(descriptor)
     // Num RefCount Protocol Flags Type St Inode Path
     return Fs.readFileSync("/proc/net/unix", "utf8").split("\n")
       .map((line) => /^\S+ \S+ \S+ \S+ \S+ \S+ +(\d+) (.+)$/.exec(line))
