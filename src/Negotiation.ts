@@ -12,7 +12,7 @@ import type { MacroStage } from "./Macros.ts"
 import * as Macros from "./Macros.ts"
 import * as Wire from "./Wire.ts"
 
-export { Action, Step } from "./internal/protocol/negotiationBits.ts"
+export { Action, maxPayloadOf, Step } from "./internal/protocol/negotiationBits.ts"
 
 /**
  * The newest protocol version spoken here. Postfix (from 2.6) and Sendmail (from 8.14) offer 6.

@@ -293,6 +293,20 @@ describe("MilterClient", () => {
       assert.deepStrictEqual(yield* mta.endOfMessage(), { verdict: { _tag: "Accept" }, modifications })
     }))
 
+  yielding.effect("takes a new body in larger pieces, if it has offered that", () =>
+    Effect.gen(function*() {
+      const bytes = new Uint8Array(1_048_575).fill(120)
+      const larger = (packet: Packet.MtaPacket): ReadonlyArray<Packet.FilterPacket> | undefined =>
+        packet._tag === "EndOfMessage" ? [{ _tag: "ReplaceBody", bytes }, { _tag: "Continue" }] : undefined
+      const [mta] = yield* dial(orContinue(larger, { actions: 0x1ff, steps: Step.payload1M }))
+      const agreed = yield* mta.negotiate({ steps: 0x1fffff | Step.payload1M })
+      assert.strictEqual(agreed.steps, Step.payload1M)
+      yield* mta.connect(client)
+      yield* mta.mail("<alice@example.org>")
+      yield* mta.rcpt("<bob@example.net>")
+      assert.deepStrictEqual((yield* mta.endOfMessage()).modifications, [{ _tag: "ReplaceBody", bytes }])
+    }))
+
   yielding.effect("waits as long as Postfix does, and longer with progress", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial((packet) => {

@@ -92,7 +92,10 @@ export const tests: { readonly [rule: string]: Tests } = {
     sendmail: [sendmailFilters("headers that are folded or not UTF-8")],
     libmilter: sameBytes
   },
-  "negotiate-large-bodies": { here: [vectors("optneg/mta/v6-mds-1m")] },
+  "negotiate-large-bodies": {
+    here: [at("engine/hooks")("larger"), at("MilterClient")("larger pieces"), vectors("optneg/mta/v6-mds-1m")],
+    libmilter: [beside("Large packets")]
+  },
 
   "command-connect": stage("connect", "Connect"),
   "command-helo": stage("helo", "Helo"),

@@ -3,6 +3,7 @@
  * answer, exactly. docs/reference/libmilter-differences.md has the same headings and gives the reasons.
  */
 import * as Frame from "effect-milter/Frame"
+import { Step } from "effect-milter/Negotiation"
 import type * as Packet from "effect-milter/Packet"
 import { ByteString } from "effect-milter/Wire"
 import * as Mta from "../support/rawMta.ts"
@@ -243,6 +244,15 @@ export const scripts: ReadonlyArray<Script> = [
     theirs: ["closes"],
     ours: ["Continue"]
   }),
+  {
+    name: "Large packets",
+    variant: "envelope",
+    steps: [{
+      say: Mta.negotiate({ steps: 0x1fffff | Step.payload1M }),
+      theirs: ["Negotiated version=6 actions=0xff steps=0x100670 macros=[]"],
+      ours: ["Negotiated version=6 actions=0xff steps=0x20100670 macros=[]"]
+    }]
+  },
   answering("A length of 0", ...greeted, { say: Uint8Array.of(0, 0, 0, 0, 0x41), theirs: [], ours: ["closes"] }),
   answering("An empty piece of the body", ...envelope, ...go(Mta.endOfHeaders), {
     say: Mta.body(""),

@@ -37,9 +37,9 @@ export const mtas: ReadonlyArray<Mta> = [
   { style: "postfix", offer: { version: 3, actions: 0x1ff, steps: 0x17f } },
   { style: "postfix", offer: { version: 4, actions: 0x1ff, steps: 0x37f } },
   { style: "postfix", offer: { version: 4, actions: 0x1ff, steps: 0x3ff } },
-  // What Stalwart offers unless told otherwise, and a Sendmail that was built for larger packets.
+  // What Stalwart offers unless told otherwise, twice: a Sendmail that was built for larger packets has a script of its own.
   { style: "sendmail", offer: { version: 6, actions: 0xff, steps: 0x42 } },
-  { style: "sendmail", offer: { version: 6, actions: 0x1ff, steps: 0x1fffff | 0x20000000 } }
+  { style: "sendmail", offer: { version: 6, actions: 0xff, steps: 0x42 } }
 ]
 
 const isFinal = (verdict: string): boolean => "artyd".includes(verdict)

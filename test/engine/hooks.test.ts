@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Milter from "effect-milter/Milter"
 import * as MilterTest from "effect-milter/MilterTest"
 import type { Capability } from "effect-milter/Modification"
-import { Action } from "effect-milter/Negotiation"
+import { Action, Step } from "effect-milter/Negotiation"
 import * as Verdict from "effect-milter/Verdict"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -247,6 +247,37 @@ describe("modifications", () => {
       endOfMessage: (_, { edit }) =>
         Effect.as(Effect.andThen(edit.replaceBody(body), edit.addHeader("A", "b")), Verdict.continue)
     })
+  it.effect("of the body come in larger pieces where the MTA offers that and the server can take as much", () =>
+    Effect.gen(function*() {
+      const bytes = Uint8Array.from({ length: 2_500_000 }, (_, index) => index % 251)
+      const rows = [
+        [Step.payload1M, {}, [1_048_575, 1_048_575, 402_850]],
+        [Step.payload256K, {}, [...Array.from({ length: 9 }, () => 262_143), 140_713]],
+        [Step.payload1M, { maxFrameLength: 1_048_575 }, [...Array.from({ length: 38 }, () => 65_535), 9_670]],
+        [0, {}, [...Array.from({ length: 38 }, () => 65_535), 9_670]]
+      ] as const
+      for (const [bit, options, lengths] of rows) {
+        const mta = yield* (yield* Mta.serve(replacing(bytes), options)).open({ steps: Mta.modern.steps | bit })
+        const isEchoed = lengths[0] > 65_535
+        assert.strictEqual(mta.agreed.steps & (Step.payload1M | Step.payload256K), isEchoed ? bit : 0)
+        yield* mta.each(Mta.mail(), Mta.rcpt())
+        yield* mta.write(Mta.endOfMessage())
+        const pieces = (yield* mta.packets).flatMap((packet) => packet._tag === "ReplaceBody" ? [packet.bytes] : [])
+        assert.deepStrictEqual<ReadonlyArray<number>>(pieces.map(({ length }) => length), lengths)
+        assert.isTrue(Buffer.concat(pieces).equals(bytes))
+      }
+    }))
+
+  it.effect("a piece of the body is taken in the larger size that was agreed on", () =>
+    Effect.gen(function*() {
+      const filter = Milter.make("test").on({
+        body: ({ bytes }) => Effect.succeed(bytes.length === 1_048_575 ? Verdict.continue : Verdict.reject())
+      })
+      const mta = yield* (yield* Mta.serve(filter)).open({ steps: Mta.modern.steps | Step.payload1M })
+      const body = { _tag: "Body", bytes: new Uint8Array(1_048_575) } as const
+      assert.deepStrictEqual(yield* mta.each(Mta.mail(), Mta.rcpt(), body), ["Continue", "", "Continue"])
+    }))
+
   it.effect("of the body come in pieces of at most 65535 bytes, one after the other", () =>
     Effect.gen(function*() {
       const bytes = Uint8Array.from({ length: 200_000 }, (_, index) => index % 251)

@@ -18,6 +18,7 @@ import { ByteString } from "../bytes/byteString.ts"
 import type { Failed } from "../filter/definition.ts"
 import type { Edits } from "../filter/editor.ts"
 import { sessionWith } from "../filter/sessionView.ts"
+import { maxPayloadOf } from "../protocol/negotiationBits.ts"
 import { type AnsweredStage, rowOfCode, type StageRow, stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import type { Plan } from "./contentPasses.ts"
@@ -413,7 +414,8 @@ export class Conversation implements TransactionOwner, StagesOwner {
   /** The final verdict with the edits of the filters. */
   replyWithEdits(edits: Edits, verdict: Verdict.OfMessage): Action {
     this.after = "settle"
-    const answer = answerWithEdits(edits, verdict, this.writer, this.output)
+    const largest = maxPayloadOf(this.agreement!.steps) // agreed on before any message
+    const answer = answerWithEdits(edits, verdict, this.writer, this.output, largest)
     return Effect.isEffect(answer) ? work("answer", this._session.fork, () => answer) : this.write(answer)
   }
 

@@ -5,6 +5,7 @@ import { actionOf, type Capability } from "../../Modification.ts"
 import { type Agreement, negotiate, type NegotiationError, Step, type Wanted } from "../../Negotiation.ts"
 import * as Packet from "../../Packet.ts"
 import type { Definition, Definitions } from "../filter/definition.ts"
+import { payloadSteps } from "../protocol/negotiationBits.ts"
 import { answeredStages, isContent, stageTable, usualMacrosOf } from "../protocol/stageTable.ts"
 import { type Plan, planOf } from "./contentPasses.ts"
 import type { Limits, Program } from "./serverRuntime.ts"
@@ -59,9 +60,9 @@ const optionalStages = answeredStages.filter((stage) => !stageTable[stage].isReq
 export const wantedOf = (
   definitions: Definitions,
   plan: Plan,
-  limits: Pick<Limits, "recipients"> = { recipients: Infinity }
+  limits: Pick<Limits, "recipients" | "frameLength"> = { recipients: Infinity, frameLength: 0 }
 ): Wanted => {
-  let steps: number = Step.skip | Step.leadingSpace
+  let steps: number = Step.skip | Step.leadingSpace | payloadSteps(limits.frameLength)
   for (const stage of optionalStages) {
     const { no, noReply } = stageTable[stage]
     // A filter that sees the content in a later pass answers at end of message.

@@ -4,7 +4,6 @@ import * as Packet from "../../Packet.ts"
 import type * as Verdict from "../../Verdict.ts"
 import type { Writer } from "../../Wire.ts"
 import type { Edits } from "../filter/editor.ts"
-import { maxPayload } from "../wire/packetDefinition.ts"
 import type { Output } from "./machine.ts"
 
 // A longer body goes out in several writes.
@@ -13,13 +12,14 @@ const oneWrite = 262_144
 /**
  * Writes edits and verdict: as bytes if there is no body, else as an effect that sends a long body piece by piece, as fast
  * as the MTA takes it. The body comes last and in one run, since Postfix fails the message when anything comes between two
- * pieces.
+ * pieces. A piece has at most `largest` bytes.
  */
 export const answerWithEdits = (
   edits: Edits,
   verdict: Verdict.OfMessage,
   writer: Writer,
-  output: Output
+  output: Output,
+  largest: number
 ): Uint8Array | Effect.Effect<void> => {
   const { body, packets } = edits
   for (const packet of packets) Packet.write(writer, packet)
@@ -35,7 +35,7 @@ export const answerWithEdits = (
       return body.length > oneWrite ? flush : Effect.void
     })
   return Effect.andThen(
-    body.pieces(maxPayload, piece),
+    body.pieces(largest, piece),
     Effect.suspend(() => {
       Packet.write(writer, last)
       return flush

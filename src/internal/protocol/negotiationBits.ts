@@ -1,4 +1,5 @@
 /** The bits of the negotiation. Re-exported by `Negotiation`. */
+import { maxPayload } from "../wire/packetDefinition.ts"
 
 /**
  * The action bits: what a filter may do to a message (second word of the negotiation packets). Adding a header also
@@ -20,8 +21,8 @@ export const Action = {
 } as const
 
 /**
- * The step bits (third word): `no*` asks the MTA not to send a command, `noReply*` promises not to answer it, and three
- * change the conversation (skip, rejectedRecipients, leadingSpace).
+ * The step bits (third word): `no*` asks the MTA not to send a command, `noReply*` promises not to answer it, three
+ * change the conversation (skip, rejectedRecipients, leadingSpace), and two allow larger packets (payload256K, payload1M).
  *
  * @category constants
  * @since 0.1.0
@@ -47,5 +48,24 @@ export const Step = {
   noReplyUnknown: 0x020000,
   noReplyEndOfHeaders: 0x040000,
   noReplyBody: 0x080000,
-  leadingSpace: 0x100000
+  leadingSpace: 0x100000,
+  payload256K: 0x10000000,
+  payload1M: 0x20000000
 } as const
+
+/** The bits for larger packets, the largest first, and the payload that each allows. */
+const payloads = [[Step.payload1M, 1_048_575], [Step.payload256K, 262_143]] as const
+
+/**
+ * The most bytes of a payload once these steps are agreed on. Only a Sendmail that was built for it offers more than the usual
+ * 65,535; its own pieces of a body stay that small, so what grows are the pieces of a replaced body.
+ *
+ * @category getters
+ * @since 0.1.0
+ */
+export const maxPayloadOf = (steps: number): number =>
+  payloads.find(([bit]) => (steps & bit) !== 0)?.[1] ?? maxPayload
+
+/** The steps for larger packets that a side can take whose frames have at most this length; the length counts the code. */
+export const payloadSteps = (frameLength: number): number =>
+  payloads.reduce((steps, [bit, payload]) => payload < frameLength ? steps | bit : steps, 0)
