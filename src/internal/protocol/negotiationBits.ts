@@ -63,8 +63,7 @@ const payloads = [[Step.payload1M, 1_048_575], [Step.payload256K, 262_143]] as c
  * @category getters
  * @since 0.1.0
  */
-export const maxPayloadOf = (steps: number): number =>
-  payloads.find(([bit]) => (steps & bit) !== 0)?.[1] ?? maxPayload
+export const maxPayloadOf = (steps: number): number => payloads.find(([bit]) => (steps & bit) !== 0)?.[1] ?? maxPayload
 
 /** The steps for larger packets that a side can take whose frames have at most this length; the length counts the code. */
 export const payloadSteps = (frameLength: number): number =>
