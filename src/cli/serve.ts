@@ -101,6 +101,7 @@ const serveAsSupervisor = Effect.fnUntraced(function*(files: ReadonlyArray<strin
     )
   }
   const user = settings.user === undefined ? undefined : yield* processUser.find(settings.user)
+  let lines = ""
   const supervisor = yield* started({
     listen,
     mode,
@@ -109,11 +110,13 @@ const serveAsSupervisor = Effect.fnUntraced(function*(files: ReadonlyArray<strin
     workers,
     http,
     version,
-    onReady: ({ text }) =>
+    // The file is in its place, and the workers have become the user themselves.
+    onReady: (ready) =>
       Effect.andThen(
-        // The file is in its place, and the workers have become the user themselves.
         user === undefined ? Effect.void : processUser.become(user),
-        Effect.sync(() => void process.stdout.write(text))
+        Effect.sync(() => {
+          lines = ready.text
+        })
       )
   }).pipe(
     // The worker has said why, in its line.
@@ -121,14 +124,15 @@ const serveAsSupervisor = Effect.fnUntraced(function*(files: ReadonlyArray<strin
       error instanceof WorkerError ? new exit.Result({ code: 1 }) : cannotServe(files, http)(error)
     )
   )
-  if (process.geteuid?.() === 0) {
-    complain("this filter runs as root, which no milter needs: start it as a user of its own, or give --user")
-  }
   if (settings.watch) {
     const add = yield* watch.watcher((file) => supervisor.askReload(`${Path.relative("", file)} has changed`))
     add(config === undefined ? [] : [Path.resolve(config)])
     supervisor.onLoaded = add
     add([...supervisor.loaded])
+  }
+  process.stdout.write(lines)
+  if (process.geteuid?.() === 0) {
+    complain("this filter runs as root, which no milter needs: start it as a user of its own, or give --user")
   }
   return yield* Effect.never
 })

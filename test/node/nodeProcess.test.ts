@@ -390,7 +390,7 @@ describeWith(missing, "sd_notify", () => {
     Effect.gen(function*() {
       const { child: systemd, env } = yield* manager
       const where = yield* Workers.place
-      const child = yield* Workers.start({ workers: 2, ...where }, { env: { ...env, WATCHDOG_USEC: "2000000" } })
+      const child = yield* Workers.start({ workers: 2, ...where }, { env: { ...env, WATCHDOG_USEC: "5000000" } })
       yield* systemd.shows(/READY=1/)
       assert.lengthOf(child.output.match(/listens on/g) ?? [], 2)
       yield* systemd.shows(/WATCHDOG=1/)

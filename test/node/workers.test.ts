@@ -4,6 +4,7 @@ import * as MilterClient from "effect-milter/MilterClient"
 import { NodeMilterClient } from "effect-milter/node"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
@@ -102,12 +103,16 @@ const valueOf = (metrics: string, name: string): number =>
 describe("workers", () => {
   it.live("serve the same sockets; one that dies is started again, and its counters stay", () =>
     Effect.gen(function*() {
-      const { child, directory, http, listen } = yield* started()
+      const { child, directory, file, http, listen } = yield* started()
       assert.deepStrictEqual(Fs.readdirSync(directory).toSorted(), ["filter.sock", "http.sock", "name"])
       assert.strictEqual(Fs.statSync(Path.join(directory, "filter.sock")).mode & 0o777, 0o660)
       for (let asked = 0; asked < 20; asked++) assert.strictEqual(yield* Listeners.ask(listen), "first")
-      const before = yield* until(page(http, "/metrics"), ({ body }) => valueOf(body, "milter_sessions_open") === 0)
-      assert.strictEqual(valueOf(before.body, "milter_sessions_total"), 20)
+      const sessions = (count: number) =>
+        until(
+          page(http, "/metrics"),
+          ({ body }) => valueOf(body, "milter_sessions_total") === count && valueOf(body, "milter_sessions_open") === 0
+        )
+      const before = yield* sessions(20)
       for (const worker of [1, 2]) {
         assert.isAbove(valueOf(before.body, `process_resident_memory_bytes\\{worker="${worker}"\\}`), 1_000_000)
       }
@@ -115,17 +120,22 @@ describe("workers", () => {
       const { started: since, workers } = yield* statusOf(http)
       assert.match(since, /^\d{4}-\d\d-\d\dT/)
       const pids = workers.map(({ pid }) => pid)
-      // Of all of them at a time nobody is left to accept: what comes in waits in the socket's queue.
+      Fs.writeFileSync(file, "broken")
       for (const pid of pids) process.kill(pid, "SIGKILL")
       yield* child.shows(/worker \d \(process \d+\) has ended \(SIGKILL\); another one starts in 200 ms/)
+      yield* child.shows(/a worker could not be started again/)
       assert.strictEqual((yield* page(http, "/ready")).status, 503)
-      yield* Effect.scoped(Effect.gen(function*() {
+      // Nobody is left to accept: what comes in waits in the socket's queue.
+      const waiting = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
         const filter = yield* session(listen)
-        assert.strictEqual(textOf(yield* filter.mail("<a@example.org>")), "first")
+        const answer = textOf(yield* filter.mail("<a@example.org>"))
         yield* filter.quit()
-      }))
+        return answer
+      })))
+      Fs.writeFileSync(file, "first")
+      assert.strictEqual(yield* Fiber.join(waiting), "first")
       yield* ready(http, child)
-      assert.strictEqual(valueOf((yield* page(http, "/metrics")).body, "milter_sessions_total"), 21)
+      yield* sessions(21)
       for (const { pid } of (yield* statusOf(http)).workers) assert.notInclude(pids, pid)
 
       yield* child.signal("SIGTERM")
@@ -174,8 +184,7 @@ describe("workers", () => {
       assert.isFalse(Fs.existsSync(listen.replace("unix:", "")))
       assert.strictEqual((yield* page(http, "/live")).status, 200)
       yield* child.shows(/stops when its open connections have ended \(1\)/)
-      const { body } = yield* page(http, "/metrics")
-      assert.strictEqual(valueOf(body, "milter_sessions_open"), 1)
+      const { body } = yield* until(page(http, "/metrics"), ({ body }) => valueOf(body, "milter_sessions_open") === 1)
       assert.strictEqual(valueOf(body, "milter_sessions_total"), 1)
       yield* filter.quit()
       yield* Scope.close(scope, Exit.void)
