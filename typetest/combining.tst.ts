@@ -1,6 +1,7 @@
 // What must not compile is shown to the compiler, and Effect's own diagnostics would see it as well.
 // @effect-diagnostics missingEffectError:off missingLayerContext:off
 import * as Milter from "effect-milter/Milter"
+import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterServer from "effect-milter/MilterServer"
 import type * as Stage from "effect-milter/Stage"
 import * as Verdict from "effect-milter/Verdict"
@@ -23,6 +24,35 @@ class Greylist extends Milter.Service<Greylist>()("app/Greylist") {}
 class Spf extends Milter.Service<Spf>()("app/Spf") {}
 
 const known = (name: string) => Effect.flatMap(Db, (db) => db.has(name))
+
+describe("remote", () => {
+  const remote = Milter.remote("other", { to: "inet:1", modify: ["addHeader"], stages: ["mail", "rejectedRecipient"] })
+
+  it("needs a dialer, and fails with one error", () => {
+    expect(remote).type.toBe<Milter.Made<Milter.RemoteError, MilterClient.Dialer>>()
+    const handled = Milter.onFailure(remote, ({ kind }) => {
+      expect(kind).type.toBe<"unreachable" | "negotiation" | "protocol" | "timeout" | "closed">()
+      return Effect.succeed("pass")
+    })
+    expect(handled).type.toBe<Milter.Made<never, MilterClient.Dialer>>()
+    expect(MilterServer.layer(Milter.sequence([Greylist, handled]))).type.toBe<
+      Layer.Layer<never, never, Greylist | MilterClient.Dialer | MilterServer.Listener>
+    >()
+    expect(Milter.shadow(remote)).type.toBe<Milter.Made<never, MilterClient.Dialer>>()
+    expect(Milter.when(remote, { mail: () => true })).type.toBe<
+      Milter.Made<Milter.RemoteError, MilterClient.Dialer>
+    >()
+  })
+
+  it("is not served before its failures are handled", () => {
+    // @ts-expect-error!
+    MilterServer.layer(remote)
+    // @ts-expect-error!
+    Milter.remote("other", { to: "inet:1" })
+    // @ts-expect-error!
+    Milter.remote("other", { to: "inet:1", modify: ["addHeaders"] })
+  })
+})
 
 describe("sequence", () => {
   it("unites failures and needs, of keys and values alike", () => {

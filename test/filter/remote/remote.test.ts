@@ -22,6 +22,20 @@ const text = ByteString.fromText
 
 const session = [Mta.connect(), Mta.helo()] as const
 
+/** All ten. */
+const stages = [
+  "connect",
+  "helo",
+  "mail",
+  "rcpt",
+  "data",
+  "header",
+  "endOfHeaders",
+  "body",
+  "endOfMessage",
+  "unknown"
+] as const
+
 describe("the connection", () => {
   it.effect("is one for the SMTP session, with abort after each message and quit at the end", () =>
     Effect.gen(function*() {
@@ -268,6 +282,38 @@ describe("macros", () => {
     }))
 })
 
+describe("recipients that the MTA has refused", () => {
+  const refused = [
+    Mta.macros("R", { "{rcpt_mailer}": "error", "{rcpt_host}": "5.1.1", "{rcpt_addr}": "User unknown" }),
+    Mta.rcpt("<nobody@example.org>")
+  ]
+  const macro =
+    "Macro stage=\"R\" macros=[\"{rcpt_mailer}\"=\"error\", \"{rcpt_host}\"=\"5.1.1\", \"{rcpt_addr}\"=\"User unknown\"]"
+
+  it.effect("are shown to a milter if they are declared, and its answer has no effect", () =>
+    Effect.gen(function*() {
+      const declared = declare({ stages: [...stages, "rejectedRecipient"] })
+      const wanted = { steps: Step.rejectedRecipients }
+      const { seen, server } = yield* serve(answering("Rcpt", [{ _tag: "Reject" }], wanted), explained(declared))
+      const mta = yield* server.open()
+      yield* mta.each(...session, Mta.mail())
+      assert.deepStrictEqual(yield* mta.say(...refused), ["Continue"])
+      assert.deepStrictEqual(seen().slice(-2), [macro, "Rcpt recipient=\"<nobody@example.org>\" parameters=[]"])
+    }))
+
+  it.effect("are not shown otherwise, also to a milter that has not asked", () =>
+    Effect.gen(function*() {
+      for (const filter of [declare(), declare({ stages: [...stages, "rejectedRecipient"] })]) {
+        const { child, server } = yield* serve(agreeing(), explained(filter))
+        const mta = yield* server.open()
+        yield* mta.each(...session, Mta.mail(), ...refused)
+        const shown = child().packets.filter(({ _tag }) => _tag === "Rcpt")
+        // Without the step in the negotiation an MTA does not show them; this one does all the same.
+        assert.lengthOf(shown, (mta.agreed.steps & Step.rejectedRecipients) === 0 ? 1 : 0)
+      }
+    }))
+})
+
 describe("replies", () => {
   const reply = (wire: string): Packet.FilterPacket => ({ _tag: "ReplyCode", text: ByteString.make(wire) })
   const passed = [
@@ -321,7 +367,7 @@ describe("replies", () => {
 })
 
 describe("verdicts", () => {
-  const stages = [
+  const ways = [
     ["Connect", [Mta.connect()]],
     ["Helo", session],
     ["Mail", [...session, Mta.mail()]],
@@ -351,7 +397,7 @@ describe("verdicts", () => {
         ? continued
         : protocol
   } as const
-  for (const [stage, packets] of stages) {
+  for (const [stage, packets] of ways) {
     for (const [tag, expected] of Object.entries(verdicts)) {
       it.effect(`${tag} at ${stage}`, () =>
         Effect.gen(function*() {
@@ -364,6 +410,19 @@ describe("verdicts", () => {
           assert.strictEqual(given, expected(stage))
         }))
     }
+  }
+
+  for (const [stage, packets] of ways) {
+    it.effect(`progress at ${stage} is no answer yet`, () =>
+      Effect.gen(function*() {
+        const progress: Packet.FilterPacket = { _tag: "Progress" }
+        const { server } = yield* serve(
+          answering(stage, [progress, progress, { _tag: "Reject" }]),
+          explained(declare())
+        )
+        const mta = yield* server.open()
+        assert.strictEqual((yield* mta.each(...packets)).at(-1), "Reject")
+      }))
   }
 
   it.effect("of acceptance concern this milter only", () =>

@@ -5,12 +5,15 @@ import type * as MilterClient from "effect-milter/MilterClient"
 import type * as MilterServer from "effect-milter/MilterServer"
 import type * as Packet from "effect-milter/Packet"
 import * as Verdict from "effect-milter/Verdict"
+import { ByteString } from "effect-milter/Wire"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
 import * as Mta from "../../support/rawMta.ts"
-import { agreeing, answering, declare, explained, failed, serve } from "../../support/remoteFilters.ts"
+import { agreeing, answering, declare, explained, failed, serve, to } from "../../support/remoteFilters.ts"
+import * as Scripted from "../../support/scriptedFilter.ts"
 
 const session = [Mta.connect(), Mta.helo()] as const
 const envelope = [Mta.mail(), Mta.rcpt()] as const
@@ -76,6 +79,44 @@ describe("abort and quit", () => {
       assert.deepStrictEqual(yield* mta.each(...session, Mta.quit), ["Continue", "Reject", ""])
       assert.deepStrictEqual(tags(child().packets), ["Negotiate", "Connect", "Helo"])
       assert.isTrue(child().closed)
+    }))
+})
+
+describe("a refusal of the SMTP session", () => {
+  it.effect("holds to its end, as with an MTA, though the milter is told no more", () =>
+    Effect.gen(function*() {
+      for (const command of ["Connect", "Helo"] as const) {
+        for (const filter of [declare(), Milter.when(declare(), { helo: () => true })]) {
+          const reply: Packet.FilterPacket = { _tag: "ReplyCode", text: ByteString.fromText("554 5.7.1 not you") }
+          const { child, server } = yield* serve(answering(command, [reply]), explained(filter))
+          const mta = yield* server.open()
+          const refused = "ReplyCode text=\"554 5.7.1 not you\""
+          const answers = yield* mta.each(
+            ...session,
+            Mta.helo("again"),
+            Mta.mail(),
+            Mta.abort,
+            Mta.helo("once more"),
+            Mta.mail()
+          )
+          assert.deepStrictEqual([answers[3], answers[6]], [refused, refused], command)
+          assert.isFalse(child().packets.some(({ _tag }) => _tag === "Mail"))
+        }
+      }
+    }))
+
+  it.effect("is not given to a recipient that is exempt", () =>
+    Effect.gen(function*() {
+      const filter = Milter.delayReject(explained(declare()), {
+        at: "rcpt",
+        except: ({ recipient }) => recipient.localPart === "postmaster"
+      })
+      for (const command of ["Connect", "Helo", "Mail"] as const) {
+        const { server } = yield* serve(answering(command, [{ _tag: "Reject" }]), filter)
+        const mta = yield* server.open()
+        const answers = yield* mta.each(...session, ...envelope, Mta.rcpt("<postmaster@example.org>"), Mta.data)
+        assert.deepStrictEqual(answers, ["Continue", "Continue", "Continue", "Reject", "Continue", "Continue"], command)
+      }
     }))
 })
 
@@ -286,6 +327,29 @@ describe("time", () => {
           "expected tags in front of child, whose signature it would break"
         )
       }
+    }))
+})
+
+describe("as a service", () => {
+  it.effect("the layer that provides the filter brings its dialer", () =>
+    Effect.gen(function*() {
+      class Child extends Milter.Service<Child>()("test/Child") {}
+      const network = yield* Scripted.network({ [to]: answering("Mail", [{ _tag: "Reject" }]) })
+      const layer = Layer.provide(Milter.layer(Child, explained(declare())), network.dialer)
+      const server = yield* Effect.provide(Mta.serve(Child), layer)
+      const mta = yield* server.open()
+      assert.deepStrictEqual(yield* mta.each(...session, Mta.mail()), ["Continue", "Continue", "Reject"])
+    }))
+})
+
+describe("the next SMTP session of a connection", () => {
+  it.effect("has a connection of its own", () =>
+    Effect.gen(function*() {
+      const { dials, server } = yield* serve(answering("Mail", [{ _tag: "Shutdown" }]), explained(declare()))
+      const mta = yield* server.open()
+      const answers = yield* mta.each(...session, Mta.mail(), Mta.quitNewConnection, ...session, Mta.mail())
+      assert.strictEqual(dials(), 2)
+      assert.deepStrictEqual([answers[2], answers[6]], [failed("protocol"), failed("protocol")])
     }))
 })
 

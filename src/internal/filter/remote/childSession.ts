@@ -52,6 +52,8 @@ export class ChildSession {
   private readonly limits = { connect: 0, command: 0, content: 0, total: 0 }
   private client: Client | undefined
   private failure: RemoteError | undefined
+  /** The milter has refused the SMTP session, and is told no more. An MTA repeats that; one may begin anew with another HELO. */
+  private refusal: Verdict.Reject | Verdict.TempFail | undefined
   /** The reply of the milter in its own bytes. */
   private reply: ByteString | undefined
 
@@ -134,11 +136,20 @@ export class ChildSession {
 
   /** Gives an answer's verdict, which applies to this filter as the answer would have applied to the milter. */
   verdictOf(stage: AnsweredStage, answer: Answer): Verdict.Verdict {
+    const verdict = this.meaningOf(stage, answer)
+    const isRefusal = verdict._tag === "Reject" || verdict._tag === "TempFail"
+    if (isRefusal && (stage === "connect" || stage === "helo")) this.refusal = verdict
+    return verdict
+  }
+
+  private meaningOf(stage: AnsweredStage, answer: Answer): Verdict.Verdict {
     switch (answer._tag) {
       case "Continue":
       case "NotAnswered":
-      case "NotSent":
         return Verdict.continue
+      case "NotSent":
+        // Not at RCPT: a recipient can be exempt from a refusal that is given there.
+        return stage === "helo" || stage === "mail" ? this.refusal ?? Verdict.continue : Verdict.continue
       case "Accept":
         return stage === "connect" || stage === "helo" ? Verdict.acceptConnection : Verdict.acceptMessage
       case "Reject":
