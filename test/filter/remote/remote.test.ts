@@ -74,6 +74,30 @@ describe("the connection", () => {
       assert.deepStrictEqual(child().packets.map(({ _tag }) => _tag), ["Negotiate", "Connect", "Helo", "Mail", "Rcpt"])
     }))
 
+  it.effect("is not opened before a recipient matches, and shows the milter what was held", () =>
+    Effect.gen(function*() {
+      const filter = Milter.when(explained(declare()), {
+        rcpt: ({ recipient }) => recipient.domain === "example.org",
+        recipients: "each"
+      })
+      const { child, dials, server } = yield* serve(agreeing(), filter)
+      const mta = yield* server.open()
+      yield* mta.each(...session, Mta.mail(), Mta.rcpt("<bob@example.net>"), Mta.data, Mta.endOfMessage(), Mta.abort)
+      assert.strictEqual(dials(), 0)
+      yield* mta.each(Mta.mail(), Mta.rcpt("<bob@example.net>"), Mta.rcpt(), Mta.data, Mta.endOfMessage())
+      assert.strictEqual(dials(), 1)
+      assert.deepStrictEqual(child().packets.map(({ _tag }) => _tag), [
+        "Negotiate",
+        "Connect",
+        "Helo",
+        "Mail",
+        "Rcpt",
+        "Data",
+        "EndOfMessage",
+        "Abort"
+      ])
+    }))
+
   it.effect("is not opened again in an SMTP session that has lost it, also under a condition", () =>
     Effect.gen(function*() {
       const script = answering("Connect", [{ _tag: "Shutdown" }])
