@@ -85,7 +85,7 @@ const described = chosen(candidates, values.servers).map((server): Results["serv
   }
 })
 const plain = prepared.filter(({ server }) => server.variant !== true)
-const threaded = plain.filter(({ server }) => (server.maxConnections ?? Infinity) >= connections)
+const threaded = plain.filter(({ server }) => server.forks !== true)
 const ours = plain.filter(({ server }) => server.name === "effect-milter")
 
 // --- the run

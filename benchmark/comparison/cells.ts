@@ -63,7 +63,7 @@ export const cells = ({ messages, rounds }: Effort): ReadonlyArray<Cell> => {
     cell("connections-10", "10 connections", held(10)),
     cell("connections-100", "100 connections", held(100)),
     cell("connections-1000", "1,000 connections", held(1_000)),
-    cell("connections-10000", "10,000 connections", held(10_000), { rounds: Math.min(rounds, 3) }),
+    cell("connections-10000", "10,000 connections", held(10_000), { rounds: Math.min(rounds, 2) }),
     cell("body-1k", "1 kB", { messages: half, body: 1_024 }),
     cell("body-100k", "100 kB", { messages: Math.ceil(messages / 4), body: 102_400 }),
     cell("body-10m", "10 MB", {

@@ -155,15 +155,16 @@ export const measureCell = async (
 }
 
 /** Microseconds of one CPU for a packet that is answered, at the server and the driver together: for the planned time only. */
-const packetTime: Readonly<Record<string, number>> = { pymilter: 60, pmilter: 150 }
+const packetTime: Readonly<Record<string, number>> = { pymilter: 40, pmilter: 120 }
 
 /** The time in seconds that a cell is planned to take. */
 export const plannedSeconds = (cell: Cell, prepared: ReadonlyArray<Prepared>): number =>
   prepared.filter(({ server }) => takesPart(cell, server)).reduce((sum, { server }) => {
     const load = loadOf(server, cell.load)
-    const opening = load.perConnection === "held" ? 0 : 10 / load.perConnection
+    // Opening and closing a connection is as much as ten packets.
+    const opening = 10 * (load.perConnection === "held" ? load.connections / load.messages : 1 / load.perConnection)
     const packets = 5 + load.headers + Math.ceil(load.body / 65_535) + opening
-    const perPacket = (packetTime[server.name] ?? 30) + load.body / packets * 0.0008
+    const perPacket = (packetTime[server.name] ?? 24) + load.body / packets * 0.0008
     const messages = cell.rounds * load.messages + warmUp(load).messages
     return sum + 1 + messages * packets * perPacket / 1e6
   }, 1)

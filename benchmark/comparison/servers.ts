@@ -18,8 +18,10 @@ export interface Server {
   readonly title: string
   /** A variant of ours; runs in base cells only. */
   readonly variant?: true
-  /** Forks a process for each connection; left out above this number of connections. */
+  /** Left out of cells with more connections, which would take the whole time of a run. */
   readonly maxConnections?: number
+  /** Forks a process for each connection: its memory cannot be told by adding up. */
+  readonly forks?: true
   /** Messages a round at most; what takes milliseconds a message would take the whole time of a run. */
   readonly maxMessages?: number
   /** Builds it in the folder; throws if something is missing on this machine. */
@@ -146,6 +148,7 @@ export const servers: ReadonlyArray<Server> = [
   {
     name: "pymilter",
     title: "pymilter (Python)",
+    maxConnections: 1_000,
     prepare: () => {
       const program = python()
       const version = `pymilter ${packageVersion("python3-milter")}, ${run(program, "--version")}`
@@ -155,6 +158,7 @@ export const servers: ReadonlyArray<Server> = [
   {
     name: "pmilter",
     title: "Sendmail::PMilter (Perl)",
+    forks: true,
     maxConnections: 100,
     maxMessages: 2_000,
     prepare: () => {
