@@ -57,7 +57,7 @@ export const Step = {
 const payloads = [[Step.payload1M, 1_048_575], [Step.payload256K, 262_143]] as const
 
 /**
- * The most bytes of a payload once these steps are agreed on. Only a Sendmail that was built for it offers more than the usual
+ * Gives the most bytes of a payload once these steps are agreed on. Only a Sendmail that was built for it offers more than the usual
  * 65,535; its own pieces of a body stay that small, so what grows are the pieces of a replaced body.
  *
  * @category getters
