@@ -171,7 +171,7 @@ const decodeHex = Effect.fnUntraced(function*(given: Given, text: string, makeLo
   }
 })
 
-const negotiation = "O".charCodeAt(0)
+const negotiation = Packet.Negotiate.code
 
 const run = Effect.fnUntraced(function*(given: Given) {
   const colours: Style = yield* style

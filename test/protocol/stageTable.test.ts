@@ -109,8 +109,10 @@ describe("nothing about a stage stands twice:", () => {
   })
 
   it("letters of commands", () => {
+    // N stands for a number in the help of `serve`.
+    const others = [...declarations, "src/cli/serveOptions.ts"]
     // The sides of a recording: MTA and filter.
-    assert.deepStrictEqual(found(patterns.letter, declarations), ["src/internal/testing/recordingLines.ts: \"M\""])
+    assert.deepStrictEqual(found(patterns.letter, others), ["src/internal/testing/recordingLines.ts: \"M\""])
   })
 
   it("letters as numbers", () => {
@@ -132,7 +134,8 @@ describe("nothing about a stage stands twice:", () => {
   })
 
   it("records by stage", () => {
-    // What follows from each verdict at each stage is a table of its own.
-    assert.deepStrictEqual(found(patterns.record, [table, "src/internal/engine/decision.ts"]), [])
+    // What follows from each verdict at each stage is a table of its own; the names of a document's hooks are checked by type.
+    const others = ["src/internal/engine/decision.ts", "src/internal/message/documentFilter.ts"]
+    assert.deepStrictEqual(found(patterns.record, [table, ...others]), [])
   })
 })

@@ -1,5 +1,6 @@
 /** The conversations between MTAs and filters in a capture: which TCP connections they are, and their frames. Pure. */
 import * as Frame from "../../Frame.ts"
+import * as Packet from "../../Packet.ts"
 import type { Side } from "../relay.ts"
 import type { Segment } from "./segment.ts"
 import { TcpStream } from "./tcpStream.ts"
@@ -41,7 +42,8 @@ const newDirection = (): Direction => ({
 
 /** The beginning of an MTA's negotiation: 13 bytes, the letter O, a version. */
 const isNegotiation = (bytes: Buffer): boolean =>
-  bytes.length >= 9 && bytes.readUInt32BE(0) === 13 && bytes[4] === 0x4f && bytes.readUInt32BE(5) <= 255
+  bytes.length >= 9 && bytes.readUInt32BE(0) === 13 && bytes[4] === Packet.Negotiate.code &&
+  bytes.readUInt32BE(5) <= 255
 
 // A capture of a busy host has many connections; those that are over are forgotten.
 const mostOpen = 20_000
