@@ -4,10 +4,12 @@ import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterTest from "effect-milter/MilterTest"
 import { ByteString } from "effect-milter/Wire"
 import * as Effect from "effect/Effect"
-import { deliveredTo, filterOf, isTagged, rows } from "../support/conditionRows.ts"
+import { deliveredTo, filterOf, isTagged, isUnknown, rows } from "../support/conditionRows.ts"
 
 const said = (answer: MilterClient.Answer): string =>
-  answer._tag === "Reply"
+  answer._tag === "NotSent" && answer.because === "refused"
+    ? "mta"
+    : answer._tag === "Reply"
     ? `${answer.code} ${answer.enhanced} ${answer.lines.map(ByteString.toText).join("\n")}`
     : answer._tag.startsWith("Not") || answer._tag === "Continue" || answer._tag === "Accept" ||
         answer._tag === "Discard"
@@ -27,7 +29,10 @@ describe.each(mtas)("conditions on recipients with $name", (mta) => {
       const { filter, seen } = filterOf(row)
       const outcome = yield* MilterTest.message(filter, {
         from: "alice@example.org",
-        to: row.to.map((name) => `${name}@test.example`),
+        to: row.to.map((name) => ({
+          address: `${name}@test.example`,
+          ...(isUnknown(name) ? { refused: { enhanced: "5.1.1", text: "User unknown" } } : {})
+        })),
         helo: "client.example.org",
         headers: [["Subject", "hello"]],
         body: "Hello.\n"

@@ -11,7 +11,7 @@ import { freePort, headerValues, type Mailbox, type MtaError } from "../../testb
 import * as Postfix from "../../testbed/postfix.ts"
 import * as Sendmail from "../../testbed/sendmail.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
-import { deliveredTo, filterOf, isTagged, rows } from "../support/conditionRows.ts"
+import { deliveredTo, filterOf, isTagged, isUnknown, rows } from "../support/conditionRows.ts"
 import * as FilterServer from "./support/filterServer.ts"
 
 interface Mta extends Omit<Mailbox, "forget"> {
@@ -53,7 +53,10 @@ const suite = (start: (address: string) => Effect.Effect<Mta, MtaError, Scope.Sc
         const client = yield* SmtpClient.connect(mta.port)
         const to = row.to.map((name) => `${name}@test.example`)
         const { accepted, data, queueId, rcpt } = yield* client.sendMail({ from: "alice@example.org", to, message })
-        assert.deepStrictEqual(rcpt.map(said), row.answers)
+        const answers = rcpt.map((reply, index) =>
+          isUnknown(row.to[index]!) && reply.code === 550 ? "mta" : said(reply)
+        )
+        assert.deepStrictEqual(answers, row.answers)
         const recipients = deliveredTo(row)
         if (row.data !== undefined) assert.strictEqual(said(data!), row.data)
         else assert.strictEqual(accepted, recipients === undefined || recipients.length > 0)
@@ -78,7 +81,9 @@ Postfix.describePostfix("mail to recipients of both kinds in Postfix", () => {
     Effect.gen(function*() {
       const warnings: Array<string> = []
       const logger = Logger.make<unknown, void>(({ logLevel, message }) => {
-        if (logLevel === "Warn") warnings.push(String(message))
+        const text = String(message)
+        // Not those of a slow machine, about the clock of tests.
+        if (logLevel === "Warn" && text.startsWith("tag ")) warnings.push(text)
       })
       const separate = Milter.when(tag, { rcpt: isVip, recipients: "any", mixed: "separate" })
       const address = yield* FilterServer.serve(separate).pipe(Effect.provide(Logger.layer([logger])))

@@ -23,9 +23,12 @@ interface Behaviour {
 export interface Row extends Behaviour {
   readonly name: string
   readonly condition: Milter.Condition
-  /** Local parts; names that begin with `vip` meet the conditions, `ahead` and `after` are refused by the filters around. */
+  /**
+   * Local parts. Those with `vip` meet the conditions; those with `ahead` and `after` are refused by the filters around, those
+   * with `unknown` by the MTA.
+   */
   readonly to: ReadonlyArray<string>
-  /** What the client reads at each recipient: `ok`, or the reply. */
+  /** What the client reads at each recipient: `ok`, the reply of a filter, or `mta` for a refusal by the MTA. */
   readonly answers: ReadonlyArray<string>
   /** What the filter has seen. */
   readonly seen: ReadonlyArray<string>
@@ -38,7 +41,7 @@ export interface Row extends Behaviour {
 const held = ["connect", "helo client.example.org", "state", "mail alice"]
 
 const isVip = ({ recipient }: { readonly recipient: { readonly localPart: string } }): boolean =>
-  recipient.localPart.startsWith("vip")
+  recipient.localPart.includes("vip")
 
 const each: Milter.Condition = { rcpt: isVip, recipients: "each" }
 const any: Milter.Condition = { rcpt: (rcpt) => Effect.succeed(isVip(rcpt)), recipients: "any" }
@@ -118,6 +121,13 @@ export const rows: ReadonlyArray<Row> = [
     seen: []
   })),
   ...[each, any].map((condition): Row => ({
+    name: `${condition.recipients}: a recipient that the MTA refuses does not count`,
+    condition,
+    to: ["bob", "unknown-vip", "carol"],
+    answers: ["ok", "mta", "ok"],
+    seen: []
+  })),
+  ...[each, any].map((condition): Row => ({
     name: `${condition.recipients}: a later refusal by a filter after it does not take it out again`,
     condition,
     to: ["bob", "vip-after"],
@@ -128,8 +138,8 @@ export const rows: ReadonlyArray<Row> = [
     name: "data: refused recipients are not in the envelope",
     condition: atData,
     rcpt: "none",
-    to: ["bob", "ahead-vip", "vip-after"],
-    answers: ["ok", "550 5.1.1 refused ahead", "550 5.1.1 refused after"],
+    to: ["bob", "ahead-vip", "vip-after", "unknown-vip"],
+    answers: ["ok", "550 5.1.1 refused ahead", "550 5.1.1 refused after", "mta"],
     seen: []
   },
   {
@@ -321,3 +331,6 @@ export const deliveredTo = ({ answers, data, isDiscarded, to }: Row): ReadonlyAr
 
 /** Whether the filter of a row has edited the message. */
 export const isTagged = ({ seen }: Row): boolean => seen.some((line) => line.startsWith("end"))
+
+/** Whether the MTA itself refuses the recipient. */
+export const isUnknown = (localPart: string): boolean => localPart.startsWith("unknown")
