@@ -43,8 +43,8 @@ const serve = ({ answers = [], wanted }: Script, path: string): Effect.Effect<vo
               )
             } else if (answered.has(packet._tag)) {
               const at = left.findIndex(([command]) => command === packet._tag)
-              const answer: Packet.FilterPacket = at === -1 ? { _tag: "Continue" } : left.splice(at, 1)[0]![1]
-              socket.write(Packet.encode(answer))
+              const answer = at === -1 ? { _tag: "Continue" as const } : left.splice(at, 1)[0]![1]
+              for (const one of "_tag" in answer ? [answer] : answer) socket.write(Packet.encode(one))
             }
           }
         })
@@ -86,9 +86,10 @@ const trace = (listen: string, upstream: string, record: string, mode: string) =
 const release = releaseOf("postfix") ?? releaseOf("sendmail")
 
 const folder = Path.join("test/fixtures/recordings", release?.name ?? "")
-Fs.mkdirSync(folder, { recursive: true })
+const deliveries = Path.join("test/fixtures/deliveries", release?.name ?? "")
+for (const directory of [folder, deliveries]) Fs.mkdirSync(directory, { recursive: true })
 
-const play = Effect.fnUntraced(function*(name: string, { description, filters, lines, mta }: Scenario) {
+const play = Effect.fnUntraced(function*(name: string, { description, filters, isKept, lines, mta }: Scenario) {
   const directory = yield* socketDirectory
   const files: Array<readonly [recording: string, fixture: string]> = []
   const addresses: Array<string> = []
@@ -105,14 +106,23 @@ const play = Effect.fnUntraced(function*(name: string, { description, filters, l
       addresses.push(`unix:${directory}/tap${index}`)
       files.push([recording, index < filters.length - 1 ? `${name}.first` : name])
     }
-    const { port } = yield* mta === "postfix"
-      ? Effect.map(Postfix.make({ milters: addresses.join(" ") }), ({ port }) => ({ port }))
-      : Effect.map(Sendmail.make({ filters: addresses.map((address) => ({ address })) }), ({ port }) => ({ port }))
+    const { port, takeOne } = yield* mta === "postfix"
+      ? Effect.map(Postfix.make({ milters: addresses.join(" ") }), ({ port, takeOne }) => ({ port, takeOne }))
+      : Effect.map(
+        Sendmail.make({ filters: addresses.map((address) => ({ address })) }),
+        ({ port, takeOne }) => ({ port, takeOne })
+      )
     const client = yield* SmtpClient.connect(port)
     process.stdout.write(`== ${name}: ${description}\n   ${client.greeting.text}\n`)
     for (const line of lines) {
       const answer = yield* line.includes("\n") ? client.content(SmtpClient.crlf(line)) : client.command(line)
       process.stdout.write(`-> ${line.split("\n")[0]}\n   ${answer.text.replaceAll("\n", "\n   ")}\n`)
+    }
+    if (isKept === true) {
+      const { raw, recipients, sender } = yield* takeOne()
+      const envelope = [`from <${sender}>`, ...recipients.map((to) => `to <${to}>`), ""].join("\n")
+      Fs.writeFileSync(Path.join(deliveries, `${name}.eml`), raw, "latin1")
+      Fs.writeFileSync(Path.join(deliveries, `${name}.env`), envelope)
     }
     yield* Effect.sleep(300)
   }))

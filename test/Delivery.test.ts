@@ -1,9 +1,10 @@
-/** The models against messages that a real Postfix 3.7 and a real Sendmail 8.17 delivered. */
+/** The models against messages that a real Postfix and a real Sendmail delivered, in several releases. */
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
 import * as Fs from "node:fs"
 import * as Delivery from "../src/Delivery.ts"
 import type { ModificationPacket } from "../src/MilterClient.ts"
+import { Step } from "../src/Negotiation.ts"
 import type * as Packet from "../src/Packet.ts"
 import * as Recording from "../src/Recording.ts"
 import { ByteString } from "../src/Wire.ts"
@@ -24,26 +25,41 @@ const messageOf = (connection: Recording.Connection) => {
   const headers: Array<Delivery.HeaderField> = []
   const body: Array<Uint8Array> = []
   const modifications: Array<ModificationPacket> = []
+  let leadingSpace = false
   const bare = (address: ByteString) => ByteString.make(address.replace(/^<|>$/g, ""))
   for (const line of connection.lines) {
     if (line._tag !== "Frame") continue
     const packet = Result.getOrThrow(Recording.packet(line))
     if (isModification(packet)) modifications.push(packet)
+    // Most are recorded without this step.
+    if (packet._tag === "Negotiated") leadingSpace = (packet.steps & Step.leadingSpace) !== 0
     if (line.from === "filter") continue
     if (packet._tag === "Mail") sender = bare(packet.sender)
     if (packet._tag === "Rcpt") recipients.push({ address: bare(packet.recipient), parameters: undefined })
-    // Recorded without the leading-space step.
-    if (packet._tag === "Header") headers.push({ name: packet.name, value: ByteString.make(` ${packet.value}`) })
+    if (packet._tag === "Header") {
+      const value = leadingSpace ? packet.value : ByteString.make(` ${packet.value}`)
+      headers.push({ name: packet.name, value })
+    }
     if (packet._tag === "Body") body.push(packet.bytes)
   }
-  return { message: { sender, recipients, headers, body: concat(body) }, modifications }
+  return { message: { sender, recipients, headers, body: concat(body) }, modifications, leadingSpace }
 }
 
 const latin1 = (file: string): string => Fs.readFileSync(new URL(file, directory), "latin1")
 
 const models = { postfix: Delivery.postfix, sendmail: Delivery.sendmail }
 
-const modelOf = (name: string) => name.startsWith("postfix-") ? models.postfix : models.sendmail
+/** For a name such as `postfix-chain`, or `sendmail-8.18/sendmail-header-bytes`. */
+const modelOf = (name: string) =>
+  name.startsWith("postfix-")
+    ? models.postfix
+    : name.startsWith("sendmail-8.18/")
+    ? Delivery.sendmail818
+    : models.sendmail
+
+const fixtures = ["", ...recordings.releases.map((release) => `${release}/`)].flatMap((folder) =>
+  Fs.readdirSync(new URL(folder, directory)).filter((file) => file.endsWith(".eml")).map((file) => `${folder}${file}`)
+)
 
 /** As it lies in the queue: LF, without the MTA's own Received. */
 const delivered = (name: string): string => latin1(`${name}.eml`).replace(/^Received: .*\n(?:\t.*\n)+/m, "")
@@ -55,12 +71,12 @@ const envelope = ({ recipients, sender }: Delivery.Message): string =>
   ].join("\n")
 
 describe("Delivery", () => {
-  for (const file of Fs.readdirSync(directory).filter((file) => file.endsWith(".eml"))) {
+  for (const file of fixtures) {
     const name = file.replace(".eml", "")
     it(`${name}: as it was delivered`, () => {
-      const { message, modifications } = messageOf(recordings.connections(name)[0]!)
+      const { leadingSpace, message, modifications } = messageOf(recordings.connections(name)[0]!)
       assert.isNotEmpty(modifications)
-      const result = Result.getOrThrow(modelOf(name)(message, modifications, { leadingSpace: false }))
+      const result = Result.getOrThrow(modelOf(name)(message, modifications, { leadingSpace }))
       const text = ByteString.fromBytes(Delivery.toBytes(result)).replace(/\r\n/g, "\n")
       assert.strictEqual(text, delivered(name))
       const [from, ...to] = latin1(`${name}.env`).trim().split("\n")

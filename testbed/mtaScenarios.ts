@@ -13,7 +13,9 @@ const text = ByteString.fromText
  */
 export interface Script {
   readonly wanted?: Partial<Packet.Negotiated>
-  readonly answers?: ReadonlyArray<readonly [command: Packet.MtaPacket["_tag"], answer: Packet.FilterPacket]>
+  readonly answers?: ReadonlyArray<
+    readonly [command: Packet.MtaPacket["_tag"], answer: Packet.FilterPacket | ReadonlyArray<Packet.FilterPacket>]
+  >
 }
 
 export interface Scenario {
@@ -23,6 +25,8 @@ export interface Scenario {
   readonly filters: ReadonlyArray<Script>
   /** SMTP command lines; a text with line breaks is the message after DATA. The MTA refuses recipients named unknown. */
   readonly lines: ReadonlyArray<string>
+  /** Whether the one message is kept as it was delivered, for test/fixtures/deliveries. */
+  readonly isKept?: boolean
 }
 
 const reject: Packet.FilterPacket = { _tag: "Reject" }
@@ -76,10 +80,13 @@ const add = (
   name: string,
   description: string,
   filters: Scenario["filters"],
-  lines: ReadonlyArray<string>
+  lines: ReadonlyArray<string>,
+  more: Pick<Scenario, "isKept"> = {}
 ) => {
-  Object.assign(scenarios, { [`${mta}-${name}`]: { mta, description, filters, lines } })
+  Object.assign(scenarios, { [`${mta}-${name}`]: { mta, description, filters, lines, ...more } })
 }
+
+const long = "x".repeat(5000)
 
 for (const mta of ["postfix", "sendmail"] as const) {
   add(mta, "helo-again", "HELO again, after MAIL and with nothing open", [{}], secondHelo)
@@ -149,6 +156,23 @@ for (const mta of ["postfix", "sendmail"] as const) {
     once("Mail", { _tag: "Accept" }),
     {}
   ], ["EHLO one", ...whole, "FOO a", ...whole, "QUIT"])
+}
+
+for (const mta of ["postfix", "sendmail"] as const) {
+  add(
+    mta,
+    "header-bytes",
+    "no space after the colon, and lines of 5000 bytes from the client and the filter",
+    [{
+      wanted: { steps: Step.leadingSpace },
+      answers: [["EndOfMessage", [
+        { _tag: "AddHeader", name: text("X-Added"), value: text(` ${long}`) },
+        { _tag: "Continue" }
+      ]]]
+    }],
+    ["EHLO one", mail(), rcpt(), "DATA", `X-Tight:value\nX-Long: ${long}\n${message}`, "QUIT"],
+    { isKept: true }
+  )
 }
 
 // Postfix adds one for clients on its own host, before the filters.

@@ -19,6 +19,8 @@ const told = (packets: ReadonlyArray<Packet.MtaPacket>): ReadonlyArray<string> =
       ? `${packet.stage} ${packet.macros.map(({ name }) => name).filter((name) => name !== "{if_addr}").join(" ")}`
       : packet._tag === "Unknown"
       ? `Unknown ${packet.line}`
+      : packet._tag === "Header"
+      ? `${packet.name}:${packet.value}`
       : packet._tag
   )
 

@@ -29,11 +29,16 @@ const occurrence = `Invalid header occurrence "0": an integer from 1`
 const twoRuns = "something between two pieces of the body"
 const parameter =
   `Invalid ESMTP parameter of a recipient "BOGUS=1": expected NOTIFY and ORCPT, once each and with a value as in RFC 3461`
+// No line of ours is longer than RFC 5322 allows: it is encoded.
+const long = `AddHeader name="X-Added" value=" ${
+  "x".repeat(5000)
+}", which goes out as AddHeader name="X-Added" value=" =?`
 const utf8 = `Invalid address "böb@test.example": expected ASCII, this message is not SMTPUTF8`
 
-/** Recordings in which the filter does what ours cannot, each with what that is. */
+/** Recordings in which the filter does what ours cannot, each with what that is, or how it begins. */
 const illegal: { readonly [name: string]: string } = {
   "postfix-filter-optneg-junk": "bytes that are no frame",
+  "postfix-header-bytes": long,
   "postfix-mod-addheader-crlf": crlf,
   "postfix-mod-addheader-inject": injected,
   "postfix-mod-addrcptpar": parameter,
@@ -50,6 +55,7 @@ const illegal: { readonly [name: string]: string } = {
   "sendmail-filter-optneg-short": "Negotiated: expected four bytes at byte 13",
   "sendmail-half-frame": "bytes that are no frame",
   "sendmail-huge-frame": "bytes that are no frame",
+  "sendmail-header-bytes": long,
   "sendmail-mod-addheader-crlf": crlf,
   "sendmail-mod-addheader-inject": injected,
   "sendmail-mod-addrcptpar": parameter,
@@ -94,7 +100,10 @@ describe("replay", () => {
     const found = recordings.connections(name).map((connection) => ({ connection, filter: mirror.make(connection) }))
     const why = found.map(({ filter }) => filter).find((filter) => typeof filter === "string")
     if (why !== undefined || name in illegal) {
-      it(`${name} cannot be told to a filter of ours`, () => assert.strictEqual(why, illegal[name]))
+      it(`${name} cannot be told to a filter of ours`, () => {
+        const expected = illegal[name]
+        assert.strictEqual(why?.slice(0, expected?.length), expected)
+      })
       continue
     }
     for (const { connection, filter } of found) {
