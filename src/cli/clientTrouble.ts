@@ -30,6 +30,11 @@ export const unreachable = (address: string, cause: unknown, flag: string): exit
     case "ENOTFOUND":
     case "EAI_AGAIN":
       return exit.trouble(`the host of ${address} is not known: correct ${flag}, or give its IP address`)
+    case "ECONNRESET":
+    case "EPIPE":
+      return exit.trouble(
+        `${address} closed the connection at once: it may not be a milter, or it may not accept this host; see its log`
+      )
     case "ENOTSOCK":
       return exit.trouble(`${address} is a regular file, not a socket: correct ${flag}`)
     default:

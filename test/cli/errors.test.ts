@@ -154,6 +154,10 @@ describe("an address that cannot be connected to", () => {
         "EHOSTUNREACH",
         "the host of inet:9000 cannot be reached: correct --to, or look at the network and its firewalls"
       ],
+      [
+        "ECONNRESET",
+        "inet:9000 closed the connection at once: it may not be a milter, or it may not accept this host; see its log"
+      ],
       ["ENOTSOCK", "inet:9000 is a regular file, not a socket: correct --to"]
     ] as const
   ) {

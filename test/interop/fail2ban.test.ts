@@ -12,6 +12,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Util from "node:util"
+import * as logFormat from "../../src/cli/logFormat.ts"
 import { describeWith } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
 
@@ -26,7 +27,7 @@ const logOf = Effect.fnUntraced(function*(logger: Logger.Logger<unknown, unknown
   const lines: Array<string> = []
   const console: Console.Console = {
     ...globalThis.console,
-    log: (...values: ReadonlyArray<unknown>) => void lines.push(Util.format(...values))
+    log: (...values: ReadonlyArray<unknown>) => void lines.push(Util.format(...values).trimEnd())
   }
   const filter = Milter.make("spam \"and\" more").on({
     connect: ({ hostname }) => Effect.succeed(hostname === "listed" ? Verdict.reject() : Verdict.continue),
@@ -69,10 +70,16 @@ const logOf = Effect.fnUntraced(function*(logger: Logger.Logger<unknown, unknown
   return lines.filter((line) => !line.includes("listens on memory:"))
 })
 
+const ofServe = (kind: logFormat.Format): Logger.Logger<unknown, unknown> =>
+  Logger.withConsoleLog(Logger.make((line) => logFormat.format(kind, line, false)))
+
 const loggers: ReadonlyArray<readonly [name: string, logger: Logger.Logger<unknown, unknown>]> = [
   ["default", Logger.defaultLogger],
   ["logfmt", Logger.consoleLogFmt],
-  ["JSON", Logger.consoleJson]
+  ["JSON", Logger.consoleJson],
+  ["pretty serve", ofServe("pretty")],
+  ["logfmt serve", ofServe("logfmt")],
+  ["JSON serve", ofServe("json")]
 ]
 
 describeWith(missing, "fail2ban", () => {
