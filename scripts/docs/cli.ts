@@ -54,7 +54,7 @@ const terminal = (...parts: ReadonlyArray<readonly [command: string, output: str
 
 // --- the same everywhere
 
-const commands = ["send", "test", "probe", "trace", "decode", "replay", "serve", "bench"]
+const commands = ["send", "test", "probe", "trace", "decode", "replay", "serve", "bench", "status"]
 
 /** The flags of each command, without those that all programs of Effect's have. */
 export const help = (): ReadonlyMap<string, string> =>
@@ -142,7 +142,7 @@ const decodeHex = (hex: string): string =>
 /** A filter served, looked at and played to again. */
 const watched = Effect.gen(function*() {
   const directory = yield* files
-  const served = yield* start("serve", demoFilter, "--listen", "inet:9000@127.0.0.1")
+  const served = yield* start("serve", demoFilter, "--listen", "inet:9000@127.0.0.1", "--http", "inet:9464@127.0.0.1")
   yield* served.shows(/INPUT_MAIL_FILTER.*\n/)
   const recording = Path.join(directory, "session.jsonl")
   const traced = yield* start(
@@ -158,6 +158,7 @@ const watched = Effect.gen(function*() {
   run(directory, "send", "hello.eml", "--to", "inet:9001@127.0.0.1")
   yield* traced.shows(/has closed\n/)
   const replayed = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1")
+  const state = run(directory, "status", "inet:9464@127.0.0.1")
   const outcome = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1", "--outcome")
   const decoded = decodeHex("0000000d4f00000006000001ff001fffff 0000000163")
   return {
@@ -165,6 +166,7 @@ const watched = Effect.gen(function*() {
     traced: traced.output,
     replayed: replayed.text,
     outcome: outcome.text,
+    state: state.text,
     decoded
   }
 })
@@ -174,7 +176,7 @@ export const sections = Effect.gen(function*() {
   const { ham, signed, spam, verified } = yield* sent
   const { expected, many, one } = yield* tested
   const declarations = yield* probed
-  const { decoded, outcome, replayed, served, traced } = yield* watched
+  const { decoded, outcome, replayed, served, state, traced } = yield* watched
   const to = (socket: string) => `--to unix:/run/${socket}/${socket}.sock`
   return new Map([
     ...help(),
@@ -214,6 +216,7 @@ export const sections = Effect.gen(function*() {
       "decode",
       terminal(["echo 0000000d4f00000006000001ff001fffff 0000000163 | effect-milter decode -", decoded])
     ],
+    ["status", terminal(["effect-milter status inet:9464", state])],
     ["serve", terminal(["effect-milter serve filter.ts --listen inet:9000", served])]
   ])
 })

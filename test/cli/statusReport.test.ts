@@ -1,0 +1,61 @@
+/** What `status` shows of a running server. */
+import { assert, describe, it } from "@effect/vitest"
+import { samplesOf } from "../../src/cli/statusReport.ts"
+import * as statusReport from "../../src/cli/statusReport.ts"
+import { plain } from "../../src/cli/style.ts"
+
+const metrics = `# HELP milter_messages_total Messages
+# TYPE milter_messages_total counter
+milter_messages_total{filter="a \\"b\\"",outcome="accepted"} 12
+milter_messages_total{filter="c",outcome="accepted"} 1
+milter_messages_total{filter="c",outcome="failed"} 0
+milter_verdicts_total{filter="c",stage="rcpt",verdict="tempFail"} 3
+milter_errors_total{filter="c",error="Defect"} 2
+milter_hook_duration_seconds_bucket{filter="c",stage="rcpt",le="0.1"} 90
+milter_hook_duration_seconds_bucket{filter="c",stage="rcpt",le="0.5"} 95
+milter_hook_duration_seconds_bucket{filter="c",stage="rcpt",le="+Inf"} 100
+milter_hook_duration_seconds_bucket{filter="c",stage="mail",le="0.1"} 0
+milter_hook_duration_seconds_bucket{filter="c",stage="mail",le="+Inf"} 2
+process_resident_memory_bytes{worker="1"} 170000000
+process_cpu_seconds_total{worker="1"} 1.25
+no sample
+`
+
+describe("samples", () => {
+  it("are read with their labels", () => {
+    const samples = samplesOf(metrics)
+    assert.lengthOf(samples, 12)
+    assert.deepStrictEqual(samples[0], {
+      name: "milter_messages_total",
+      labels: { filter: "a \"b\"", outcome: "accepted" },
+      value: 12
+    })
+  })
+})
+
+describe("the report", () => {
+  it("names workers, messages, verdicts, slow hooks and errors", () => {
+    const status: statusReport.Status = {
+      generation: 2,
+      workers: [{
+        worker: 1,
+        pid: 17,
+        leaves: false,
+        servers: [{ filter: "c", addresses: ["inet:9000@127.0.0.1"], state: "listening", sessions: 1 }]
+      }, { worker: 2, leaves: true, servers: [] }]
+    }
+    assert.strictEqual(
+      statusReport.report(status, true, samplesOf(metrics), plain),
+      `takes connections, generation 2
+worker 1, pid 17: 170 MB, 1.3 s of CPU time
+  c: listening on inet:9000@127.0.0.1, 1 session
+worker 2, pid ?, leaves: 0 MB, 0.0 s of CPU time
+messages: accepted 13
+verdicts: rcpt tempFail 3
+slowest hooks, 95 % within: mail more than the last bound, rcpt 0.5 s
+errors: Defect 2
+`
+    )
+    assert.include(statusReport.report(status, false, [], plain), "takes no connections")
+  })
+})
