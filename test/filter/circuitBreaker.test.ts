@@ -38,6 +38,35 @@ describe("circuitBreaker", () => {
       assert.strictEqual(calls, 4)
     }))
 
+  it.effect("counts the failures of each hook by itself: another one that succeeds says nothing about it", () =>
+    Effect.gen(function*() {
+      const tries: Array<string> = []
+      const go = (name: string) => Effect.sync(() => (tries.push(name), Verdict.continue))
+      const scanner = Milter.make("scanner", { connection: () => Effect.succeed("state") }).on({
+        mail: () => go("mail"),
+        rcpt: () => Effect.andThen(go("rcpt"), Effect.fail("down"))
+      })
+      const filter = scanner.pipe(
+        Milter.circuitBreaker({ failures: 2, openFor: "30 seconds", whileOpen: Verdict.tempFail({ text: "open" }) }),
+        Milter.onFailure(() => Effect.succeed(Verdict.tempFail({ text: "down" })))
+      )
+      const server = yield* Mta.serve(filter)
+      const answer = Effect.gen(function*() {
+        const mta = yield* server.open()
+        return (yield* mta.each(Mta.connect(), Mta.mail(), Mta.rcpt())).at(-1)
+      })
+      const down = "ReplyCode text=\"451 4.7.1 down\""
+      assert.deepStrictEqual([yield* answer, yield* answer], [down, down])
+      yield* answer
+      yield* answer
+      assert.deepStrictEqual(tries, ["mail", "rcpt", "mail", "rcpt"])
+      // The first failure after the pause opens the circuit again.
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* answer, down)
+      yield* answer
+      assert.deepStrictEqual(tries.slice(4), ["mail", "rcpt"])
+    }))
+
   it.effect("counts hooks that are too slow, if told to", () =>
     Effect.gen(function*() {
       const slow = Milter.make("slow", { onDefect: Verdict.tempFail({ text: "slow" }) }).on({
@@ -52,4 +81,14 @@ describe("circuitBreaker", () => {
       assert.deepStrictEqual(yield* mta.replies, ["ReplyCode text=\"451 4.7.1 slow\""])
       assert.deepStrictEqual(yield* mta.say(Mta.mail()), ["Accept"])
     }))
+
+  it("needs a number of failures", () => {
+    const filter = Milter.make("lookup").on({})
+    for (const failures of [0, 1.5, Number.NaN, -1]) {
+      assert.throws(
+        () => Milter.circuitBreaker(filter, { failures, openFor: "1 minute", whileOpen: "pass" }),
+        `Invalid failures of a circuit breaker "${failures}": expected a whole number of at least 1`
+      )
+    }
+  })
 })

@@ -251,6 +251,14 @@ export const rows: ReadonlyArray<Row> = [
     }
   ]),
   {
+    name: "each, separate: a recipient that the filter refuses itself is of no kind",
+    condition: { ...each, mixed: "separate" },
+    refuses: "vip1",
+    to: ["vip1", "bob", "vip2"],
+    answers: [refused, "ok", otherKind],
+    seen: [...held, "rcpt vip1"]
+  },
+  {
     name: "data, skip: one recipient does not match, and the filter is out",
     condition: { ...atData, mixed: "skip" },
     rcpt: "observes",

@@ -85,8 +85,10 @@ export class HookCall implements Call {
     } catch (defect) {
       effect = Exit.die(defect)
     }
-    if (definition.guard !== undefined) effect = definition.guard(effect)
-    else if (definition.onFailure === undefined || (Exit.isExit(effect) && Exit.isSuccess(effect))) return effect
+    if (definition.guard !== undefined) {
+      const isHook = this.kind === "answer" || this.kind === "observer"
+      effect = definition.guard(effect, isHook ? this.stage.name : undefined)
+    } else if (definition.onFailure === undefined || (Exit.isExit(effect) && Exit.isSuccess(effect))) return effect
     return handled(definition, this.stage.name, effect)
   }
 

@@ -2,9 +2,15 @@
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
+import * as Option from "effect/Option"
 import * as CircuitBreaker from "effect/persistence/CircuitBreaker"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
+import { InvalidValue } from "../../InvalidValue.ts"
+import type { Stage } from "../../Stage.ts"
+import * as Verdict from "../../Verdict.ts"
 import { checkKeys, keysOf } from "../bytes/knownKeys.ts"
 import { type Definition, Failed, resolve } from "./definition.ts"
 import type { FailurePolicy, Filter, Made } from "./filterTypes.ts"
@@ -14,13 +20,54 @@ import { mapInner } from "./wrapping.ts"
 /** The defect of a hook that took too long: inside the breaker, so that it counts as a failure. */
 const tooSlow = "effect-milter/CircuitBreaker/tooSlow"
 
+/** What the results of one filter's hooks say about its health. */
+class Health {
+  private readonly definition: Pick<Definition, "name" | "remote">
+  private readonly failures: number
+  /** How often each hook has failed in a row: one that succeeds says nothing about another that needs the broken service. */
+  private readonly failed = new Map<Stage | undefined, number>()
+  private readonly counted = new WeakSet<object>()
+
+  constructor(definition: Pick<Definition, "name" | "remote">, failures: number) {
+    this.definition = definition
+    this.failures = failures
+  }
+
+  outcomeOf(hook: Stage | undefined, exit: Exit.Exit<unknown, unknown>): CircuitBreaker.Outcome {
+    if (Exit.isSuccess(exit)) return this.succeeded(hook, exit.value)
+    if (this.isKnown(exit.cause)) return CircuitBreaker.ignored
+    this.failed.set(hook, (this.failed.get(hook) ?? 0) + 1)
+    // The count of the hook that has opened the circuit stays until it succeeds: after the pause the first failure counts.
+    return Math.max(...this.failed.values()) >= this.failures ? CircuitBreaker.failure() : CircuitBreaker.ignored
+  }
+
+  /** A state is built before the service that the filter needs is asked; another milter may continue until the end of message. */
+  private succeeded(hook: Stage | undefined, value: unknown): CircuitBreaker.Outcome {
+    this.failed.delete(hook)
+    const isEarly = hook === undefined ||
+      (this.definition.remote !== undefined && hook !== "endOfMessage" && value === Verdict.continue)
+    return isEarly ? CircuitBreaker.ignored : CircuitBreaker.success
+  }
+
+  /** The failure of another milter is given by all later hooks of its SMTP session. */
+  private isKnown(cause: Cause.Cause<unknown>): boolean {
+    if (this.definition.remote === undefined) return false
+    const error = Cause.findErrorOption(cause)
+    if (Option.isNone(error) || !Predicate.isObject(error.value)) return false
+    if (this.counted.has(error.value)) return true
+    this.counted.add(error.value)
+    return false
+  }
+}
+
 const guarded = (
   definition: Definition,
   options: CircuitBreakerOptions
 ): Effect.Effect<Definition, never, Scope.Scope> =>
   Effect.map(
     CircuitBreaker.make({
-      tripPolicy: CircuitBreaker.consecutive(options.failures),
+      // The failures in a row are counted here, for each hook.
+      tripPolicy: CircuitBreaker.consecutive(1),
       openDuration: options.openFor
     }).pipe(Effect.provide(CircuitBreaker.layerStoreMemory())),
     (breaker) => {
@@ -28,15 +75,16 @@ const guarded = (
       const open = new Failed(options.whileOpen, Cause.empty)
       return mapInner(definition, (definition) => {
         const inner = definition.guard
+        const health = new Health(definition, options.failures)
         return {
           ...definition,
-          guard: (effect) => {
-            const guarded = inner === undefined ? effect : inner(effect)
+          guard: (effect, hook) => {
+            const guarded = inner === undefined ? effect : inner(effect, hook)
             const bounded = timeout === undefined
               ? guarded
               : Effect.timeoutOrElse(guarded, { duration: timeout, orElse: () => Effect.die(tooSlow) })
             return Effect.catch(
-              breaker.execute(bounded, { key: definition.name }),
+              breaker.execute(bounded, { key: definition.name, classify: (exit) => health.outcomeOf(hook, exit) }),
               (error) => error instanceof CircuitBreaker.CircuitBreakerError ? Effect.succeed(open) : Effect.fail(error)
             )
           }
@@ -48,8 +96,8 @@ const guarded = (
 /**
  * Options of {@link circuitBreaker}.
  *
- * - `failures`: how many hooks must fail or die in a row before the circuit opens
- * - `openFor`: how long the filter is left alone then; after that one hook is tried
+ * - `failures`: how many times in a row the hook of a stage, or a state, must fail or die before the circuit opens
+ * - `openFor`: how long the filter is left alone then. After that it is tried, and the first failure opens the circuit again
  * - `whileOpen`: the answer to each message while the circuit is open
  * - `timeout`: a hook that takes longer dies, and counts as failed. It must be shorter than the server's own timeouts: those
  *   interrupt slow hooks, which does not count
@@ -75,6 +123,8 @@ const optionNames = keysOf<CircuitBreakerOptions>({ failures: true, openFor: tru
  * - All connections of a server share one circuit.
  * - Slow hooks count only with the option `timeout`, which must be shorter than the server's time limits: the server interrupts
  *   a hook at its own limit, and an interrupted hook does not count.
+ * - Another milter (see {@link remote}) fails once in an SMTP session, and counts once. That it continues says nothing before the
+ *   end of a message: it may be one that can be reached and hangs later.
  * - With `whileOpen: "pass"` mail passes without this filter while the circuit is open.
  *
  * @see {@link onFailure} for the answer to a single failure
@@ -108,6 +158,14 @@ export const circuitBreaker: {
   2,
   (self: Filter<never, never>, options: CircuitBreakerOptions): Made<never, never> => {
     checkKeys("option of a circuit breaker", options, optionNames)
+    const { failures } = options
+    if (!Number.isInteger(failures) || failures < 1) {
+      throw new InvalidValue({
+        what: "failures of a circuit breaker",
+        value: String(failures),
+        reason: "expected a whole number of at least 1"
+      })
+    }
     return fromResolve(Effect.flatMap(resolve(self), Effect.forEach((definition) => guarded(definition, options))))
   }
 )

@@ -65,8 +65,13 @@ export interface Definition {
   readonly answers: { readonly [K in Stage]?: Hook }
   readonly observes: { readonly [K in Stage]?: Hook }
   readonly onFailure: FailureHandler | undefined
-  /** Wraps each hook and builder; it may replace the result by a {@link Failed}, whose policy is followed. */
-  readonly guard: ((effect: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>) | undefined
+  /**
+   * Wraps each hook and builder; it may replace the result by a {@link Failed}, whose policy is followed. `hook`: the stage of a
+   * hook, undefined for a builder of state.
+   */
+  readonly guard:
+    | ((effect: Effect.Effect<unknown, unknown>, hook: Stage | undefined) => Effect.Effect<unknown, unknown>)
+    | undefined
   /** Set by `effect-milter/auth`: the filter signs the message, so no later filter may edit it. */
   readonly signer: "dkim" | "arc" | undefined
   /** Set by `effect-milter/auth`: the filter checks signatures, so no earlier filter may edit the body. */

@@ -154,7 +154,7 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
     return wrapWithState<DelayedSession, DelayedMessage>(inner, {
       connection: (session) =>
         Effect.map(
-          build === undefined ? Effect.undefined : inside(inner, () => build(session)),
+          build === undefined ? Effect.undefined : inside(inner, undefined, () => build(session)),
           (state): DelayedSession | Failed =>
             state instanceof Failed ? state : { state, atConnect: undefined, atHelo: undefined, isDone: false }
         ),
@@ -164,7 +164,7 @@ const delayed = (except: DelayRejectOptions["except"]): (inner: Definition) => D
         return Effect.map(
           message === undefined || connection.isDone || (refusal !== undefined && except === undefined)
             ? Effect.undefined
-            : inside(inner, () => message(mail, { session, connection: connection.state })),
+            : inside(inner, undefined, () => message(mail, { session, connection: connection.state })),
           (state): DelayedMessage | Failed =>
             state instanceof Failed
               ? state

@@ -69,13 +69,17 @@ export const wrapWithState = <S, M>(inner: Definition, wrap: Wrap<S, M>): Defini
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- definitions hold states as unknown and effects without needs
   ({ ...outside(inner), ...wrap }) as Definition
 
-/** Runs an effect of the inner filter, with its guard and the services of its layer; the result may be a `Failed`. */
+/**
+ * Runs a hook of the inner filter, or a builder of state, with its guard and the services of its layer; the result may be a
+ * `Failed`.
+ */
 export const inside = (
   inner: Definition,
+  hook: Stage | undefined,
   make: () => Effect.Effect<unknown, unknown>
 ): Effect.Effect<unknown, unknown> => {
   // Without a guard the engine deals with a throw, and an effect that is done already is not wrapped.
-  const guarded = inner.guard === undefined ? make() : inner.guard(Effect.suspend(make))
+  const guarded = inner.guard === undefined ? make() : inner.guard(Effect.suspend(make), hook)
   return inner.services === undefined ? guarded : withServices(inner.services, guarded)
 }
 
@@ -100,10 +104,12 @@ export const decide = (
   at: At
 ): Effect.Effect<WrappedResult, unknown> => {
   const answer = inner.answers[stage]
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that it is a verdict is checked where it arrives
-  if (answer !== undefined) return inside(inner, () => answer(event, at)) as Effect.Effect<WrappedResult, unknown>
+  if (answer !== undefined) {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- that it is a verdict is checked where it arrives
+    return inside(inner, stage, () => answer(event, at)) as Effect.Effect<WrappedResult, unknown>
+  }
   const observe = inner.observes[stage]
-  return observe === undefined ? goesOn : Effect.map(inside(inner, () => observe(event, at)), orContinue)
+  return observe === undefined ? goesOn : Effect.map(inside(inner, stage, () => observe(event, at)), orContinue)
 }
 
 export const goesOn: Effect.Effect<Verdict.Continue> = Exit.succeed(Verdict.continue)

@@ -11,6 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as TestClock from "effect/testing/TestClock"
+import { dialerOf, dialingKey } from "../../../src/internal/net/dialer.ts"
+import { Dialer } from "../../../src/MilterClient.ts"
 import * as Mta from "../../support/rawMta.ts"
 import { agreeing, answering, declare, explained, failed, serve, to } from "../../support/remoteFilters.ts"
 import * as Scripted from "../../support/scriptedFilter.ts"
@@ -187,6 +189,63 @@ describe("failures", () => {
       assert.strictEqual(dials(), 2)
     }))
 
+  it.effect("open a circuit, though the milter can be reached and agrees", () =>
+    Effect.gen(function*() {
+      for (const command of ["Connect", "Mail", "EndOfMessage"] as const) {
+        let closes = true
+        const { dials, server } = yield* serve(
+          agreeing((packet, child) => {
+            if (packet._tag !== command || !closes) return undefined
+            child.close()
+            return []
+          }),
+          explained(Milter.circuitBreaker(declare(), { failures: 2, openFor: "1 minute", whileOpen: "pass" }))
+        )
+        const verdict = Effect.gen(function*() {
+          const mta = yield* server.open()
+          const answers = yield* mta.each(...session, ...Mta.message)
+          yield* mta.each(Mta.quit)
+          return answers.find((answer) => answer !== "" && answer !== "Continue") ?? "Continue"
+        })
+        assert.deepStrictEqual([yield* verdict, yield* verdict], [failed("closed"), failed("closed")], command)
+        assert.strictEqual(yield* verdict, "Accept", command)
+        // One try, which fails at the same command.
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual(yield* verdict, failed("closed"), command)
+        assert.strictEqual(yield* verdict, "Accept", command)
+        closes = false
+        yield* TestClock.adjust("1 minute")
+        const before = dials()
+        assert.deepStrictEqual([yield* verdict, yield* verdict], ["Continue", "Continue"], command)
+        assert.strictEqual(dials(), before + 2, command)
+      }
+    }))
+
+  it.effect("count once for a circuit, however many hooks they answer", () =>
+    Effect.gen(function*() {
+      const { dials, server } = yield* serve(
+        agreeing((packet, child) => {
+          if (packet._tag !== "Rcpt") return undefined
+          child.close()
+          return []
+        }),
+        explained(Milter.circuitBreaker(declare(), { failures: 2, openFor: "1 minute", whileOpen: "pass" }))
+      )
+      const mta = yield* server.open()
+      const answers = yield* mta.each(...session, Mta.mail(), Mta.rcpt(), Mta.rcpt(), Mta.rcpt(), Mta.abort, Mta.mail())
+      assert.deepStrictEqual(answers.slice(3), [
+        ...Array.from({ length: 3 }, () => failed("closed")),
+        "",
+        failed("closed")
+      ])
+      const other = yield* server.open()
+      yield* other.each(...session, ...envelope)
+      assert.strictEqual(dials(), 2)
+      const third = yield* server.open()
+      assert.strictEqual((yield* third.each(...session, Mta.mail())).at(-1), "Accept")
+      assert.strictEqual(dials(), 2)
+    }))
+
   it.effect("in the shadow are logged", () =>
     Effect.gen(function*() {
       const { child, server } = yield* serve(
@@ -222,6 +281,30 @@ describe("time", () => {
       assert.deepStrictEqual(yield* mta.replies, [failed("timeout")])
       assert.deepStrictEqual(server.logs.map(({ text }) => text), [
         "RemoteError: child: memory:child, at Mail: no answer within 2 s"
+      ])
+    }))
+
+  it.effect("is one for the connection and the negotiation", () =>
+    Effect.gen(function*() {
+      const network = yield* Scripted.network({ [to]: silentAt("Negotiate") })
+      const slow = Layer.effect(
+        Dialer,
+        Effect.map(Dialer, ({ [dialingKey]: dialing }) =>
+          dialerOf({
+            ...dialing,
+            dial: (address) => Effect.delay(dialing.dial(address), "5 seconds")
+          }))
+      ).pipe(Layer.provide(network.dialer))
+      const server = yield* Effect.provide(Mta.serve(explained(declare({ timeouts: { connect: "6 seconds" } }))), slow)
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect())
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(yield* mta.replies, [])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* mta.replies, ["Continue"])
+      assert.deepStrictEqual(yield* mta.each(Mta.mail()), [failed("timeout")])
+      assert.deepStrictEqual(server.logs.map(({ text }) => text), [
+        "RemoteError: child: memory:child, at Negotiate: no answer within 6 s"
       ])
     }))
 

@@ -15,7 +15,7 @@ import type { Answer } from "../../mta/answerTypes.ts"
 import { Client } from "../../mta/client.ts"
 import { ClientError, type ClientErrorReason } from "../../mta/clientError.ts"
 import { connectTo } from "../../mta/connectTo.ts"
-import { type Manners, plain } from "../../mta/manners/mtaManners.ts"
+import { type Manners, type MtaTimeouts, plain } from "../../mta/manners/mtaManners.ts"
 import { postfix37 } from "../../mta/manners/postfixManners.ts"
 import { limitsOf } from "../../mta/modificationList.ts"
 import type { Dialing } from "../../net/dialer.ts"
@@ -42,14 +42,44 @@ const longest = { command: 30_000, endOfMessage: 300_000 }
 const reserve = 250
 
 /** How long quit and abort may take to be written. */
-const farewell = "5 seconds"
+const farewell = 5000
+
+/** The limits of the client while it carries out one step: what is left of the time of that step. */
+class TimeLeft implements MtaTimeouts {
+  private clock: Clock.Clock | undefined
+  private end = 0
+
+  begin(clock: Clock.Clock, milliseconds: number): void {
+    this.clock = clock
+    this.end = clock.currentTimeMillisUnsafe() + milliseconds
+  }
+
+  private get left(): number {
+    return Math.max(0, this.end - (this.clock?.currentTimeMillisUnsafe() ?? 0))
+  }
+
+  get connect(): number {
+    return this.left
+  }
+
+  get command(): number {
+    return this.left
+  }
+
+  get content(): number {
+    return this.left
+  }
+
+  get total(): number {
+    return this.left
+  }
+}
 
 export class ChildSession {
   readonly options: RemoteOptions
   private readonly name: string
   private readonly times: RemoteTimes
-  /** The limits of the client, set anew for each command. */
-  private readonly limits = { connect: 0, command: 0, content: 0, total: 0 }
+  private readonly limits = new TimeLeft()
   private client: Client | undefined
   private failure: RemoteError | undefined
   /** The milter has refused the SMTP session, and is told no more. An MTA repeats that; one may begin anew with another HELO. */
@@ -184,32 +214,33 @@ export class ChildSession {
     most: number,
     step: Effect.Effect<A, ClientError, R>
   ): Effect.Effect<A, RemoteError, R> {
-    return Clock.currentTimeMillis.pipe(
-      Effect.flatMap((now) => {
-        const due = answerBy(session)
-        const milliseconds = due === undefined ? most : Math.min(most, due - now - reserve)
-        const { limits, options } = this
-        if (milliseconds <= 0) {
-          const reason: ClientErrorReason = { _tag: "Timeout", milliseconds: 0 }
-          return Effect.fail(new ClientError({ reason, command: this.client?.connection.command, address: options.to }))
-        }
-        limits.command = limits.content = limits.total = milliseconds
-        return step
-      }),
-      Effect.catch((error) => this.fail(error)),
+    return Clock.clockWith((clock) => {
+      const due = answerBy(session)
+      const milliseconds = due === undefined ? most : Math.min(most, due - clock.currentTimeMillisUnsafe() - reserve)
+      if (milliseconds <= 0) return this.fail(this.errorOf({ _tag: "Timeout", milliseconds: 0 }))
+      this.limits.begin(clock, milliseconds)
+      return Effect.catch(
+        step,
+        // The error of the client has what was left.
+        (error) =>
+          this.fail(error.reason._tag === "Timeout" ? this.errorOf({ _tag: "Timeout", milliseconds }, error) : error)
+      )
+    }).pipe(
       // The answer that is still to come would be taken for that to the next command.
       Effect.onInterrupt(() => Effect.sync(() => this.abandon()))
     )
   }
 
   private abandon(): void {
-    this.failure ??= remoteErrorOf(this.name, this.closed)
+    this.failure ??= remoteErrorOf(this.name, this.errorOf({ _tag: "Closed", cause: undefined }))
     this.client?.connection.close()
   }
 
-  private get closed(): ClientError {
-    const reason: ClientErrorReason = { _tag: "Closed", cause: undefined }
-    return new ClientError({ reason, command: this.client?.connection.command, address: this.options.to })
+  private errorOf(
+    reason: ClientErrorReason,
+    { command }: { readonly command: ClientError["command"] } = { command: this.client?.connection.command }
+  ): ClientError {
+    return new ClientError({ reason, command, address: this.options.to })
   }
 
   /** Keeps the first failure, and logs it. */
@@ -239,7 +270,9 @@ export class ChildSession {
   private say(what: (client: Client) => Effect.Effect<void, ClientError>): Effect.Effect<void> {
     const { client, failure, limits } = this
     if (client === undefined || failure !== undefined) return Effect.void
-    limits.command = limits.content = limits.total = longest.command
-    return Effect.ignore(Effect.interruptible(Effect.timeoutOption(what(client), farewell)))
+    return Clock.clockWith((clock) => {
+      limits.begin(clock, farewell)
+      return Effect.ignore(Effect.interruptible(what(client)))
+    })
   }
 }

@@ -62,7 +62,7 @@ export class DryRun {
   readonly enter = Effect.fnUntraced(function*(this: DryRun, session: Session) {
     const { connection } = this.inner
     if (!this.isBuilt && connection !== undefined) {
-      const state = yield* this.attempt("connect", () => connection(session), this.scope)
+      const state = yield* this.build("connect", () => connection(session), this.scope)
       if (state instanceof Decided) this.decided = state
       else this.state = state
     }
@@ -81,7 +81,7 @@ export class DryRun {
     const answer = this.inner.answers[stage]
     const hook = answer ?? this.inner.observes[stage]
     if (hook === undefined) return undefined
-    const result = yield* this.attempt(stage, () => hook(event, at), scope)
+    const result = yield* this.attempt(stage, stage, () => hook(event, at), scope)
     if (result instanceof Decided) return result
     if (answer === undefined) return undefined
     if (!replies.isVerdict(result)) {
@@ -90,15 +90,24 @@ export class DryRun {
     return result._tag === "Continue" ? undefined : new Decided(result, stage)
   })
 
-  /** Runs an effect of the filter. Gives its result, or the decision after a failure. */
-  readonly attempt = Effect.fnUntraced(function*(
+  /** Runs a builder of state; `stage` is where it runs. Gives its result, or the decision after a failure. */
+  build(
+    stage: Stage,
+    make: () => Effect.Effect<unknown, unknown>,
+    scope: Scope.Scope
+  ): Effect.Effect<unknown> {
+    return this.attempt(stage, undefined, make, scope)
+  }
+
+  private readonly attempt = Effect.fnUntraced(function*(
     this: DryRun,
     stage: Stage,
+    hook: Stage | undefined,
     make: () => Effect.Effect<unknown, unknown>,
     scope: Scope.Scope
   ) {
     const { inner } = this
-    const exit = yield* handled(outside(inner), stage, inside(inner, () => Effect.suspend(make))).pipe(
+    const exit = yield* handled(outside(inner), stage, inside(inner, hook, () => Effect.suspend(make))).pipe(
       Effect.timeoutOrElse({ duration: maxHook, orElse: () => Effect.die(`no answer within ${maxHook}`) }),
       Effect.provideService(Scope.Scope, scope),
       Effect.exit

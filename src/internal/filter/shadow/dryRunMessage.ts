@@ -71,7 +71,7 @@ export class DryRunMessage {
     const { message } = inner
     const state = message === undefined
       ? undefined
-      : yield* this.dryRun.attempt("mail", () => message(mail, { session, connection }), this.scope)
+      : yield* this.dryRun.build("mail", () => message(mail, { session, connection }), this.scope)
     if (state instanceof Decided) return yield* this.finish(state)
     this.at = { session, connection, message: state }
     yield* this.stage("mail", mail, session, undefined)

@@ -33,7 +33,7 @@ export const join = Effect.fnUntraced(function*(
   }
   const { message } = inner
   if (message === undefined) return conditionalMessage(undefined, undefined)
-  const state = yield* inside(inner, () => message(mail, { session, connection: part.state }))
+  const state = yield* inside(inner, undefined, () => message(mail, { session, connection: part.state }))
   return state instanceof Failed ? state : conditionalMessage(undefined, state)
 })
 

@@ -52,7 +52,7 @@ export class ConditionalSession {
 
   private readonly build = Effect.fnUntraced(function*(this: ConditionalSession, session: Session) {
     const { connection } = this.inner
-    const state = connection === undefined ? undefined : yield* inside(this.inner, () => connection(session))
+    const state = connection === undefined ? undefined : yield* inside(this.inner, undefined, () => connection(session))
     if (state instanceof Failed) return state
     this.state = state
     if (this.connect === undefined) return undefined

@@ -86,7 +86,7 @@ export class LateMessage {
     const { rcpt } = inner.observes
     if (rcpt !== undefined) {
       for (const event of earlier) {
-        const given = yield* inside(inner, () => rcpt(event, this.atOf(at, part)))
+        const given = yield* inside(inner, "rcpt", () => rcpt(event, this.atOf(at, part)))
         if (given instanceof Failed) return given
       }
     }

@@ -28,8 +28,11 @@ export const atRcpt =
     const isSeparate = mixed === "separate"
 
     /** Whether the message is for recipients of the other kind so far: with the filter, or without. */
-    const isOtherKind = (message: LateMessage, matches: boolean, envelope: Envelope): boolean =>
-      message.joined === undefined ? matches && envelope.recipients.length > 1 : !matches
+    const isOtherKind = (message: LateMessage, matches: boolean, envelope: Envelope): boolean => {
+      // Under "each" a filter that has refused all its recipients takes no part.
+      const takesPart = isEach ? message.isIn : message.joined !== undefined
+      return takesPart ? !matches : matches && envelope.recipients.length > 1
+    }
 
     const rcpt: LateHook<"rcpt"> = Effect.fnUntraced(function*(event, at) {
       const { envelope, message, session } = at
