@@ -1,6 +1,6 @@
 /**
- * Writes what the program prints into docs/operate/cli.md, for which it starts opendkim, rspamd and clamav-milter. With --check it says whether
- * the flags of the commands are up to date there; what other people's filters print, test/interop looks at.
+ * Writes what the program prints into docs/operate/cli.md, for which it starts Postfix, opendkim, rspamd and clamav-milter. With --check it says
+ * whether the flags of the commands are up to date there; what other people's filters print, test/interop looks at.
  */
 import * as Effect from "effect/Effect"
 import * as Fs from "node:fs"

@@ -8,6 +8,7 @@ import { spawn } from "../../testbed/childProcess.ts"
 import { directory } from "../../testbed/daemon.ts"
 import { clamav, rspamd } from "../../testbed/daemons.ts"
 import { opendkim } from "../../testbed/opendkim.ts"
+import * as Smtp from "../../testbed/smtpClient.ts"
 import { root } from "../repository.ts"
 
 const argumentsOf = (args: ReadonlyArray<string>): ReadonlyArray<string> => [
@@ -54,7 +55,7 @@ const terminal = (...parts: ReadonlyArray<readonly [command: string, output: str
 
 // --- the same everywhere
 
-const commands = ["send", "test", "probe", "trace", "decode", "replay", "serve", "bench", "status"]
+const commands = ["send", "test", "try", "probe", "trace", "decode", "replay", "serve", "bench", "status"]
 
 /** The flags of each command, without those that all programs of Effect's have. */
 export const help = (): ReadonlyMap<string, string> =>
@@ -110,6 +111,19 @@ const tested = Effect.map(files, (directory) => {
   Fs.writeFileSync(Path.join(directory, "spam.mbox"), `${from}${theirs}\n${from}${hello}\n`)
   const test = (...args: ReadonlyArray<string>) => run(directory, "test", demoFilter, ...args)
   return { one: test("hello.eml"), many: test("Maildir"), expected: test("spam.mbox", "--expect", "rejected") }
+})
+
+/** A filter asked by a private Postfix. Its port on the page is always the same. */
+export const tried = Effect.gen(function*() {
+  const trying = yield* start("try", demoFilter)
+  const [, port] = yield* trying.shows(/port (\d+) [^]*Ctrl-C.*\n/)
+  const smtp = yield* Smtp.connect(Number(port))
+  yield* smtp.sendMail({ from: "alice@example.org", to: "bob@example.net", message: Smtp.crlf(hello) })
+  yield* trying.shows(/^--- delivered[^]*^---\n/m)
+  yield* smtp.sendMail({ from: "mallory@example.com", to: "bob@example.net", message: Smtp.crlf(hello) })
+  yield* smtp.quit
+  yield* trying.shows(/has closed\n/)
+  return trying.output.replaceAll(port!, "10025").replaceAll(Path.relative(root, demoFilter), "filter.ts")
 })
 
 /** What the milters want. Their sockets stand on the page where packages put them. */
@@ -171,7 +185,7 @@ const watched = Effect.gen(function*() {
   }
 })
 
-/** All sections; needs opendkim, rspamd and clamav-milter. */
+/** All sections; needs root, Postfix, opendkim, rspamd and clamav-milter. */
 export const sections = Effect.gen(function*() {
   const { ham, signed, spam, verified } = yield* sent
   const { expected, many, one } = yield* tested
@@ -200,6 +214,7 @@ export const sections = Effect.gen(function*() {
         ["effect-milter test filter.ts spam.mbox --expect rejected; echo $?", `${expected.text}${expected.code}`]
       )
     ],
+    ["try", terminal(["effect-milter try filter.ts", yield* tried])],
     ...Object.entries(declarations).map(([name, { shown, text }]): readonly [string, string] => [
       `probe ${name}`,
       terminal([`effect-milter probe ${shown}`, text])

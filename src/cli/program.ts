@@ -19,11 +19,12 @@ import * as specs from "./specs.ts"
 import { status } from "./status.ts"
 import { test } from "./test.ts"
 import { trace } from "./trace.ts"
+import { try_ } from "./try.ts"
 import { terminalWidth, wrap } from "./wrap.ts"
 
 const command = Command.make("effect-milter").pipe(
   Command.withDescription("Tools for mail filters (milters): try one, look at one, serve one, measure one"),
-  Command.withSubcommands([send, test, probe, trace, decode, replay, serve, bench, status])
+  Command.withSubcommands([send, test, try_, probe, trace, decode, replay, serve, bench, status])
 )
 
 const complain = (text: string): Effect.Effect<void> =>

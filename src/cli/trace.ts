@@ -42,7 +42,7 @@ const flags = {
 }
 
 /** The log, with the clock of this trace and the numbers of its connections. */
-class Tracer {
+export class Tracer {
   readonly log: PacketLog
   private readonly started = performance.now()
   private connections: number
@@ -90,6 +90,19 @@ const probe = (upstream: string) =>
       Effect.mapError((cause) => clientTrouble.unreachable(upstream, cause, "--upstream"))
     ))
 
+/** Listens at `listen`, passes each connection on to `upstream`, and shows it. */
+export const between = Effect.fnUntraced(function*(listen: string, mode: number, upstream: string, tracer: Tracer) {
+  const warn = (message: string): void => void process.stderr.write(`effect-milter: ${message}\n`)
+  const listeners = yield* open(listen, { mode, owner: undefined, group: undefined }, warn).pipe(
+    Effect.mapError((error) => listenTrouble(error))
+  )
+  const fork = Effect.runForkWith(yield* Effect.context<Dialer>())
+  for (const listener of listeners) {
+    yield* listener.accept((transport) => void fork(connect(transport, upstream, tracer)))
+  }
+  return listeners.flatMap(({ addresses }) => addresses)
+})
+
 const run = Effect.fnUntraced(function*(given: {
   readonly listen: string
   readonly upstream: string
@@ -110,18 +123,9 @@ const run = Effect.fnUntraced(function*(given: {
   const log = new PacketLog(yield* style, given.redact, yield* Clock.currentTimeMillis, file?.write)
   const tracer = new Tracer(log, file?.connections ?? 0)
   log.describe(`effect-milter trace of ${given.upstream}`)
-  const warn = (message: string): void => void process.stderr.write(`effect-milter: ${message}\n`)
-  const listeners = yield* open(given.listen, { mode: given.mode, owner: undefined, group: undefined }, warn).pipe(
-    Effect.mapError((error) => listenTrouble(error))
-  )
+  const addresses = yield* between(given.listen, given.mode, given.upstream, tracer)
   yield* endless.markEndless
-  const fork = Effect.runForkWith(yield* Effect.context<Dialer>())
-  for (const listener of listeners) {
-    yield* listener.accept((transport) => void fork(connect(transport, given.upstream, tracer)))
-  }
-  process.stdout.write(
-    `listening on ${listeners.flatMap(({ addresses }) => addresses).join(", ")}, in front of ${given.upstream}\n`
-  )
+  process.stdout.write(`listening on ${addresses.join(", ")}, in front of ${given.upstream}\n`)
   return yield* Deferred.await(failed)
 })
 

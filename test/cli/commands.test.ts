@@ -39,7 +39,7 @@ describe("effect-milter", () => {
   it.live("tells what it can do", () =>
     Effect.gen(function*() {
       const [help, version, nothing] = yield* runAll([["--help"], ["--version"], []])
-      for (const name of ["send", "test", "probe", "trace", "replay", "serve", "bench"]) {
+      for (const name of ["send", "test", "try", "probe", "trace", "replay", "serve", "bench"]) {
         assert.match(help!.stdout, new RegExp(`^ +${name} `, "m"))
       }
       assert.strictEqual(help!.code, 0)
