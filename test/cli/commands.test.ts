@@ -200,8 +200,11 @@ describe("trace and replay", () => {
       yield* trace.shows(/ 2 .*the MTA sends 12 bytes that are no frames/)
       yield* trace.signal("SIGINT")
       assert.strictEqual(yield* trace.exit, 0)
-      assert.match(trace.output, /^ {2}1 +\d+\.\d{3} MTA {4}→ Connect hostname="client\.example\.org"/m)
-      assert.match(trace.output, /^ {2}1 +\d+\.\d{3} filter ← AddHeader X-Picky: yes$/m)
+      assert.match(
+        trace.output,
+        /^ {2}1 \d\d:\d\d:\d\d\.\d{3} +\d+\.\d{3} MTA {4}→ Connect hostname="client\.example\.org"/m
+      )
+      assert.match(trace.output, /^ {2}1 \d\d:\d\d:\d\d\.\d{3} +\d+\.\d{3} filter ← AddHeader X-Picky: yes$/m)
 
       assert.strictEqual(Fs.statSync(recording).mode & 0o777, 0o600)
       const link = Path.join(directory, "link.jsonl")
@@ -211,7 +214,7 @@ describe("trace and replay", () => {
       for (const path of [recording, link]) {
         complains(
           yield* run("trace", "--listen", `unix:${directory}/other.sock`, "--upstream", upstream, "--record", path),
-          /exists: remove it, or give --record another file/
+          /exists: remove it, give --record another file, or add to it with --append$/m
         )
       }
       assert.strictEqual(Fs.readFileSync(recording, "utf8"), held)
