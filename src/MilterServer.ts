@@ -14,6 +14,7 @@ import type { Options, Status } from "./internal/server/serverTypes.ts"
 import * as settings from "./internal/server/settings.ts"
 import type { Filter, NoFailure } from "./Milter.ts"
 
+export type { Failure } from "./internal/observe/failures.ts"
 export { Listener, ListenError } from "./internal/server/listenerService.ts"
 export type { Options, Status } from "./internal/server/serverTypes.ts"
 

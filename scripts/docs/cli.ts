@@ -99,6 +99,8 @@ export const sent = Effect.gen(function*() {
   }
 })
 
+const failingFilter = Path.join(root, "scripts/docs/archive.ts")
+
 const demoFilter = Path.join(root, "examples/demo/filter.ts")
 
 /** A filter tried in one process: on a message, on a Maildir, and on a mailbox that it should reject. */
@@ -156,7 +158,7 @@ const decodeHex = (hex: string): string =>
 /** A filter served, looked at and played to again. */
 const watched = Effect.gen(function*() {
   const directory = yield* files
-  const served = yield* start("serve", demoFilter, "--listen", "inet:9000@127.0.0.1", "--http", "inet:9464@127.0.0.1")
+  const served = yield* start("serve", demoFilter, "--listen", "inet:9000@127.0.0.1")
   yield* served.shows(/INPUT_MAIL_FILTER.*\n/)
   const recording = Path.join(directory, "session.jsonl")
   const traced = yield* start(
@@ -172,7 +174,6 @@ const watched = Effect.gen(function*() {
   run(directory, "send", "hello.eml", "--to", "inet:9001@127.0.0.1")
   yield* traced.shows(/has closed\n/)
   const replayed = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1")
-  const state = run(directory, "status", "inet:9464@127.0.0.1")
   const outcome = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1", "--outcome")
   const decoded = decodeHex("0000000d4f00000006000001ff001fffff 0000000163")
   return {
@@ -180,9 +181,20 @@ const watched = Effect.gen(function*() {
     traced: traced.output,
     replayed: replayed.text,
     outcome: outcome.text,
-    state: state.text,
     decoded
   }
+})
+
+/** The state of a server, one of whose messages failed. */
+const observed = Effect.gen(function*() {
+  const directory = yield* files
+  const address = "inet:9002@127.0.0.1"
+  const served = yield* start("serve", failingFilter, "--listen", address, "--http", "inet:9464@127.0.0.1")
+  yield* served.shows(/INPUT_MAIL_FILTER.*\n/)
+  for (const recipient of ["bob", "eve", "carol"]) {
+    run(directory, "send", "hello.eml", "--to", address, "--rcpt", `${recipient}@example.net`)
+  }
+  return run(directory, "status", "inet:9464@127.0.0.1").text
 })
 
 /** All sections; needs root, Postfix, opendkim, rspamd and clamav-milter. */
@@ -190,7 +202,8 @@ export const sections = Effect.gen(function*() {
   const { ham, signed, spam, verified } = yield* sent
   const { expected, many, one } = yield* tested
   const declarations = yield* probed
-  const { decoded, outcome, replayed, served, state, traced } = yield* watched
+  const { decoded, outcome, replayed, served, traced } = yield* watched
+  const state = yield* observed
   const to = (socket: string) => `--to unix:/run/${socket}/${socket}.sock`
   return new Map([
     ...help(),

@@ -73,7 +73,7 @@ export const status = Command.make(
   run
 ).pipe(
   Command.withDescription(
-    "Shows the state of a running serve: its workers and their sessions, what became of messages, verdicts, slow hooks, errors"
+    "Shows the state of a running serve: its workers and their sessions, what became of messages, verdicts, slow hooks, errors, the last failures"
   ),
   Command.withShortDescription("Shows the state of a running serve"),
   Command.withExamples([{ command: "effect-milter status inet:9464" }])

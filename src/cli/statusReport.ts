@@ -10,15 +10,27 @@ const Server = Schema.Struct({
   sessions: Schema.Finite
 })
 
+const Failure = Schema.Struct({
+  time: Schema.String,
+  filter: Schema.String,
+  stage: Schema.optionalKey(Schema.String),
+  queueId: Schema.optionalKey(Schema.String),
+  error: Schema.String
+})
+
 /** The page /status. */
 export const Status = Schema.Struct({
+  // Not there in a program with `NodeMilterServer.workers` that does not tell its version.
+  version: Schema.optionalKey(Schema.String),
   generation: Schema.Finite,
   workers: Schema.Array(Schema.Struct({
     worker: Schema.Finite,
     pid: Schema.optionalKey(Schema.Finite),
     leaves: Schema.Boolean,
     servers: Schema.Array(Server)
-  }))
+  })),
+  // Not there in a program of an earlier version.
+  failures: Schema.optionalKey(Schema.Array(Failure))
 })
 
 export type Status = typeof Status.Type
@@ -89,9 +101,14 @@ const slowest = (
 
 const seconds = (bound: number): string => bound === Infinity ? "more than the last bound" : `${bound} s`
 
+const failureLine = ({ error, filter, queueId, stage, time }: typeof Failure.Type): string =>
+  showInvisible(
+    `${time} ${queueId ?? "no queue id"}, ${filter}${stage === undefined ? "" : ` at ${stage}`}: ${error}`
+  )
+
 /** The report for a terminal. */
 export const report = (
-  { generation, workers }: Status,
+  { failures = [], generation, version, workers }: Status,
   isReady: boolean,
   samples: ReadonlyArray<Sample>,
   style: Style
@@ -103,7 +120,9 @@ export const report = (
   const errors = listed(sums(samples, "milter_errors_total", "error"), 5)
   const hooks = slowest(samples, "milter_hook_duration_seconds", "stage").slice(0, 3)
   const lines = [
-    `${isReady ? style.green("takes connections") : style.red("takes no connections")}, generation ${generation}`,
+    `${isReady ? style.green("takes connections") : style.red("takes no connections")}, generation ${generation}${
+      version === undefined ? "" : `, version ${showInvisible(version)}`
+    }`,
     ...workers.flatMap(({ leaves, pid, servers, worker }) => [
       `worker ${worker}, pid ${pid ?? "?"}${leaves ? style.yellow(", leaves") : ""}: ${
         ((memory.get(String(worker)) ?? 0) / 1e6).toFixed(0)
@@ -119,7 +138,8 @@ export const report = (
     ...(hooks.length === 0
       ? []
       : [`slowest hooks, 95 % within: ${hooks.map(([stage, bound]) => `${stage} ${seconds(bound)}`).join(", ")}`]),
-    ...(errors === undefined ? [] : [style.red(`errors: ${errors}`)])
+    ...(errors === undefined ? [] : [style.red(`errors: ${errors}`)]),
+    ...(failures.length === 0 ? [] : ["last failures:", ...failures.map((failure) => `  ${failureLine(failure)}`)])
   ]
   return lines.map((each) => `${each}\n`).join("")
 }

@@ -36,17 +36,28 @@ describe("samples", () => {
 describe("the report", () => {
   it("names workers, messages, verdicts, slow hooks and errors", () => {
     const status: statusReport.Status = {
+      version: "1.2.3",
       generation: 2,
       workers: [{
         worker: 1,
         pid: 17,
         leaves: false,
         servers: [{ filter: "c", addresses: ["inet:9000@127.0.0.1"], state: "listening", sessions: 1 }]
-      }, { worker: 2, leaves: true, servers: [] }]
+      }, { worker: 2, leaves: true, servers: [] }],
+      failures: [
+        {
+          time: "2026-01-05T10:00:00.000Z",
+          filter: "c",
+          stage: "rcpt",
+          queueId: "4YqTzX",
+          error: "Error: no\u202edatabase"
+        },
+        { time: "2026-01-05T10:00:01.000Z", filter: "c + d", error: "IdleTimeout: no command" }
+      ]
     }
     assert.strictEqual(
       statusReport.report(status, true, samplesOf(metrics), plain),
-      `takes connections, generation 2
+      `takes connections, generation 2, version 1.2.3
 worker 1, pid 17: 170 MB, 1.3 s of CPU time
   c: listening on inet:9000@127.0.0.1, 1 session
 worker 2, pid ?, leaves: 0 MB, 0.0 s of CPU time
@@ -54,8 +65,15 @@ messages: accepted 13
 verdicts: rcpt tempFail 3
 slowest hooks, 95 % within: mail more than the last bound, rcpt 0.5 s
 errors: Defect 2
+last failures:
+  2026-01-05T10:00:00.000Z 4YqTzX, c at rcpt: Error: no\\u{202E}database
+  2026-01-05T10:00:01.000Z no queue id, c + d: IdleTimeout: no command
 `
     )
     assert.include(statusReport.report(status, false, [], plain), "takes no connections")
+    assert.strictEqual(
+      statusReport.report({ generation: 1, workers: [] }, true, [], plain),
+      "takes connections, generation 1\nmessages: none yet\n"
+    )
   })
 })

@@ -9,7 +9,7 @@ import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Http from "node:http"
-import type * as Net from "node:net"
+import * as Net from "node:net"
 import * as Path from "node:path"
 import type { Child } from "../../testbed/childProcess.ts"
 import { forEvent } from "../../testbed/timeLimits.ts"
@@ -47,8 +47,12 @@ const statusOf = (http: string) =>
     page(http, "/status"),
     (
       { body }
-    ): { readonly started: string; readonly generation: number; readonly workers: ReadonlyArray<WorkerStatus> } =>
-      JSON.parse(body)
+    ): {
+      readonly started: string
+      readonly generation: number
+      readonly workers: ReadonlyArray<WorkerStatus>
+      readonly failures: ReadonlyArray<{ readonly time: string; readonly filter: string; readonly error: string }>
+    } => JSON.parse(body)
   )
 
 /** Looks until something is so. */
@@ -171,6 +175,37 @@ describe("workers", () => {
       assert.strictEqual((yield* page(http, "/ready")).status, 200)
       assert.notInclude(child.output, "Debugger listening")
       yield* child.signal("SIGINT")
+      assert.strictEqual(yield* child.exit, 0)
+    }))
+
+  it.live("show their last failures, those of workers that have gone as well", () =>
+    Effect.gen(function*() {
+      const { child, file, http, listen } = yield* started()
+      const send = (hex: string) =>
+        Effect.callback<void>((resume) => {
+          const socket = Net.connect(listen.replace("unix:", ""), () => socket.write(Buffer.from(hex, "hex")))
+          socket.resume().on("error", () => undefined).once("close", () => resume(Effect.void))
+        })
+      for (const hex of ["00000000", "ffffffff"]) yield* send(hex)
+      const failures = (count: number) => until(statusOf(http), ({ failures }) => failures.length === count)
+      const before = (yield* failures(2)).failures
+      for (const { error, filter, time } of before) {
+        assert.match(time, /^\d{4}-\d\d-\d\dT/)
+        assert.strictEqual(filter, "first")
+        assert.match(error, /^\w+Error: /)
+      }
+      assert.isTrue(before[0]!.time <= before[1]!.time)
+      const old = (yield* statusOf(http)).workers.map(({ pid }) => pid)
+      assert.notProperty((yield* statusOf(http)).workers[0]!.servers[0], "failures")
+
+      Fs.writeFileSync(file, "second")
+      yield* child.signal("SIGHUP")
+      yield* until(Effect.sync(() => old.some(isAlive)), (alive) => !alive)
+      assert.deepStrictEqual((yield* failures(2)).failures, before)
+      yield* send("00000000")
+      const after = (yield* failures(3)).failures
+      assert.deepStrictEqual(after.map(({ filter }) => filter), ["first", "first", "second"])
+      yield* child.signal("SIGTERM")
       assert.strictEqual(yield* child.exit, 0)
     }))
 

@@ -654,7 +654,7 @@ describe("status", () => {
       assert.isFalse(yield* MilterServer.isReady)
       const server = yield* Mta.serve(answering({}), { drainTimeout: "1 minute" })
       const first = yield* MilterServer.status
-      const state = { filter: "test", addresses: ["memory"], state: "listening" as const, sessions: 0 }
+      const state = { filter: "test", addresses: ["memory"], state: "listening" as const, sessions: 0, failures: [] }
       assert.deepStrictEqual(first, [state])
       assert.isTrue(yield* MilterServer.isReady)
       const mta = yield* server.open()
@@ -692,6 +692,58 @@ describe("status", () => {
       assert.isFalse(yield* MilterServer.isReady)
       yield* TestClock.adjust("1 minute")
       assert.isTrue(yield* MilterServer.isReady)
+    }).pipe(alone))
+
+  it.effect("names the last failures, of hooks and of connections, with queue id and filter", () =>
+    Effect.gen(function*() {
+      const typed = Milter.make("typed").on({
+        rcpt: ({ recipient }) => recipient.localPart === "bob" ? Effect.fail("no database") : goOn
+      }).pipe(Milter.onFailure(() => Effect.succeed(Verdict.tempFail())))
+      const broken = Milter.make("broken").on({
+        mail: ({ sender }) => sender.isNull ? Effect.never : goOn,
+        data: () => Effect.die("line\none")
+      })
+      const server = yield* Mta.serve(Milter.sequence([typed, broken]))
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect(), Mta.mail())
+      yield* mta.write(Mta.macros("R", { i: "4YqTzX" }))
+      yield* mta.each(Mta.rcpt("<bob@example.net>"))
+      yield* TestClock.adjust("1 second")
+      yield* mta.each(Mta.rcpt("<eve@example.net>"), Mta.data)
+      yield* mta.write(Mta.abort)
+      yield* waiting(mta.each(Mta.mail("<>")), "9 seconds")
+      yield* mta.send(Uint8Array.of(0, 0, 0, 0))
+      yield* mta.closed
+      const [state] = yield* MilterServer.status
+      const at = (second: string) => `1970-01-01T00:00:${second}.000Z`
+      const id = { queueId: "4YqTzX" }
+      assert.deepStrictEqual(state!.failures, [
+        { time: at("00"), filter: "typed", stage: "rcpt", ...id, error: "no database" },
+        { time: at("01"), filter: "broken", stage: "data", ...id, error: "line\\u{a}one" },
+        { time: at("09"), filter: "broken", stage: "mail", error: "CommandTimeout: no answer in time" },
+        {
+          time: at("10"),
+          filter: "typed + broken",
+          error: "FrameError: Frame at byte 154: a length of 0, where at least the code byte has to be"
+        }
+      ])
+    }).pipe(alone))
+
+  it.effect("keeps ten failures", () =>
+    Effect.gen(function*() {
+      const failing = Milter.make("failing").on({ mail: ({ sender }) => Effect.die(sender.localPart) })
+      const server = yield* Mta.serve(failing)
+      const mta = yield* server.open()
+      yield* mta.each(Mta.connect())
+      for (let sent = 0; sent < 12; sent++) {
+        yield* mta.each(Mta.mail(`<m${sent}@example.org>`))
+        yield* mta.write(Mta.abort)
+      }
+      const [state] = yield* MilterServer.status
+      assert.deepStrictEqual(
+        state!.failures.map(({ error }) => error),
+        Array.from({ length: 10 }, (_, index) => `m${index + 2}`)
+      )
     }).pipe(alone))
 
   it.effect("is of the whole process", () =>

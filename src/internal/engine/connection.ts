@@ -286,8 +286,9 @@ class Connection implements Output, OpenConnection {
 
   private fail(error: Close["error"]): undefined {
     if (this.isFinished) return
-    this.program.monitor.error(error._tag)
-    this.conversation.session.log(
+    const { session } = this.conversation
+    this.program.monitor.error(error._tag, error.message, session.queueId())
+    session.log(
       Effect.logWarning(`${error._tag}: ${error.message}; closing the connection from ${this.transport.peer}`)
     )
     this.finish(interrupted, "close")
@@ -398,8 +399,9 @@ class Connection implements Output, OpenConnection {
   }
 
   private timeUp({ how, kind, what }: Lapse): void {
-    this.program.monitor.error(kind)
-    this.conversation.session.log(
+    const { session } = this.conversation
+    this.program.monitor.error(kind, what, session.queueId())
+    session.log(
       Effect.logWarning(`${kind}: ${what}; closing the connection from ${this.transport.peer}`)
     )
     this.finish(interrupted, how)

@@ -6,6 +6,7 @@ import * as Verdict from "../../Verdict.ts"
 import { type At, Failed, type Hook } from "../filter/definition.ts"
 import type { FailurePolicy } from "../filter/filterTypes.ts"
 import { handled } from "../filter/wrapping.ts"
+import { errorOf } from "../observe/failures.ts"
 import { type StageRow, stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import * as libraryReplies from "./libraryReplies.ts"
@@ -98,7 +99,10 @@ export class HookCall implements Call {
     const { value } = exit
     // The usual verdict needs no check.
     if (value === Verdict.continue && this.kind === "answer") return value
-    if (value instanceof Failed) return value
+    if (value instanceof Failed) {
+      this.note(errorOf(value.cause), session)
+      return value
+    }
     if (this.kind === "observer") return undefined
     if (this.kind !== "answer" || replies.isVerdict(value)) return value
     const cause = Cause.die(new TypeError(`the hook gave no verdict but a value of type ${typeof value}`))
@@ -110,6 +114,7 @@ export class HookCall implements Call {
     const { definition, monitor } = this.unit
     monitor.error("CommandTimeout")
     session.log(Effect.logWarning(`CommandTimeout: ${definition.name} did not answer ${this.stage.name} in time`))
+    this.note("CommandTimeout: no answer in time", session)
     return new Failed(this.onDefect(session), Cause.interrupt(), true)
   }
 
@@ -117,7 +122,13 @@ export class HookCall implements Call {
     const { definition, monitor } = this.unit
     monitor.error("Defect")
     session.log(Effect.logError(`${definition.name} failed at ${this.stage.name}`, cause))
+    this.note(errorOf(cause), session)
     return new Failed(this.onDefect(session), cause)
+  }
+
+  /** For the list of the last failures. */
+  private note(error: string | undefined, session: SmtpSession): void {
+    if (error !== undefined) this.unit.monitor.failed(error, this.stage.name, session.queueId())
   }
 
   private onDefect(session: SmtpSession): FailurePolicy {

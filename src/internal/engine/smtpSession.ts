@@ -65,7 +65,8 @@ export class SmtpSession implements Session {
     return this.monitor.inside(this.annotated(services))
   }
 
-  private readonly queueId = (): string | undefined => {
+  /** The queue id of the present message, as far as the MTA has told it. */
+  readonly queueId = (): string | undefined => {
     const id = this.macros.get("i")
     return id === undefined ? undefined : printable(id)
   }

@@ -3,6 +3,7 @@ import type * as Context from "effect/Context"
 import type * as Exit from "effect/Exit"
 import type { Mail, Outcome, Rcpt, Session, Stage } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
+import type { Failure } from "./failures.ts"
 import type { Modifications, Refused } from "./messageSummary.ts"
 
 /** A message that has ended, by a verdict or without one. */
@@ -42,6 +43,8 @@ export interface FilterMonitor {
   readonly hook: (stage: Stage, milliseconds: number) => void
   /** Something went wrong: the tag of an error, `Defect`, or `CommandTimeout`. */
   readonly error: (kind: string) => void
+  /** A hook has not done its work: for the list of the last failures. */
+  readonly failed: (error: string, stage: Stage, queueId: string | undefined) => void
 }
 
 export interface MessageMonitor extends Watched {
@@ -64,6 +67,8 @@ export interface Monitor {
   readonly filter: (name: string) => FilterMonitor
   /** A verdict of the library. */
   readonly verdict: (stage: Stage, verdict: Verdict["_tag"]) => void
-  /** Something went wrong: the tag of an error, or what ran out (`IdleTimeout`, …). */
-  readonly error: (kind: string) => void
+  /** Something went wrong: the tag of an error, or what ran out (`IdleTimeout`, …); and in words, with the queue id. */
+  readonly error: (kind: string, what: string, queueId?: string) => void
+  /** The last failures, the oldest first. */
+  readonly failures: () => ReadonlyArray<Failure>
 }

@@ -1,5 +1,4 @@
 /** The monitor of a server: one log line a message, metrics, and spans where a tracer is installed. */
-import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -8,10 +7,11 @@ import * as References from "effect/References"
 import * as Tracer from "effect/Tracer"
 import type { Mail, Outcome, Session, Stage } from "../../Stage.ts"
 import type { Verdict } from "../../Verdict.ts"
+import { errorOf, Failures } from "./failures.ts"
 import { isLogged, type LogFields, printable, write } from "./messageLog.ts"
 import { addressesOf, modificationsOf, refusedOf, replyOf } from "./messageSummary.ts"
 import { type Ending, FilterMetrics, Metrics, nameOf } from "./metrics.ts"
-import type { MessageMonitor, MessageReport, Monitor, SessionMonitor } from "./monitor.ts"
+import type { FilterMonitor, MessageMonitor, MessageReport, Monitor, SessionMonitor } from "./monitor.ts"
 
 /** The state that all sessions of a server share. */
 interface Shared {
@@ -25,6 +25,7 @@ interface Shared {
 
 export const make = (filter: string, context: Context.Context<never>, clock: Clock.Clock): Monitor => {
   const metrics = new Metrics(filter, context)
+  const failures = new Failures(() => clock.currentTimeMillisUnsafe())
   const timed = Context.get(context, References.TracerTimingEnabled)
   const shared: Shared = {
     filter,
@@ -38,11 +39,22 @@ export const make = (filter: string, context: Context.Context<never>, clock: Clo
   return {
     session: (session, context) => new SessionWatch(shared, session, context),
     disconnected: (read, written) => metrics.bytes(read, written),
-    filter: (name) => name === filter ? metrics : new FilterMetrics(name, context),
+    filter: (name) => filterMonitor(name === filter ? metrics : new FilterMetrics(name, context), name, failures),
     verdict: (stage, verdict) => metrics.verdict(stage, verdict),
-    error: (kind) => metrics.error(kind)
+    error: (kind, what, queueId) => {
+      metrics.error(kind)
+      failures.add(filter, `${kind}: ${what}`, { queueId })
+    },
+    failures: () => failures.list
   }
 }
+
+const filterMonitor = (metrics: FilterMetrics, filter: string, failures: Failures): FilterMonitor => ({
+  verdict: (stage, verdict) => metrics.verdict(stage, verdict),
+  hook: (stage, milliseconds) => metrics.hook(stage, milliseconds),
+  error: (kind) => metrics.error(kind),
+  failed: (error, stage, queueId) => failures.add(filter, error, { stage, queueId })
+})
 
 /** A session or a message, and its span if there is one. */
 abstract class Watch {
@@ -167,10 +179,8 @@ export const sessionFacts = (filter: string, session: Session): LogFields => ({
   heloName: optional(session.heloName)
 })
 
-const errorOf = ({ aborted, exit }: MessageReport): string | undefined =>
-  aborted || Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) || exit.cause.reasons.length === 0
-    ? undefined
-    : printable(String(Cause.squash(exit.cause)))
+const errorIn = ({ aborted, exit }: MessageReport): string | undefined =>
+  aborted || Exit.isSuccess(exit) ? undefined : errorOf(exit.cause)
 
 const messageFacts = (mail: Mail, report: MessageReport, ending: Ending): LogFields => ({
   queueId: optional(report.queueId),
@@ -185,6 +195,6 @@ const messageFacts = (mail: Mail, report: MessageReport, ending: Ending): LogFie
   stage: report.stage,
   reply: report.final === undefined ? undefined : replyOf(report.final),
   modifications: modificationsOf(report.modifications),
-  error: errorOf(report),
+  error: errorIn(report),
   milliseconds: report.milliseconds
 })

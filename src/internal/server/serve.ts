@@ -89,15 +89,17 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<NoFailure, R>
     filter: name,
     addresses: listener.addresses,
     state: program.draining ? "draining" : listening ? "listening" : "starting",
-    sessions: program.connections.size
+    sessions: program.connections.size,
+    failures: monitor.failures()
   }))
   const onConnection = (transport: Transport): void => {
     if (isAllowed(program, transport)) {
       fork(connection.serveTransport(program, transport))
     } else {
       transport.destroy()
-      program.monitor.error("PeerRefused")
-      fork(Effect.logWarning(`PeerRefused: ${transport.peer} is in no network of peers`))
+      const what = `${transport.peer} is in no network of peers`
+      program.monitor.error("PeerRefused", what)
+      fork(Effect.logWarning(`PeerRefused: ${what}`))
     }
   }
   // The drain comes after accept, so that connections which come while the listener stops are still taken.

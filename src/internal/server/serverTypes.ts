@@ -1,5 +1,6 @@
 /** The options and the status of a server. Re-exported by `MilterServer`. */
 import type * as Duration from "effect/Duration"
+import type { Failure } from "../observe/failures.ts"
 
 /**
  * Options of {@link layer}. All have defaults. Durations are Effect's (`"8 seconds"`, or milliseconds).
@@ -88,4 +89,6 @@ export interface Status {
   readonly state: "starting" | "listening" | "draining"
   /** Connections that are open, each with one SMTP session. */
   readonly sessions: number
+  /** The last failures, at most ten, the oldest first. */
+  readonly failures: ReadonlyArray<Failure>
 }

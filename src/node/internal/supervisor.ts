@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
+import { type Failure, latest } from "../../internal/observe/failures.ts"
 import { merge, remains, type Snapshot } from "../../internal/observe/mergeMetrics.ts"
 import * as drainState from "../../internal/server/drainState.ts"
 import type { ListenError } from "../../MilterServer.ts"
@@ -65,6 +66,8 @@ export class Supervisor {
   private readonly living = new Set<WorkerProcess>()
   private readonly fails = new Map<number, number>()
   private gone: ReadonlyArray<Snapshot> = []
+  /** The last failures of workers that have ended. */
+  private goneFailures: ReadonlyArray<Failure> = []
   private isStopping = false
   private removeFiles: ReadonlyArray<() => void> = []
   private readonly options: Options
@@ -108,7 +111,9 @@ export class Supervisor {
     this.living.delete(worker)
     if (this.workers[worker.index] === worker) this.workers[worker.index] = undefined
     Deferred.doneUnsafe(worker.buried, Effect.void)
-    if (worker.report !== undefined) this.gone = merge([this.gone, remains(worker.report.metrics)])
+    if (worker.report === undefined) return
+    this.gone = merge([this.gone, remains(worker.report.metrics)])
+    this.goneFailures = latest([this.goneFailures, worker.report.failures])
   }
 
   /** Starts a worker and waits until it takes connections; from then on it is looked after. */
@@ -260,8 +265,20 @@ export class Supervisor {
         worker: worker.index + 1,
         pid: worker.pid,
         leaves: worker.isLeaving,
-        servers: report?.servers ?? []
-      }))
+        servers: (report?.servers ?? []).map(({ addresses, filter, sessions, state }) => ({
+          filter,
+          addresses,
+          state,
+          sessions
+        }))
+      })),
+      // One that has ended in the meantime is among those that have gone.
+      failures: latest([
+        this.goneFailures,
+        ...answers.flatMap(({ report, worker }) =>
+          report !== undefined && this.living.has(worker) ? [report.failures] : []
+        )
+      ])
     }))
   )
 }

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
+import * as registry from "../../internal/server/registry.ts"
 import type { ListenError } from "../../MilterServer.ts"
 import * as MilterServer from "../../MilterServer.ts"
 import type { NetListener } from "./netListener.ts"
@@ -48,6 +49,7 @@ const report: Effect.Effect<Report> = Effect.gen(function*() {
   return {
     metrics: yield* Metric.snapshot,
     servers: yield* MilterServer.status,
+    failures: yield* registry.failures,
     residentBytes: process.memoryUsage.rss(),
     cpuSeconds: (system + user) / 1_000_000,
     openFiles: openFiles()

@@ -1,4 +1,5 @@
 /** What a supervisor and its workers say to each other, over the channel of node:child_process. */
+import type { Failure } from "../../internal/observe/failures.ts"
 import type { Snapshot } from "../../internal/observe/mergeMetrics.ts"
 import type { Status } from "../../MilterServer.ts"
 
@@ -29,6 +30,8 @@ export type ToWorker =
 export interface Report {
   readonly metrics: ReadonlyArray<Snapshot>
   readonly servers: ReadonlyArray<Status>
+  /** The last failures of the process. */
+  readonly failures: ReadonlyArray<Failure>
   readonly residentBytes: number
   readonly cpuSeconds: number
   readonly openFiles: number
