@@ -1,6 +1,7 @@
 /** One packet on one line, decoded, for `trace` and `send --verbose`. Pure. */
 import { ofParts } from "../internal/bytes/byteString.ts"
 import { ByteString } from "../internal/bytes/byteString.ts"
+import { payloadSteps } from "../internal/protocol/negotiationBits.ts"
 import * as Macros from "../Macros.ts"
 import { Action, Step } from "../Negotiation.ts"
 import * as Packet from "../Packet.ts"
@@ -8,12 +9,20 @@ import { printable, shorten, type Style } from "./style.ts"
 
 type AnyPacket = Packet.MtaPacket | Packet.FilterPacket
 
+// No MTA offers them unless it was built for it, so an offer of all steps has them or not.
+const larger = payloadSteps(Infinity)
+
 const bits = (value: number, names: { readonly [name: string]: number }): string => {
   const known = Object.entries(names)
-  const found = known.filter(([, bit]) => (value & bit) !== 0)
-  if (found.length === known.length) return "all"
-  const unknown = value & ~known.reduce((sum, [, bit]) => sum | bit, 0)
-  const list = [...found.map(([name]) => name), ...(unknown === 0 ? [] : [`0x${(unknown >>> 0).toString(16)}`])]
+  const usual = known.reduce((sum, [, bit]) => sum | bit, 0) & ~larger
+  const all = (value & usual) === usual
+  const found = known.filter(([, bit]) => (value & bit & (all ? larger : ~0)) !== 0)
+  const unknown = value & ~usual & ~larger
+  const list = [
+    ...(all ? ["all"] : []),
+    ...found.map(([name]) => name),
+    ...(unknown === 0 ? [] : [`0x${(unknown >>> 0).toString(16)}`])
+  ]
   return list.length === 0 ? "none" : list.join(" ")
 }
 

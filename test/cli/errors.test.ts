@@ -217,7 +217,7 @@ describe("an old Node", () => {
     )
     const pages = glob("{README.md,CONTRIBUTING.md,docs/**/*.md,examples/**/*.md,container/*.md,deploy/**/*.md}")
     for (const page of pages) {
-      for (const [, version] of read(page).matchAll(/\b[vV]?(22\.\d+)\b/g)) {
+      for (const [, version] of read(page).matchAll(/\bNode(?:\.js)? v?(22\.\d+)\b/g)) {
         assert.strictEqual(version, oldestText, page)
       }
     }

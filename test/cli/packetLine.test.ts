@@ -25,6 +25,14 @@ const cases: ReadonlyArray<readonly [Packet.MtaPacket | Packet.FilterPacket, str
     "Negotiated version 6; actions: addHeader changeHeader; steps: skip 0x80000000; macros: connect(j {client_addr})"
   ],
   [
+    { _tag: "Negotiate", version: 6, actions: 0x1ff, steps: 0x301fffff },
+    "Negotiate version 6; actions: all; steps: all payload256K payload1M"
+  ],
+  [
+    { _tag: "Negotiated", version: 2, actions: 0, steps: 0x10000000, macros: [] },
+    "Negotiated version 2; actions: none; steps: payload256K"
+  ],
+  [
     { _tag: "Negotiated", version: 2, actions: 0, steps: 0, macros: [] },
     "Negotiated version 2; actions: none; steps: none"
   ],
