@@ -125,6 +125,8 @@ export const tried = Effect.gen(function*() {
   yield* smtp.sendMail({ from: "mallory@example.com", to: "bob@example.net", message: Smtp.crlf(hello) })
   yield* smtp.quit
   yield* trying.shows(/has closed\n/)
+  yield* trying.signal("SIGINT")
+  yield* trying.exit
   return trying.output.replaceAll(port!, "10025").replaceAll(Path.relative(root, demoFilter), "filter.ts")
 })
 

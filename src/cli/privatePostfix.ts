@@ -169,20 +169,20 @@ const prepare = (directory: string, port: number, milters: string, owner: string
 const hasEnded = (child: ChildProcess.ChildProcess): boolean =>
   child.pid === undefined || child.exitCode !== null || child.signalCode !== null
 
-const spawnMaster = (daemons: string, etc: string): ChildProcess.ChildProcess => {
-  const child = ChildProcess.spawn(
-    Path.join(daemons, "master"),
-    // Should this program be killed before it can stop Postfix, then that ends by itself, after a day.
-    ["-e", "86400", "-c", etc],
-    // Detached, since Ctrl-C is for this program, which then stops Postfix.
-    { cwd: "/", detached: true, stdio: "ignore" }
+/** Detached, since Ctrl-C is for this program, which then stops what it has started. */
+const spawnMaster = (daemons: string, etc: string): ChildProcess.ChildProcess =>
+  ChildProcess.spawn(Path.join(daemons, "master"), ["-c", etc], { cwd: "/", detached: true, stdio: "ignore" })
+
+/**
+ * A shell that waits for the end of this program. Should that be so sudden that Postfix could not be stopped (SIGKILL), it stops
+ * Postfix and removes the directory.
+ */
+const spawnGuard = (master: number, directory: string): ChildProcess.ChildProcess =>
+  ChildProcess.spawn(
+    "/bin/sh",
+    ["-c", "read _; kill \"$1\"; sleep 2; rm -rf \"$2\"", "sh", String(master), directory],
+    { cwd: "/", detached: true, stdio: ["pipe", "ignore", "ignore"] }
   )
-  const killOnExit = (): void => void child.kill("SIGTERM")
-  process.on("exit", killOnExit)
-  const forget = (): void => void process.off("exit", killOnExit)
-  child.once("exit", forget).once("error", forget)
-  return child
-}
 
 const hasMembers = (group: number): boolean => {
   try {
@@ -199,9 +199,17 @@ const poll = Effect.fnUntraced(function*(times: number, isSo: () => boolean) {
 })
 
 /** SIGTERM makes master(8) end its process group; what is still there after some seconds is killed. */
-const stopMaster = Effect.fnUntraced(function*(child: ChildProcess.ChildProcess) {
+const stop = Effect.fnUntraced(function*({ child, guard }: {
+  readonly child: ChildProcess.ChildProcess
+  readonly guard: ChildProcess.ChildProcess | undefined
+}) {
   const { pid } = child
   if (pid === undefined) return
+  // First, so that it signals nobody once the number of master(8) is free.
+  if (guard !== undefined) {
+    guard.kill("SIGKILL")
+    yield* poll(60, () => hasEnded(guard))
+  }
   child.kill("SIGTERM")
   yield* poll(60, () => hasEnded(child) && !hasMembers(pid))
   // Only while the group has members is its number theirs.
@@ -231,9 +239,15 @@ export const start = Effect.fnUntraced(function*(milters: string) {
     try: () => prepare(directory, port, milters, owner, group),
     catch: (error) => exit.trouble(`the private Postfix cannot be set up in ${directory}: ${exit.lineOf(error)}`)
   })
-  const child = yield* Effect.acquireRelease(
-    Effect.sync(() => spawnMaster(daemons, Path.join(directory, "etc"))),
-    stopMaster
+  const { child } = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawnMaster(daemons, Path.join(directory, "etc"))
+      const { pid } = child
+      // Without a number it has not started.
+      child.on("error", () => {})
+      return { child, guard: pid === undefined ? undefined : spawnGuard(pid, directory) }
+    }),
+    stop
   )
   const log = (): string => {
     const path = Path.join(directory, "postfix.log")

@@ -5,9 +5,10 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import { spawn } from "../../testbed/childProcess.ts"
-import { processes } from "../../testbed/mta.ts"
+import { poll, processes } from "../../testbed/mta.ts"
 import { describePostfix } from "../../testbed/postfix.ts"
 import * as Smtp from "../../testbed/smtpClient.ts"
+import { forEvent } from "../../testbed/timeLimits.ts"
 import { command } from "../support/commandLine.ts"
 import * as Listeners from "../support/listeners.ts"
 
@@ -83,5 +84,18 @@ describePostfix("try with Postfix", () => {
       assert.match(tried.output, /^effect-milter: the private Postfix has ended$/m)
       assert.deepStrictEqual(Fs.readdirSync(temporary), [])
       assert.deepStrictEqual(runningWith(Path.join(temporary, own!)), [])
+    }).pipe(Effect.scoped))
+
+  it.live("leaves nothing after SIGKILL", () =>
+    Effect.gen(function*() {
+      const temporary = yield* Listeners.directory
+      Fs.chmodSync(temporary, 0o755)
+      const tried = yield* spawn(process.execPath, command(["try", filter]), { env: { TMPDIR: temporary } })
+      yield* tried.shows(/^Ctrl-C ends it\.$/m)
+      yield* tried.signal("SIGKILL")
+      const gone = Effect.sync(() =>
+        runningWith(temporary).length === 0 && Fs.readdirSync(temporary).length === 0 ? true : undefined
+      )
+      assert.isTrue(yield* poll(forEvent, gone))
     }).pipe(Effect.scoped))
 })
