@@ -62,6 +62,17 @@ describe("the connection", () => {
       ])
     }))
 
+  it.effect("is one for each place of the filter: two conditions, or a shadow beside it", () =>
+    Effect.gen(function*() {
+      const filter = explained(declare())
+      const places = [Milter.when(filter, { mail: () => true }), Milter.shadow(filter), filter]
+      const { dials, seen, server } = yield* serve(agreeing(), Milter.sequence(places))
+      const mta = yield* server.open()
+      yield* mta.each(...session, ...Mta.message, Mta.quit)
+      assert.strictEqual(dials(), 3)
+      assert.strictEqual(seen().filter((packet) => packet.startsWith("Mail")).length, 1)
+    }))
+
   it.effect("is not opened before the filter takes part", () =>
     Effect.gen(function*() {
       const filter = Milter.when(explained(declare()), { mail: ({ sender }) => sender.domain === "example.com" })
@@ -130,6 +141,14 @@ describe("the connection", () => {
         "RemoteError: child: memory:nobody: Invalid address \"memory:nobody\": nobody listens there"
       ])
     }))
+})
+
+describe("a declaration", () => {
+  it("with a name that would be ignored, or break a packet, throws where it is written", () => {
+    assert.throws(() => declare({ macros: { mail: ["i\0"] } }), "Invalid")
+    // @ts-expect-error -- JavaScript does not read the types
+    assert.throws(() => declare({ modify: ["addHeaders"] }), "Invalid")
+  })
 })
 
 describe("the negotiation", () => {

@@ -12,9 +12,9 @@ import type { ClientError } from "../../mta/clientError.ts"
 import type * as clientValues from "../../mta/clientValues.ts"
 import { dialingKey } from "../../net/dialer.ts"
 import { type AnsweredStage, answeredStages } from "../../protocol/stageTable.ts"
-import { define } from "../definition.ts"
+import { define, type Definition } from "../definition.ts"
 import type { Made } from "../filterTypes.ts"
-import { fromDefinitions } from "../filterValue.ts"
+import { fromResolve } from "../filterValue.ts"
 import { wholeOf } from "../sessionView.ts"
 import { goesOn } from "../wrapping.ts"
 import { checkEdits, makeEdits } from "./childEdits.ts"
@@ -177,34 +177,41 @@ const message = (_: Mail, { connection }: At): Effect.Effect<void, RemoteError, 
  */
 export const remote = (name: string, options: RemoteOptions): Made<RemoteError, Dialer> => {
   checkRemote(name, options)
+  const definition = fromOptions(name, options)
+  // Throws for a name of a modification or macro that is wrong: here, and not when the server starts.
+  definition(new WeakMap())
+  // A filter may stand in a sequence twice, or in the shadow and beside it: each place has connections of its own.
+  return fromResolve(Effect.sync(() => [definition(new WeakMap())]))
+}
+
+/** By SMTP session: the state of a filter may be built again under a condition, but there is no second connection. */
+type Sessions = WeakMap<Session, ChildSession>
+
+const fromOptions = (name: string, options: RemoteOptions): (sessions: Sessions) => Definition => {
   const stages = stagesOf(options)
   const times = timesOf(options)
-  // By SMTP session: the state of a filter may be built again under a condition, but there is no second connection.
-  const sessions = new WeakMap<Session, ChildSession>()
-  const connection = (session: Session): Effect.Effect<ChildSession, RemoteError, Dialer | Scope.Scope> =>
-    Effect.gen(function*() {
-      const { [dialingKey]: dialing } = yield* Dialer
-      const whole = wholeOf(session)
-      const child = sessions.get(whole) ?? new ChildSession(name, options, times)
-      sessions.set(whole, child)
-      yield* child.enter(dialing, session)
-      return child
-    })
   // MAIL is answered even if the milter does not want it: there a failure is answered for the message.
   const asked = answeredStages.filter((stage) => stages.has(stage) || stage === "mail")
   const answers = Object.fromEntries(
     asked.map((stage) => [stage, stage === "endOfMessage" ? endOfMessage : hookOf(stage)])
   )
   const rejectedRecipients = stages.has("rejectedRecipient")
-  const definition = define(
-    name,
-    { modify: options.modify, macros: options.macros ?? {}, rejectedRecipients, connection, message },
-    answers,
-    rejectedRecipients ? { rejectedRecipient } : {}
-  )
-  return fromDefinitions([{
-    ...definition,
-    signer: options.signs === true ? "dkim" : undefined,
-    remote: times
-  }])
+  return (sessions) => {
+    const connection = (session: Session): Effect.Effect<ChildSession, RemoteError, Dialer | Scope.Scope> =>
+      Effect.gen(function*() {
+        const { [dialingKey]: dialing } = yield* Dialer
+        const whole = wholeOf(session)
+        const child = sessions.get(whole) ?? new ChildSession(name, options, times)
+        sessions.set(whole, child)
+        yield* child.enter(dialing, session)
+        return child
+      })
+    const definition = define(
+      name,
+      { modify: options.modify, macros: options.macros ?? {}, rejectedRecipients, connection, message },
+      answers,
+      rejectedRecipients ? { rejectedRecipient } : {}
+    )
+    return { ...definition, signer: options.signs === true ? "dkim" : undefined, remote: times }
+  }
 }
