@@ -153,8 +153,10 @@ describe("Mailbox", () => {
     if (theirs === "" || /^[\0-\x7f]*$/.test(domain) || /(?:^|\.)\d+\.?$/.test(theirs)) {
       assert.strictEqual(domainAscii, domain)
     } else {
-      assert.strictEqual(domainAscii, theirs.replace(/\.$/, ""))
-      assert.strictEqual(domainUnicode, domainToUnicode(theirs.replace(/\.$/, "")))
+      const ascii = theirs.replace(/\.$/, "")
+      assert.strictEqual(domainAscii, ascii)
+      // "1.." is a domain for Node, and its "1." an address.
+      if (!/(?:^|\.)\d+\.$/.test(ascii)) assert.strictEqual(domainUnicode, domainToUnicode(ascii))
     }
   })
 
