@@ -1,5 +1,6 @@
 /** What a milter has asked for in the negotiation, as the declaration of `Milter.remote`. */
 import { ByteString } from "../internal/bytes/byteString.ts"
+import { escapeInvisible } from "../internal/bytes/invisible.ts"
 import { answeredStages, stageTable } from "../internal/protocol/stageTable.ts"
 import * as Macros from "../Macros.ts"
 import type { RemoteOptions } from "../Milter.ts"
@@ -42,7 +43,8 @@ export const declared = (address: string, agreed: Agreement): RemoteOptions => {
 const width = 100
 
 const list = (label: string, texts: ReadonlyArray<string>, indent = "  "): string => {
-  const quoted = texts.map((text) => JSON.stringify(text))
+  // A milter has chosen the names of macros.
+  const quoted = texts.map((text) => escapeInvisible(JSON.stringify(text)))
   const line = `${indent}${label}: [${quoted.join(", ")}]`
   return line.length <= width
     ? line

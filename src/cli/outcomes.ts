@@ -1,6 +1,7 @@
 /** What became of each message of a session, seen from its commands and answers, for `replay --outcome`. Pure. */
 import * as Result from "effect/Result"
 import type * as Delivery from "../Delivery.ts"
+import { isModification } from "../internal/mta/interpretReply.ts"
 import * as MilterClient from "../MilterClient.ts"
 import type { Exchange } from "../MilterTest.ts"
 import { Step } from "../Negotiation.ts"
@@ -45,23 +46,6 @@ const verdictOf = (answers: Answers): string | undefined => {
     }
   }
   return undefined
-}
-
-const isModification = (packet: Packet.FilterPacket): packet is MilterClient.ModificationPacket => {
-  switch (packet._tag) {
-    case "AddHeader":
-    case "InsertHeader":
-    case "ChangeHeader":
-    case "ReplaceBody":
-    case "AddRecipient":
-    case "AddRecipientWithParameters":
-    case "DeleteRecipient":
-    case "ChangeSender":
-    case "Quarantine":
-      return true
-    default:
-      return false
-  }
 }
 
 interface Recipient {

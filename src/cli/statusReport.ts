@@ -42,7 +42,7 @@ interface Sample {
 }
 
 const line = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/
-const label = /(\w+)="((?:[^"\\]|\\.)*)"/g
+const label = /\b(\w+)="((?:[^"\\]|\\.)*)"/g
 
 /** The samples of a page in Prometheus' text format. */
 export const samplesOf = (text: string): ReadonlyArray<Sample> =>
@@ -55,6 +55,9 @@ export const samplesOf = (text: string): ReadonlyArray<Sample> =>
     ])
     return [{ name, labels: Object.fromEntries(found), value: Number(value) }]
   })
+
+/** Text of the server on one line; another program may answer on that port. */
+const oneLine = (text: string): string => showInvisible(text.replaceAll("\n", "\\n"))
 
 /** The sum of the samples of a name, by the values of some labels. */
 const sums = (
@@ -74,7 +77,9 @@ const sums = (
 /** `rcpt reject 3, mail tempFail 1`: the largest first, without zeros. */
 const listed = (counts: ReadonlyMap<string, number>, most: number): string | undefined => {
   const entries = [...counts].filter(([, count]) => count > 0).toSorted(([, one], [, other]) => other - one)
-  return entries.length === 0 ? undefined : entries.slice(0, most).map(([name, count]) => `${name} ${count}`).join(", ")
+  return entries.length === 0
+    ? undefined
+    : entries.slice(0, most).map(([name, count]) => `${oneLine(name)} ${count}`).join(", ")
 }
 
 /** The bound below which 95 of 100 values of a histogram are, for each value of a label; the slowest first. */
@@ -102,7 +107,7 @@ const slowest = (
 const seconds = (bound: number): string => bound === Infinity ? "more than the last bound" : `${bound} s`
 
 const failureLine = ({ error, filter, queueId, stage, time }: typeof Failure.Type): string =>
-  showInvisible(
+  oneLine(
     `${time} ${queueId ?? "no queue id"}, ${filter}${stage === undefined ? "" : ` at ${stage}`}: ${error}`
   )
 
@@ -121,23 +126,25 @@ export const report = (
   const hooks = slowest(samples, "milter_hook_duration_seconds", "stage").slice(0, 3)
   const lines = [
     `${isReady ? style.green("takes connections") : style.red("takes no connections")}, generation ${generation}${
-      version === undefined ? "" : `, version ${showInvisible(version)}`
+      version === undefined ? "" : `, version ${oneLine(version)}`
     }`,
     ...workers.flatMap(({ leaves, pid, servers, worker }) => [
       `worker ${worker}, pid ${pid ?? "?"}${leaves ? style.yellow(", leaves") : ""}: ${
         ((memory.get(String(worker)) ?? 0) / 1e6).toFixed(0)
       } MB, ${(time.get(String(worker)) ?? 0).toFixed(1)} s of CPU time`,
       ...servers.map(({ addresses, filter, sessions, state }) =>
-        `  ${showInvisible(filter)}: ${state} on ${addresses.join(", ")}, ${sessions} ${
-          sessions === 1 ? "session" : "sessions"
-        }`
+        oneLine(
+          `  ${filter}: ${state} on ${addresses.join(", ")}, ${sessions} ${sessions === 1 ? "session" : "sessions"}`
+        )
       )
     ]),
     `messages: ${messages ?? "none yet"}`,
     ...(verdicts === undefined ? [] : [`verdicts: ${verdicts}`]),
     ...(hooks.length === 0
       ? []
-      : [`slowest hooks, 95 % within: ${hooks.map(([stage, bound]) => `${stage} ${seconds(bound)}`).join(", ")}`]),
+      : [
+        `slowest hooks, 95 % within: ${hooks.map(([stage, bound]) => `${oneLine(stage)} ${seconds(bound)}`).join(", ")}`
+      ]),
     ...(errors === undefined ? [] : [style.red(`errors: ${errors}`)]),
     ...(failures.length === 0 ? [] : ["last failures:", ...failures.map((failure) => `  ${failureLine(failure)}`)])
   ]

@@ -449,8 +449,10 @@ describe("serve", () => {
     Effect.gen(function*() {
       const { directory, file } = yield* messageFile
       const to = `unix:${directory}/filter.sock`
-      // Beside the others, so that it finds the package.
-      const folder = Fs.mkdtempSync(Path.join(modules, "watched-"))
+      // In the package, so that it finds it, and where nothing that looks through the sources looks.
+      const results = fileURLToPath(new URL("../../test-results", import.meta.url))
+      Fs.mkdirSync(results, { recursive: true })
+      const folder = Fs.mkdtempSync(Path.join(results, "watched-"))
       yield* Effect.addFinalizer(() => Effect.sync(() => Fs.rmSync(folder, { recursive: true })))
       Fs.writeFileSync(
         Path.join(folder, "filter.ts"),

@@ -43,6 +43,13 @@ Milter.remote("opendkim", {
     )
   })
 
+  it("shows nothing of the milter that a terminal obeys", () => {
+    const macros = [{ stage: 0, names: ByteString.fromText("{a\u001b[2J\u009b1m\u202e}") }]
+    const text = declarationOf("inet:8891@127.0.0.1", agreement({ macros }))
+    assert.include(text, "connect: [\"a\\u001b[2J\\u009B1m\\u202E\"]")
+    assert.match(text, /^[\n -~]*$/)
+  })
+
   it("has stages, macros and silences", () => {
     assert.strictEqual(
       declarationOf(

@@ -34,6 +34,29 @@ describe("samples", () => {
 })
 
 describe("the report", () => {
+  it("shows nothing of the other side that a terminal obeys", () => {
+    const bad = "a\u001b[2J\u202e\nworker 9"
+    const status: statusReport.Status = {
+      version: bad,
+      generation: 1,
+      workers: [{
+        worker: 1,
+        leaves: false,
+        servers: [{ filter: bad, addresses: [bad], state: bad, sessions: 1 }]
+      }],
+      failures: [{ time: bad, filter: bad, error: bad }]
+    }
+    const samples = [
+      { name: "milter_messages_total", labels: { outcome: bad }, value: 1 },
+      { name: "milter_verdicts_total", labels: { stage: bad, verdict: bad }, value: 1 },
+      { name: "milter_errors_total", labels: { error: bad }, value: 1 },
+      { name: "milter_hook_duration_seconds_bucket", labels: { stage: bad, le: "1" }, value: 1 }
+    ]
+    const text = statusReport.report(status, true, samples, plain)
+    assert.notMatch(text, /[\u001b\u202e]|^worker 9/m)
+    assert.lengthOf(text.trimEnd().split("\n"), 9)
+  })
+
   it("names workers, messages, verdicts, slow hooks and errors", () => {
     const status: statusReport.Status = {
       version: "1.2.3",

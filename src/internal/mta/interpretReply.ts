@@ -43,6 +43,10 @@ const actionOf: { readonly [K in ModificationPacket["_tag"]]: keyof typeof Actio
   Quarantine: "quarantine"
 }
 
+/** Whether a packet edits the message. */
+export const isModification = (packet: Packet.FilterPacket): packet is ModificationPacket =>
+  Object.hasOwn(actionOf, packet._tag)
+
 /** Says what a packet means in answer to a command. Refuses what would do harm in Postfix or in Sendmail. */
 export const interpret = (
   packet: Packet.FilterPacket,

@@ -5,6 +5,7 @@ import * as Verdict from "effect-milter/Verdict"
 import { ByteString } from "effect-milter/Wire"
 import * as Effect from "effect/Effect"
 import type * as Packet from "../../../src/Packet.ts"
+import { stages } from "../../support/names.ts"
 import * as Mta from "../../support/rawMta.ts"
 import {
   Action,
@@ -21,20 +22,6 @@ import {
 const text = ByteString.fromText
 
 const session = [Mta.connect(), Mta.helo()] as const
-
-/** All ten. */
-const stages = [
-  "connect",
-  "helo",
-  "mail",
-  "rcpt",
-  "data",
-  "header",
-  "endOfHeaders",
-  "body",
-  "endOfMessage",
-  "unknown"
-] as const
 
 describe("the connection", () => {
   it.effect("is one for the SMTP session, with abort after each message and quit at the end", () =>

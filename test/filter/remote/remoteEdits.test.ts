@@ -9,25 +9,13 @@ import * as Verdict from "effect-milter/Verdict"
 import { ByteString } from "effect-milter/Wire"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { capabilities } from "../../support/names.ts"
 import * as Mta from "../../support/rawMta.ts"
 import { Action, answering, declare, explained, serve, Step } from "../../support/remoteFilters.ts"
 
 const text = ByteString.fromText
 const session = [Mta.connect(), Mta.helo()] as const
 const every = Object.values(Action).reduce((all, action) => all | action, 0) & ~Action.setMacroLists
-const capabilities = [
-  "addHeader",
-  "insertHeader",
-  "changeHeader",
-  "deleteHeader",
-  "replaceBody",
-  "addRecipient",
-  "addRecipientWithParameters",
-  "deleteRecipient",
-  "changeSender",
-  "quarantine"
-] as const
-
 const edits: ReadonlyArray<Packet.FilterPacket> = [
   { _tag: "AddHeader", name: text("X-Added"), value: text(" one\n two") },
   { _tag: "InsertHeader", index: 1, name: text("X-Inserted"), value: text(" \u00e9") },
