@@ -27,7 +27,8 @@ export type {
   Headers,
   Making,
   Options,
-  Part
+  Part,
+  Truncate
 } from "./internal/message/documentTypes.ts"
 export type {
   Attachment,

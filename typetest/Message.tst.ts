@@ -79,6 +79,27 @@ describe("parts", () => {
   })
 })
 
+describe("a size", () => {
+  const { make } = Message
+
+  it("has an answer when it is exceeded", () => {
+    for (const tooLarge of ["pass", Verdict.reject(), Verdict.tempFail(), "truncate"] as const) {
+      expect(make).type.toBeCallableWith("limited", { maxBytes: 1, tooLarge })
+      expect(make).type.toBeCallableWith("limited", { maxBytes: 1, tooLarge, modify: ["headers", "quarantine"] })
+    }
+    expect(make).type.not.toBeCallableWith("limited", { maxBytes: 1, tooLarge: "reject" })
+  })
+
+  it("cuts only a body that is not edited", () => {
+    const tooLarge = "truncate"
+    expect(make).type.not.toBeCallableWith("cut", { maxBytes: 1, tooLarge, modify: ["body"] })
+    expect(make).type.not.toBeCallableWith("cut", { maxBytes: 1, tooLarge, modify: ["headers", "mime"] })
+    expect(make).type.not.toBeCallableWith("cut", { maxBytes: 1, tooLarge, body: false })
+    expect<Message.Document>().type.toHaveProperty("isTruncated")
+    expect<Message.Document<never, false>>().type.not.toHaveProperty("isTruncated")
+  })
+})
+
 describe("hooks", () => {
   it("get the state of connection and message", () => {
     Message.make("state", { connection: () => Effect.succeed("c"), message: () => Ref.make(0) }).on({

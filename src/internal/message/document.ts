@@ -40,16 +40,24 @@ export class IncomingMessage {
   readonly spool: Spool | undefined
   readonly headers: Array<HeaderValue> = []
   private readonly maxBytes: number
+  private readonly truncates: boolean
   private bytes = 0
+  private _isTruncated = false
 
-  constructor(state: unknown, spool: Spool | undefined, maxBytes: number) {
+  constructor(state: unknown, spool: Spool | undefined, maxBytes: number, truncates: boolean) {
     this.state = state
     this.spool = spool
     this.maxBytes = maxBytes
+    this.truncates = truncates
   }
 
   get isTooLarge(): boolean {
     return this.bytes > this.maxBytes
+  }
+
+  /** Whether the rest of the body is not kept. */
+  get isTruncated(): boolean {
+    return this._isTruncated
   }
 
   header(field: Header, session: Session): void {
@@ -63,8 +71,16 @@ export class IncomingMessage {
   }
 
   body(bytes: Uint8Array): Effect.Effect<void> {
-    this.bytes += bytes.length
-    return this.isTooLarge || this.spool === undefined ? Effect.void : this.spool.append(bytes)
+    const kept = this.truncates ? this.cut(bytes) : bytes
+    this.bytes += kept.length
+    return this.isTooLarge || this.spool === undefined ? Effect.void : this.spool.append(kept)
+  }
+
+  private cut(bytes: Uint8Array): Uint8Array {
+    const room = Math.max(0, this.maxBytes - this.bytes)
+    if (bytes.length <= room) return bytes
+    this._isTruncated = true
+    return bytes.subarray(0, room)
   }
 }
 
@@ -162,6 +178,10 @@ export class Document implements Message.Head, Message.Content, Message.Editing 
 
   get body(): Message.Body {
     return bodyOf(this.pieces)
+  }
+
+  get isTruncated(): boolean {
+    return this.incoming.isTruncated
   }
 
   get source(): Stream.Stream<Uint8Array> {

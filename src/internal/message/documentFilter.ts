@@ -17,7 +17,7 @@ export interface Options {
   readonly modify?: ReadonlyArray<Part>
   readonly body?: boolean
   readonly maxBytes?: number
-  readonly tooLarge?: FailurePolicy
+  readonly tooLarge?: FailurePolicy | "truncate"
   readonly inMemory?: number
   readonly message?: (mail: Mail, at: unknown) => Effect.Effect<unknown, unknown>
 }
@@ -83,14 +83,20 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
   if (!body && modify.includes("mime")) {
     throw new InvalidValue({ what: "filter", value: name, reason: "expected a body, since modify has \"mime\"" })
   }
-  const onTooLarge = tooLarge === "pass" ? Verdict.acceptMessage : tooLarge ?? tooLargeReply
   const isLimited = maxBytes < Infinity
+  const truncates = tooLarge === "truncate"
+  if (truncates) checkTruncation(name, { body, isLimited, modify })
+  const onTooLarge = tooLarge === "pass"
+    ? Verdict.acceptMessage
+    : tooLarge === undefined || tooLarge === "truncate"
+    ? tooLargeReply
+    : tooLarge
 
   const incoming = Effect.fnUntraced(
     function*(mail: Mail, at: unknown): Effect.fn.Return<IncomingMessage, unknown, Scope.Scope> {
       const spool = body ? yield* openSpool(inMemory) : undefined
       const state = build === undefined ? undefined : yield* build(mail, at)
-      return new IncomingMessage(state, spool, maxBytes)
+      return new IncomingMessage(state, spool, maxBytes, truncates)
     }
   )
 
@@ -100,9 +106,10 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
 
   if (connect !== undefined) answers.connect = connect
   if (helo !== undefined) answers.helo = helo
-  if (isLimited || mail !== undefined) {
+  const refusesSize = isLimited && !truncates
+  if (refusesSize || mail !== undefined) {
     answers.mail = (event: Mail, at: At) =>
-      isLimited && (event.parameters.size ?? 0) > maxBytes
+      refusesSize && (event.parameters.size ?? 0) > maxBytes
         ? Effect.succeed(onTooLarge)
         : mail?.(event, visible(at)) ?? goOn
   }
@@ -119,7 +126,10 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
   if (body && isLimited) {
     // An answer to each piece spares the MTA the rest of a message that is too large.
     answers.body = ({ bytes }: Body, { message }: At) =>
-      Effect.map(message.body(bytes), () => message.isTooLarge ? onTooLarge : Verdict.continue)
+      Effect.map(
+        message.body(bytes),
+        () => message.isTooLarge ? onTooLarge : message.isTruncated ? Verdict.skipBody : Verdict.continue
+      )
   } else if (body) observes.body = ({ bytes }: Body, { message }: At) => message.body(bytes)
 
   answers.endOfMessage = (_: unknown, at: At) => {
@@ -136,6 +146,27 @@ export const make = (name: string, given: Options, hooks: Hooks): unknown => {
 
   const options = { ...others, message: incoming, modify: [...new Set(modify.flatMap((part) => capabilities[part]))] }
   return fromDefinitions([define(name, options, answers, observes)])
+}
+
+/** Refuses to truncate where a part of the body is not enough, or where nothing would be cut. */
+const checkTruncation = (
+  name: string,
+  { body, isLimited, modify }: {
+    readonly body: boolean
+    readonly isLimited: boolean
+    readonly modify: ReadonlyArray<Part>
+  }
+): void => {
+  const edited = modify.find((part) => part === "body" || part === "mime")
+  const reason = edited !== undefined
+    ? `expected no "${edited}" in modify: an edit of a truncated body would lose the rest of it`
+    : !body
+    ? "expected a body"
+    : !isLimited
+    ? "expected maxBytes"
+    : undefined
+  if (reason === undefined) return
+  throw new InvalidValue({ what: "filter", value: name, reason: `${reason} (tooLarge is "truncate")` })
 }
 
 const goOn = Effect.succeed(Verdict.continue)

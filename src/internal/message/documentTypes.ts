@@ -106,12 +106,15 @@ export interface Body {
  * What a document has unless the filter does without the body: the body, and the whole message as in a file, for scanners
  * and parsers.
  *
+ * - `isTruncated`: whether `body`, `source` and `mime` lack the end of the body, see `tooLarge` in {@link Options}
+ *
  * @category models
  * @since 0.1.0
  */
 export interface Content {
   readonly body: Body
   readonly source: Stream.Stream<Uint8Array>
+  readonly isTruncated: boolean
 }
 
 /**
@@ -185,6 +188,16 @@ export interface At<C, M> {
 }
 
 /**
+ * The option `tooLarge: "truncate"`, for filters that have the body and do not edit it.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export type Truncate<A extends Part, B extends boolean> = [Extract<A, "body" | "mime">, B] extends [never, true]
+  ? "truncate"
+  : never
+
+/**
  * The options of {@link make}. All are optional; those that are in {@link Milter.Options} too mean the same.
  *
  * @category models
@@ -202,8 +215,18 @@ export interface Options<C, CE, CR, M, ME, MR, A extends Part, B extends boolean
    * MAIL if the client announces the size.
    */
   readonly maxBytes?: number
-  /** The answer to a larger message: `552 5.3.4` by default. `"pass"` lets it pass unseen. */
-  readonly tooLarge?: Milter.FailurePolicy
+  /**
+   * The answer to a larger message: `552 5.3.4` by default. `"pass"` lets it pass unseen.
+   *
+   * With `"truncate"` the filter gets the beginning of the body, as far as `maxBytes` goes, and `document.isTruncated` says
+   * so; the mail itself stays whole. A header above `maxBytes` is refused with `552 5.3.4` all the same.
+   *
+   * **Gotchas**
+   *
+   * What a sender puts after `maxBytes` is not seen by a filter that truncates: a scanner finds nothing there. A filter that
+   * edits the body (`modify` has `"body"` or `"mime"`) may not truncate: the rest of the body would be lost.
+   */
+  readonly tooLarge?: Milter.FailurePolicy | Truncate<A, B>
   /** The most bytes of a body kept in memory, 256 KiB by default; a larger body goes into a temporary file. */
   readonly inMemory?: number
   /** Builds the state of a connection. */

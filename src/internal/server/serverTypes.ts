@@ -30,7 +30,10 @@ export interface Options {
   readonly maxHeaderBytes?: number
   /** Bytes of a message's body, as far as the filter takes the body; unlimited by default. */
   readonly maxBodyBytes?: number
-  /** What happens to a message over one of these limits: `reject` (552 5.3.4, the default), or `pass` without this filter. */
+  /**
+   * What happens to a message over one of these limits: `reject` (552 5.3.4, the default), or `pass` without this filter. A filter
+   * that is content with the beginning of a body says so itself: `tooLarge: "truncate"` of `Message.make`, or `Verdict.skipBody`.
+   */
   readonly tooLarge?: "reject" | "pass"
   /** Recipients of a message; unlimited by default. Any more get 452 4.5.3: the sender sends them another message. */
   readonly maxRecipients?: number
