@@ -153,7 +153,7 @@ const workersOptionNames = [
  * - At SIGTERM and SIGINT all workers drain, and the supervisor ends after them. SIGHUP and SIGUSR1 start new workers one
  *   after another, with the program as it is then. When a new worker takes connections, the old one stops taking them: its
  *   sessions go on for up to a minute, then it drains. `onReload` runs in each old worker, for these sessions.
- * - Each worker takes its part of `maxConnections`.
+ * - Each worker takes its part of `maxConnections` and of `maxSilentConnections`.
  * - Under systemd the supervisor reports for all. With `WatchdogSec=` it kills a worker that has not answered for that long.
  *
  * **Gotchas**

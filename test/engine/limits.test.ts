@@ -60,6 +60,17 @@ describe("limits", () => {
       assert.match(server.logs.map(({ text }) => text).join("\n"), /^TooManySilent: .*\nTooManySilent: .*$/m)
     }))
 
+  it.effect("on connections: those that are refused and stay count among those that say nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}), { maxConnections: 1, maxSilentConnections: 2 })
+      const mta = yield* server.open()
+      const refused = yield* Effect.replicateEffect(server.open(), 3)
+      const closed = yield* Effect.all([mta, ...refused].map(({ closed }) => closed))
+      assert.deepStrictEqual(closed, [false, true, false, false])
+      assert.match((yield* refused[1]!.say(Mta.connect())).join(), /^ReplyCode text="421 /)
+      assert.match(server.logs.map(({ text }) => text).join("\n"), /^TooManySilent: .* that were refused;/m)
+    }))
+
   it.effect("on recipients: the one too many is put off, the others stay", () =>
     Effect.gen(function*() {
       let recipients: ReadonlyArray<string> = []

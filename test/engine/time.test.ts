@@ -231,6 +231,23 @@ describe("connections that do nothing", () => {
       assert.isTrue(yield* silent.closed)
     }))
 
+  it.effect("are closed 10 seconds after their negotiation if there are too many of them, though they say more", () =>
+    Effect.gen(function*() {
+      const server = yield* Mta.serve(answering({}), { maxConnections: 1 })
+      const mta = yield* server.open()
+      const surplus = yield* server.open()
+      const told = (yield* surplus.say(Mta.connect())).join()
+      assert.match(told, /^ReplyCode text="421 4\.3\.2 Too many connections/)
+      yield* TestClock.adjust("9 seconds")
+      assert.match((yield* surplus.say(Mta.mail())).join(), /^ReplyCode text="421 4\.3\.2/)
+      assert.isFalse(yield* surplus.closed)
+      yield* TestClock.adjust("2 seconds")
+      assert.isTrue(yield* surplus.closed)
+      assert.isFalse(yield* mta.closed)
+      assert.strictEqual((yield* mta.say(Mta.connect())).at(-1), "Continue")
+      assert.match(server.logs.map(({ text }) => text).join("\n"), /^RefusedTimeout: it stayed after 421/m)
+    }))
+
   it.effect("are closed after 2 hours", () =>
     Effect.gen(function*() {
       const server = yield* Mta.serve(answering({}))

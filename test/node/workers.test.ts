@@ -322,6 +322,18 @@ describe("workers", () => {
       yield* child.signal("SIGKILL")
     }))
 
+  it.live("share a limit of connections that say nothing", () =>
+    Effect.gen(function*() {
+      const { child, listen } = yield* started({ maxSilentConnections: 2 })
+      // Each worker may have one, and one of them gets two.
+      for (let count = 0; count < 3; count++) {
+        const socket = Net.connect(listen.slice("unix:".length)).on("error", () => undefined)
+        yield* Effect.addFinalizer(() => Effect.sync(() => socket.destroy()))
+      }
+      yield* until(Effect.sync(() => child.output), (output) => output.includes("TooManySilent"))
+      yield* child.signal("SIGKILL")
+    }))
+
   it.live("take the sockets of systemd, and leave them open", () =>
     Effect.gen(function*() {
       const where = yield* place

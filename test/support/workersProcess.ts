@@ -12,6 +12,7 @@ export interface Program extends Omit<NodeMilterServer.WorkersOptions, "onReload
   /** What the filter answers; `broken` ends a process that starts. */
   readonly file: string
   readonly maxConnections?: number
+  readonly maxSilentConnections?: number
   readonly drainTimeout?: `${number} millis`
 }
 

@@ -209,7 +209,10 @@ class Connection implements Output, OpenConnection {
       return conversation.malformedArrived(frame.code, error as PacketError)
     }
     this.phase = next.phase
-    if (packet._tag === "Negotiate" && !this.program.connections.admit(this)) conversation.refuseAll()
+    if (packet._tag === "Negotiate" && !this.program.connections.admit(this)) {
+      conversation.refuseAll()
+      this.times.isRefused(this.now)
+    }
     return packet._tag === "Quit"
       ? this.finish(Exit.void, "close")
       : conversation.packetArrived(packet, frame.code, next.endsMessage)
@@ -409,10 +412,11 @@ class Connection implements Output, OpenConnection {
 
   // --- the end
 
-  /** There are too many connections that have not negotiated. */
+  /** There are too many connections that have not negotiated, or were refused. */
   makeRoom(): void {
     if (!this.isOpen) return this.destroy()
-    this.timeUp({ kind: "TooManySilent", what: "the oldest of too many that did not negotiate", how: "destroy" })
+    const what = "the oldest of too many that did not negotiate, or that were refused"
+    this.timeUp({ kind: "TooManySilent", what, how: "destroy" })
   }
 
   /** Closes the socket at once, whatever the connection still waits for. */

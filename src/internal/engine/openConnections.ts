@@ -18,11 +18,12 @@ interface ConnectionLimits {
 /**
  * A peer that connects and does not negotiate costs a socket and some kilobytes, and nothing tells it from an MTA. Such
  * connections count apart: they cannot use up the connections of the MTAs, and the oldest one ends when there are too many.
+ * Connections over the limit count with them until they close: an MTA does so at once.
  */
 export class OpenConnections {
   private readonly limits: ConnectionLimits
   private readonly all = new Set<OpenConnection>()
-  /** Before their negotiation, the oldest first. */
+  /** Before their negotiation, and those over the limit of connections; the oldest first. */
   private readonly silent = new Set<OpenConnection>()
   /** Within the limit of connections. */
   private readonly admitted = new Set<OpenConnection>()
@@ -51,8 +52,8 @@ export class OpenConnections {
 
   /** Notes that a connection negotiates. Returns whether it is within the limit of connections. */
   admit(connection: OpenConnection): boolean {
-    this.silent.delete(connection)
     if (this.admitted.size >= this.limits.connections) return false
+    this.silent.delete(connection)
     this.admitted.add(connection)
     return true
   }

@@ -9,6 +9,11 @@ export interface Lapse {
 }
 
 const negotiation: Lapse = { kind: "NegotiationTimeout", what: "it did not negotiate", how: "destroy" }
+const refused: Lapse = {
+  kind: "RefusedTimeout",
+  what: "it stayed after 421, which it got for too many connections",
+  how: "close"
+}
 const frame: Lapse = { kind: "FrameTimeout", what: "a frame was not completed", how: "close" }
 const idle: Lapse = { kind: "IdleTimeout", what: "no command came", how: "close" }
 
@@ -18,6 +23,8 @@ export class PeerTimes {
   /** When bytes last arrived, and when the incomplete frame began. */
   private active: number
   private frameBegan = 0
+  /** When the peer negotiated, if it is to be refused: there are too many connections. */
+  private refused = Infinity
   /**
    * When the next sign of life is due. Counts from the arrival of end of message, even while hooks still work on commands
    * before it.
@@ -27,6 +34,10 @@ export class PeerTimes {
   constructor(timeouts: ServerTimeouts, now: number) {
     this.timeouts = timeouts
     this.began = this.active = now
+  }
+
+  isRefused(now: number): void {
+    this.refused = now
   }
 
   bytesArrived(now: number): void {
@@ -53,6 +64,8 @@ export class PeerTimes {
   lapse(now: number, peer: { readonly hasNegotiated: boolean; readonly isMidFrame: boolean }): Lapse | undefined {
     const { timeouts } = this
     if (!peer.hasNegotiated && now - this.began >= timeouts.negotiation) return negotiation
+    // An MTA closes right after the 421. Whatever else comes, such a peer does not stay: no limit counts it.
+    if (now - this.refused >= timeouts.negotiation) return refused
     if (peer.isMidFrame && now - this.frameBegan >= timeouts.frame) return frame
     return now - this.active >= timeouts.idle ? idle : undefined
   }

@@ -15,8 +15,8 @@ export interface Options {
    */
   readonly maxConnections?: number
   /**
-   * Connections at a time that have not negotiated yet; 1000 by default. They do not count as `maxConnections`. One more
-   * ends the oldest of them. MTAs negotiate at once.
+   * Connections at a time that have not negotiated yet, or are over `maxConnections`; 1000 by default. They do not count as
+   * `maxConnections`. One more ends the oldest of them. MTAs negotiate at once, and close at once after a 421.
    */
   readonly maxSilentConnections?: number
   /**
@@ -64,7 +64,10 @@ export interface Options {
   readonly endOfMessageTimeout?: Duration.Input
   /** How often the MTA gets a sign of life while end of message takes its time; 5 seconds by default. */
   readonly progressInterval?: Duration.Input
-  /** From the arrival of a connection to its negotiation; 10 seconds by default, then it is closed. */
+  /**
+   * From the arrival of a connection to its negotiation; 10 seconds by default, then it is closed. A connection over
+   * `maxConnections` is closed this long after its negotiation, if the peer does not close it after the 421.
+   */
   readonly negotiationTimeout?: Duration.Input
   /** Between two commands; 2 hours by default, since SMTP clients may idle. */
   readonly idleTimeout?: Duration.Input

@@ -8,13 +8,16 @@ import * as Fs from "node:fs"
 import { introducing } from "../listeners.ts"
 import type { Program } from "../workersProcess.ts"
 
-const { drainTimeout, file, maxConnections, ...options }: Program = JSON.parse(process.argv[2] ?? "")
+const { drainTimeout, file, maxConnections, maxSilentConnections, ...options }: Program = JSON.parse(
+  process.argv[2] ?? ""
+)
 
 const server = Layer.unwrap(Effect.sync(() => {
   const name = Fs.readFileSync(file, "utf8")
   if (name === "broken") throw new Error("the program is broken")
   return MilterServer.layer(introducing(name), {
     ...(maxConnections === undefined ? {} : { maxConnections }),
+    ...(maxSilentConnections === undefined ? {} : { maxSilentConnections }),
     ...(drainTimeout === undefined ? {} : { drainTimeout })
   })
 }))
