@@ -86,7 +86,7 @@ const serveAsWorker = Effect.fnUntraced(function*(
     MilterServer.status,
     (servers) => servers.map(({ addresses, filter }) => mtaLines(filter, addresses, options)).join("")
   )
-  return yield* work(assignment, layer, { text }).pipe(
+  return yield* work(assignment, layer, { text, version }).pipe(
     Effect.mapError(cannotServe(files)),
     Effect.catchDefect((defect) => cannotServe(files)(defect))
   )

@@ -26,6 +26,7 @@ export const Status = Schema.Struct({
   workers: Schema.Array(Schema.Struct({
     worker: Schema.Finite,
     pid: Schema.optionalKey(Schema.Finite),
+    version: Schema.optionalKey(Schema.String),
     leaves: Schema.Boolean,
     servers: Schema.Array(Server)
   })),
@@ -128,10 +129,14 @@ export const report = (
     `${isReady ? style.green("takes connections") : style.red("takes no connections")}, generation ${generation}${
       version === undefined ? "" : `, version ${oneLine(version)}`
     }`,
-    ...workers.flatMap(({ leaves, pid, servers, worker }) => [
-      `worker ${worker}, pid ${pid ?? "?"}${leaves ? style.yellow(", leaves") : ""}: ${
-        ((memory.get(String(worker)) ?? 0) / 1e6).toFixed(0)
-      } MB, ${(time.get(String(worker)) ?? 0).toFixed(1)} s of CPU time`,
+    ...workers.flatMap(({ leaves, pid, servers, version: own = version, worker }) => [
+      [
+        `worker ${worker}, pid ${pid ?? "?"}`,
+        own === undefined || own === version ? "" : style.yellow(`, version ${oneLine(own)}`),
+        leaves ? style.yellow(", leaves") : "",
+        `: ${((memory.get(String(worker)) ?? 0) / 1e6).toFixed(0)} MB`,
+        `, ${(time.get(String(worker)) ?? 0).toFixed(1)} s of CPU time`
+      ].join(""),
       ...servers.map(({ addresses, filter, sessions, state }) =>
         oneLine(
           `  ${filter}: ${state} on ${addresses.join(", ")}, ${sessions} ${sessions === 1 ? "session" : "sessions"}`

@@ -64,9 +64,10 @@ describe("the report", () => {
       workers: [{
         worker: 1,
         pid: 17,
+        version: "1.2.3",
         leaves: false,
         servers: [{ filter: "c", addresses: ["inet:9000@127.0.0.1"], state: "listening", sessions: 1 }]
-      }, { worker: 2, leaves: true, servers: [] }],
+      }, { worker: 2, version: "1.3.0\u202e", leaves: true, servers: [] }],
       failures: [
         {
           time: "2026-01-05T10:00:00.000Z",
@@ -83,7 +84,7 @@ describe("the report", () => {
       `takes connections, generation 2, version 1.2.3
 worker 1, pid 17: 170 MB, 1.3 s of CPU time
   c: listening on inet:9000@127.0.0.1, 1 session
-worker 2, pid ?, leaves: 0 MB, 0.0 s of CPU time
+worker 2, pid ?, version 1.3.0\\u{202E}, leaves: 0 MB, 0.0 s of CPU time
 messages: accepted 13
 verdicts: rcpt tempFail 3
 slowest hooks, 95 % within: mail more than the last bound, rcpt 0.5 s

@@ -7,11 +7,9 @@ import * as Layer from "effect/Layer"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Postfix from "../../testbed/postfix.ts"
-import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { directory } from "../support/listeners.ts"
 import * as DecidingFilter from "./support/decidingFilter.ts"
-
-const { crlf } = SmtpClient
+import { deliveredOf, numbered, send } from "./support/persistentSender.ts"
 
 class Fixture extends Context.Service<Fixture, {
   readonly setup: DecidingFilter.Setup & { readonly code: string }
@@ -36,62 +34,9 @@ const fixture = Layer.effect(
   })
 )
 
-const message = (from: string): string =>
-  crlf(`From: <${from}>
-To: <bob@test.example>
-Subject: hello
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <${from}>
-
-Hello, Bob.
-`)
-
-interface Load {
-  /** Replies that were neither a refusal for now nor an acceptance. */
-  readonly refused: ReadonlyArray<string>
-  /** How often a message was put off, or its connection ended. */
-  readonly putOff: number
-}
-
-/** Sends each message until it is accepted, as an MTA does: several in a session, and several sessions at a time. */
-const send = Effect.fnUntraced(function*(port: number, senders: ReadonlyArray<string>, perSession: number) {
-  const left = [...senders]
-  const refused: Array<string> = []
-  let putOff = 0
-  const session = Effect.gen(function*() {
-    const client = yield* SmtpClient.connect(port)
-    for (let sent = 0; sent < perSession; sent++) {
-      const from = left.shift()
-      if (from === undefined) break
-      const result = yield* client.sendMail({ from, to: "bob@test.example", message: message(from) })
-      if (result.accepted) continue
-      if (result.last.code >= 500) {
-        refused.push(result.last.text)
-        continue
-      }
-      putOff++
-      left.push(from)
-      if (result.last.ended !== undefined || result.last.code === 421) break
-    }
-    yield* client.quit
-  })
-  const sender = Effect.gen(function*() {
-    while (left.length > 0) yield* Effect.scoped(Effect.exit(session))
-  })
-  yield* Effect.forEach([1, 2, 3, 4, 5, 6], () => sender, { concurrency: "unbounded", discard: true })
-  return { putOff, refused } satisfies Load
-})
-
-const numbered = (name: string, count: number): ReadonlyArray<string> =>
-  Array.from({ length: count }, (_, number) => `${name}-${number}@example.org`)
-
 /** The workers of a supervisor. */
 const workersOf = (pid: number): ReadonlyArray<number> =>
   Fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter((word) => word !== "").map(Number)
-
-/** What has been delivered of these senders, when all is. */
-const deliveredOf = (postfix: Postfix.Instance, name: string) =>
-  Effect.map(postfix.awaitIdle(60_000), (all) => all.filter(({ sender }) => sender.startsWith(name)))
 
 const filteredAs = (mail: Postfix.Delivered): string => Postfix.headerValues(mail, "X-Filtered").join()
 

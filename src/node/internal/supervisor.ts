@@ -264,6 +264,7 @@ export class Supervisor {
       workers: answers.map(({ report, worker }) => ({
         worker: worker.index + 1,
         pid: worker.pid,
+        version: worker.version,
         leaves: worker.isLeaving,
         servers: (report?.servers ?? []).map(({ addresses, filter, sessions, state }) => ({
           filter,

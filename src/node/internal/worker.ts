@@ -9,7 +9,7 @@ import * as MilterServer from "../../MilterServer.ts"
 import type { NetListener } from "./netListener.ts"
 import { open } from "./open.ts"
 import * as signals from "./signals.ts"
-import type { Assignment, FromWorker, Report, ToWorker } from "./workerMessages.ts"
+import type { Assignment, FromWorker, Ready, Report, ToWorker } from "./workerMessages.ts"
 
 /** How long the sessions of a worker that is replaced may go on before it drains. */
 const grace = "1 minute"
@@ -21,7 +21,7 @@ export interface Worker {
     warn: (message: string) => void
   ) => Effect.Effect<ReadonlyArray<NetListener>, ListenError, Scope.Scope>
   /** Tells the supervisor that connections are taken. */
-  readonly ready: (addresses: ReadonlyArray<string>, text: string) => Effect.Effect<void>
+  readonly ready: (message: Omit<Ready, "_tag">) => Effect.Effect<void>
 }
 
 /** Sends a message, and waits until it is on its way. */
@@ -124,6 +124,6 @@ export const start = Effect.fnUntraced(function*(
         ),
         (opened) => Effect.sync(() => void listeners.push(...opened))
       ),
-    ready: (addresses, text) => send({ _tag: "Ready", addresses, text })
+    ready: (message) => send({ _tag: "Ready", ...message })
   }
 })

@@ -1,4 +1,7 @@
-/** What a supervisor and its workers say to each other, over the channel of node:child_process. */
+/**
+ * What a supervisor and its workers say to each other, over the channel of node:child_process. A reload after an upgrade starts
+ * workers of another version than the supervisor's, so a later version only adds to these messages.
+ */
 import type { Failure } from "../../internal/observe/failures.ts"
 import type { Snapshot } from "../../internal/observe/mergeMetrics.ts"
 import type { Status } from "../../MilterServer.ts"
@@ -40,6 +43,8 @@ export interface Report {
 export interface Ready {
   readonly _tag: "Ready"
   readonly addresses: ReadonlyArray<string>
+  /** The version of the worker's program: after an upgrade not that of the supervisor. */
+  readonly version?: string | undefined
   /** What the program wants to have printed, once for all workers. */
   readonly text: string
 }

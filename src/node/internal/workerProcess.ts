@@ -30,6 +30,8 @@ export class WorkerProcess {
   readonly ended = Deferred.makeUnsafe<Ended>()
   /** Done when the supervisor has noted the end. */
   readonly buried = Deferred.makeUnsafe<void>()
+  /** The version of its program, once it takes connections. */
+  version: string | undefined
   /** The last that it told. */
   report: Report | undefined
   readonly born = performance.now()
@@ -72,6 +74,7 @@ export class WorkerProcess {
     this.heard = performance.now()
     switch (message._tag) {
       case "Ready":
+        this.version = message.version
         return void Deferred.doneUnsafe(this.ready, Effect.succeed(message))
       case "Loaded":
         return this.onLoaded(message.files)

@@ -56,15 +56,17 @@ export const work = Effect.fnUntraced(
   function*<E, R, RReload = never>(
     assignment: Assignment,
     server: Layer.Layer<never, E, R>,
-    { onReload, text = Effect.succeed("") }: {
+    { onReload, text = Effect.succeed(""), version }: {
       readonly onReload?: Effect.Effect<unknown, unknown, RReload> | undefined
       readonly text?: Effect.Effect<string>
+      /** The version of the program, for the page of its status. */
+      readonly version?: string
     }
   ) {
     const own = yield* worker.start(assignment)
     const listener = Layer.effect(Listener, listenOn(own.open, onReload, assignment))
     const context = yield* Layer.build(Layer.provideMerge(server, listener))
-    yield* own.ready(Context.get(context, Listener).addresses, yield* text)
+    yield* own.ready({ addresses: Context.get(context, Listener).addresses, text: yield* text, version })
     return yield* Effect.never
   },
   (effect, { index }) => Effect.annotateLogs(Effect.scoped(effect), "worker", index + 1)
