@@ -81,10 +81,15 @@ const sentence = (): string | undefined => {
     const times = ratio("base-50", "effect-milter", name)
     return times === undefined ? [] : [`${times} times that of ${titleOf(results.servers, name)}`]
   })
-  return `A message costs ${figure(ours.cpuLeast)} µs of CPU time (8 headers, 4 kB, 50 messages a connection): ${
-    others.join(", ")
-  }. [All figures](docs/choose/speed.md), from one command that anyone can repeat.`
+  return wrap(
+    `A message costs ${figure(ours.cpuLeast)} µs of CPU time (8 headers, 4 kB, 50 messages a connection): ${
+      others.join(", ")
+    }. [All figures](docs/choose/speed.md), from one command that anyone can repeat.`
+  )
 }
+
+/** The sentence in lines as long as those around it. */
+const wrap = (text: string): string => text.replace(/(.{1,130})(?: |$)/g, "$1\n").trimEnd()
 
 const picture = (plot: string): string | undefined => {
   const text = drawn.find((file) => file.plot === plot)?.text
