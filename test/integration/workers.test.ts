@@ -8,6 +8,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import * as Postfix from "../../testbed/postfix.ts"
 import { directory } from "../support/listeners.ts"
+import { become } from "../support/workersProcess.ts"
 import * as DecidingFilter from "./support/decidingFilter.ts"
 import { deliveredOf, numbered, send } from "./support/persistentSender.ts"
 
@@ -77,7 +78,7 @@ Postfix.describePostfix("workers with Postfix", () => {
         const senders = numbered("replaced", 400)
         const sending = yield* Effect.forkChild(send(postfix.port, senders, 10))
         for (const code of [2, 3]) {
-          Fs.writeFileSync(setup.code, String(code))
+          become(setup.code, String(code))
           yield* filter.signal("SIGHUP")
           yield* filter.shows(new RegExp(`(?:the workers have been replaced[^]*){${code - 1}}`))
         }

@@ -15,7 +15,7 @@ import type { Child } from "../../testbed/childProcess.ts"
 import { forEvent } from "../../testbed/timeLimits.ts"
 import * as Listeners from "../support/listeners.ts"
 import { descriptorOf } from "../support/serverProcess.ts"
-import { place, type Program, start } from "../support/workersProcess.ts"
+import { become, place, type Program, start } from "../support/workersProcess.ts"
 
 interface Page {
   readonly status: number
@@ -124,7 +124,7 @@ describe("workers", () => {
       const { started: since, workers } = yield* statusOf(http)
       assert.match(since, /^\d{4}-\d\d-\d\dT/)
       const pids = workers.map(({ pid }) => pid)
-      Fs.writeFileSync(file, "broken")
+      become(file, "broken")
       for (const pid of pids) process.kill(pid, "SIGKILL")
       yield* child.shows(/worker \d \(process \d+\) has ended \(SIGKILL\); another one starts in 200 ms/)
       yield* child.shows(/a worker could not be started again/)
@@ -136,7 +136,7 @@ describe("workers", () => {
         yield* filter.quit()
         return answer
       })))
-      Fs.writeFileSync(file, "first")
+      become(file, "first")
       assert.strictEqual(yield* Fiber.join(waiting), "first")
       yield* ready(http, child)
       yield* sessions(21)
@@ -147,6 +147,24 @@ describe("workers", () => {
       assert.deepStrictEqual(Fs.readdirSync(directory), ["name"])
     }))
 
+  it.live("take no connection before their filter can: one that does not start drops none", () =>
+    Effect.gen(function*() {
+      const { child, file, http, listen } = yield* started()
+      const { workers } = yield* statusOf(http)
+      become(file, "late")
+      for (const { pid } of workers) process.kill(pid, "SIGKILL")
+      yield* child.shows(/(?:has ended \(SIGKILL\)[^]*){2}/)
+      const waiting = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
+        const filter = yield* session(listen)
+        return textOf(yield* filter.mail("<a@example.org>"))
+      })))
+      yield* child.shows(/(?:a worker could not be started again[^]*){2}/)
+      become(file, "first")
+      assert.strictEqual(yield* Fiber.join(waiting), "first")
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+    }))
+
   it.live("are replaced at SIGHUP and SIGUSR1, and no session is dropped", () =>
     Effect.gen(function*() {
       const { child, file, http, listen } = yield* started()
@@ -154,7 +172,7 @@ describe("workers", () => {
       const scope = yield* Scope.make()
       const filter = yield* Scope.provide(session(listen), scope)
 
-      Fs.writeFileSync(file, "second")
+      become(file, "second")
       yield* child.signal("SIGHUP")
       yield* child.shows(/reloads[^]*the workers have been replaced/)
       assert.strictEqual(yield* Listeners.ask(listen), "second")
@@ -168,7 +186,7 @@ describe("workers", () => {
       yield* Scope.close(scope, Exit.void)
       yield* until(Effect.sync(() => old.some(isAlive)), (alive) => !alive)
 
-      Fs.writeFileSync(file, "broken")
+      become(file, "broken")
       yield* child.signal("SIGUSR1")
       yield* child.shows(/the program is broken[^]*the reload failed, the old workers stay.*worker 1 ended before/)
       assert.strictEqual(yield* Listeners.ask(listen), "second")
@@ -198,7 +216,7 @@ describe("workers", () => {
       const old = (yield* statusOf(http)).workers.map(({ pid }) => pid)
       assert.notProperty((yield* statusOf(http)).workers[0]!.servers[0], "failures")
 
-      Fs.writeFileSync(file, "second")
+      become(file, "second")
       yield* child.signal("SIGHUP")
       yield* until(Effect.sync(() => old.some(isAlive)), (alive) => !alive)
       assert.deepStrictEqual((yield* failures(2)).failures, before)

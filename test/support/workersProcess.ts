@@ -9,7 +9,7 @@ import * as Listeners from "./listeners.ts"
 
 /** What processes/workers.ts does. */
 export interface Program extends Omit<NodeMilterServer.WorkersOptions, "onReload"> {
-  /** What the filter answers; `broken` ends a process that starts. */
+  /** What the filter answers; `broken` ends a process that starts, `late` does so after a second. */
   readonly file: string
   readonly maxConnections?: number
   readonly maxSilentConnections?: number
@@ -33,6 +33,12 @@ const command = (program: Program): ReadonlyArray<string> => [
   // Tests may hand over a whole `place`.
   JSON.stringify({ ...program, directory: undefined })
 ]
+
+/** Changes what the file of a program says, at once: a process that starts in the meantime never reads half of it. */
+export const become = (file: string, name: string): void => {
+  Fs.writeFileSync(`${file}.new`, name)
+  Fs.renameSync(`${file}.new`, file)
+}
 
 /** Starts processes/workers.ts. The sockets of `pass` come as systemd passes them. */
 export const start = (program: Program, options: ChildProcess.Options = {}) => {

@@ -30,7 +30,10 @@ export const acceptingKey: unique symbol = Symbol.for("effect-milter/net/accepti
 
 /** The service of every listening layer. */
 export interface ListenerShape {
-  /** The addresses it listens on, such as `inet:9000@127.0.0.1` or `unix:/run/filter.sock`; for port 0 with the real port. */
+  /**
+   * The addresses it listens on, such as `inet:9000@127.0.0.1` or `unix:/run/filter.sock`; for port 0 with the real port. In a
+   * worker process none, until its server takes connections.
+   */
   readonly addresses: ReadonlyArray<string>
   /** Takes connections; made by the listening layers of this package. */
   readonly [acceptingKey]: Accepting
@@ -38,6 +41,8 @@ export interface ListenerShape {
 
 /** Makes the service of a listening layer. */
 export const listenerOf = (accepting: Accepting): ListenerShape => ({
-  addresses: accepting.addresses,
+  get addresses() {
+    return accepting.addresses
+  },
   [acceptingKey]: accepting
 })

@@ -1,7 +1,7 @@
 /** The service `Listener` on Node: sockets, signals and reports to the service manager for one listening layer. */
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { type Accepting, listenerOf, type ListenerShape, type Worker } from "../../internal/net/listener.ts"
 import { InvalidValue } from "../../InvalidValue.ts"
 import { ListenError } from "../../MilterServer.ts"
@@ -36,7 +36,13 @@ export const checked = Effect.fnUntraced(function*(
   return { specs, access: { group, mode, owner } }
 })
 
-/** Takes connections from the sockets that `open` opens, until the scope closes. */
+/**
+ * Takes connections from the sockets that `open` opens, until the scope closes.
+ *
+ * A process that serves alone opens them at once, so that an address in use is known before anything else is built. A worker opens
+ * them when its server is ready: others serve the same sockets, and a connection that this process took would be lost with a
+ * server that does not start.
+ */
 export const listenOn = Effect.fnUntraced(function*<R>(
   open: (warn: (message: string) => void) => Effect.Effect<ReadonlyArray<NetListener>, ListenError, Scope.Scope>,
   onReload: Effect.Effect<unknown, unknown, R> | undefined,
@@ -58,18 +64,22 @@ export const listenOn = Effect.fnUntraced(function*<R>(
     () => Effect.sync(() => signals.leave(member))
   )
 
-  const listeners = yield* open(warn)
-  const addresses = listeners.flatMap(({ addresses }) => addresses)
+  const scope = yield* Effect.scope
+  let listeners = worker === undefined ? yield* open(warn) : []
   const accepting: Accepting = {
-    addresses,
-    accept: (onConnection) =>
-      Effect.andThen(
-        Effect.forEach(listeners, ({ accept }) => accept(onConnection), { discard: true }),
-        Effect.sync(() => reporter.ready(addresses))
-      ),
+    get addresses() {
+      return listeners.flatMap(({ addresses }) => addresses)
+    },
+    accept: Effect.fnUntraced(function*(onConnection) {
+      if (listeners.length === 0) listeners = yield* Effect.orDie(Scope.provide(open(warn), scope))
+      yield* Effect.forEach(listeners, ({ accept }) => accept(onConnection), { discard: true })
+      reporter.ready(accepting.addresses)
+    }),
     openFile: temporaryFile.open,
     ...(worker === undefined ? {} : { worker }),
-    stop: Effect.forEach(listeners, ({ stop }) => stop, { concurrency: "unbounded", discard: true })
+    stop: Effect.suspend(() =>
+      Effect.forEach(listeners, ({ stop }) => stop, { concurrency: "unbounded", discard: true })
+    )
   }
   return listenerOf(accepting)
 })

@@ -12,9 +12,11 @@ const { drainTimeout, file, maxConnections, maxSilentConnections, ...options }: 
   process.argv[2] ?? ""
 )
 
-const server = Layer.unwrap(Effect.sync(() => {
+const server = Layer.unwrap(Effect.gen(function*() {
   const name = Fs.readFileSync(file, "utf8")
-  if (name === "broken") throw new Error("the program is broken")
+  // As one that waits for its database.
+  if (name === "late") yield* Effect.sleep("1 second")
+  if (name === "broken" || name === "late") return yield* Effect.die(new Error("the program is broken"))
   return MilterServer.layer(introducing(name), {
     ...(maxConnections === undefined ? {} : { maxConnections }),
     ...(maxSilentConnections === undefined ? {} : { maxSilentConnections }),
