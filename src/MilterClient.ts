@@ -32,7 +32,9 @@ export type {
   Mta,
   Options,
   Outcome,
-  Recipient
+  Recipient,
+  StreamedDelivery,
+  StreamedOutcome
 } from "./internal/mta/clientTypes.ts"
 export type { Connect, DefaultAction, MacroValues, Text } from "./internal/mta/clientValues.ts"
 export {

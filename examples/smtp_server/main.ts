@@ -1,5 +1,5 @@
 /** Runs the server; a message that passes is printed, where a real server would deliver it. */
-import { NodeMilterClient } from "effect-milter/node"
+import { NodeMilterClient, NodeSmtpServer } from "effect-milter/node"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -14,8 +14,12 @@ const server = Effect.gen(function*() {
   const port = yield* listen(
     yield* Config.withDefault(Config.Port("SMTP_PORT"), 2525),
     filters,
-    ({ message, recipients, sender }) =>
-      Console.log(`from <${sender}> to ${recipients.join(", ")}\n\n${new TextDecoder().decode(message)}`)
+    (mail) =>
+      Effect.flatMap(
+        NodeSmtpServer.toBytes(mail),
+        (message) =>
+          Console.log(`from <${mail.sender}> to ${mail.recipients.join(", ")}\n\n${new TextDecoder().decode(message)}`)
+      )
   )
   yield* Effect.logInfo(`smtp_server listens on port ${port} and asks ${filters.join(" and ") || "no filter"}`)
 })

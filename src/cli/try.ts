@@ -80,9 +80,9 @@ const withoutPostfix = Effect.fnUntraced(function*(milter: string, why: string, 
   })
   complain(`no private Postfix: ${why}. The program plays Postfix itself, with smtp-server`)
   const hooks = yield* NodeSmtpServer.hooks([milter], (mail) =>
-    Effect.sync(() => {
+    Effect.map(NodeSmtpServer.toBytes(mail), (message) => {
       const what = mail.quarantined === undefined ? "delivered" : `in quarantine (${text(mail.quarantined)})`
-      process.stdout.write(shown(what, mail, style))
+      process.stdout.write(shown(what, { ...mail, message }, style))
     }))
   const { server } = yield* Effect.acquireRelease(
     Effect.callback<SmtpServer, exit.Trouble>((resume) => {

@@ -13,6 +13,7 @@ import type { Transport } from "../internal/net/transport.ts"
 import { Dialer } from "../MilterClient.ts"
 import { dialError } from "./internal/dialError.ts"
 import { NetTransport } from "./internal/netTransport.ts"
+import * as temporaryFile from "./internal/temporaryFile.ts"
 
 const dial = (address: string): Effect.Effect<Transport, unknown> => {
   const parsed = endpoint.parse(address)
@@ -57,5 +58,9 @@ const dial = (address: string): Effect.Effect<Transport, unknown> => {
  */
 export const layer: Layer.Layer<Dialer> = Layer.succeed(
   Dialer,
-  dialerOf({ reaches: "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path", dial })
+  dialerOf({
+    reaches: "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT or unix:/path",
+    dial,
+    openFile: temporaryFile.open
+  })
 )

@@ -9,16 +9,17 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as Dns from "node:dns/promises"
 import * as Os from "node:os"
-import { buffer } from "node:stream/consumers"
 import * as ClientAddress from "../ClientAddress.ts"
 import * as Delivery from "../Delivery.ts"
 import { ByteString } from "../internal/bytes/byteString.ts"
+import { concat } from "../internal/bytes/concat.ts"
 import type { InvalidValue } from "../InvalidValue.ts"
 import * as MilterClient from "../MilterClient.ts"
-import * as RawMessage from "../RawMessage.ts"
 import type { Reply } from "../Reply.ts"
+import { isNotReceived, MessageSource } from "./internal/messageSource.ts"
 
 /**
  * The properties of a session of `smtp-server` that are used.
@@ -54,9 +55,11 @@ export interface Address {
 }
 
 /**
- * A message that the filters let pass.
+ * A message that the filters let pass. {@link toBytes} reads it as a whole; for a stream of Node there is
+ * `NodeStream.toReadable` in `@effect/platform-node`.
  *
- * - `message`: the message after the filters, header and body with CR LF
+ * - `message`: the message after the filters, header and body with CR LF. Can be run several times, until `deliver` ends
+ * - `length`: its bytes
  * - `quarantined`: a filter wants somebody to look at it first, for this reason
  * - `session`: the SMTP session in which it came
  *
@@ -66,7 +69,8 @@ export interface Address {
 export interface Mail {
   readonly sender: string
   readonly recipients: ReadonlyArray<string>
-  readonly message: Uint8Array
+  readonly message: Stream.Stream<Uint8Array>
+  readonly length: number
   readonly quarantined: string | undefined
   readonly session: Session
 }
@@ -200,10 +204,17 @@ const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
  * TLS, and the name of a client only if it leads back to its address (a lookup of five seconds at most). What the server
  * says of itself, `j` above all, is the host's name unless the option `macros` says otherwise.
  *
+ * The body goes to the first filter while it arrives; a filter that is slow slows the client down. For the other filters and
+ * for `deliver` it is kept until `deliver` ends, up to 256 KiB of it in memory and more in a temporary file. So a message of
+ * any length takes the same memory, unless a filter replaces its body. A header of more than 1 MiB is refused with 552.
+ *
  * **Gotchas**
  *
  * - `smtp-server` closes the connection after a reply with code 421.
- * - The whole message is kept in memory, up to the option `size` of `smtp-server`: set it.
+ * - Temporary files are as large as the option `size` of `smtp-server` allows: set it. Longer messages are refused with 552
+ *   while they arrive.
+ * - While a filter thinks about a piece of the body, `smtp-server` takes the client for idle. If that may take more than a
+ *   minute, raise its option `socketTimeout`.
  * - A filter sees a login only if `onAuth` returns it as `user`.
  *
  * **Example** (Signed by opendkim)
@@ -214,7 +225,7 @@ const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
  *
  * const hooks = NodeSmtpServer.hooks(
  *   ["unix:/run/opendkim/opendkim.sock"],
- *   ({ message, recipients, sender }) => Effect.log(`${message.length} bytes from ${sender} to ${recipients.join(", ")}`)
+ *   ({ length, recipients, sender }) => Effect.log(`${length} bytes from ${sender} to ${recipients.join(", ")}`)
  * ).pipe(Effect.provide(NodeMilterClient.layer))
  *
  * // new SMTPServer({ authOptional: true, ...hooks })
@@ -293,18 +304,25 @@ export const hooks = <E, R>(
           })),
       onRcptTo: (address, session, callback) =>
         step(session, callback, (filters) => filters.rcpt(address.address, parametersOf(address))),
-      onData: (stream, session, callback) =>
+      onData: (stream, session, callback) => {
+        const source = new MessageSource(stream)
         step(session, callback, (filters) =>
           Effect.gen(function*() {
-            // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- smtp-server gives chunks of bytes
-            const raw = yield* Effect.promise(() => buffer(stream as AsyncIterable<Uint8Array>))
-            if (isTooLarge(stream)) return refusal(tooLarge)
             const decision = yield* filters.data()
             if (decision._tag === "Refused") return decision
-            const { delivered, reply } = yield* filters.message(RawMessage.parse(raw))
+            const headers = yield* source.headers
+            const { delivered, reply } = yield* filters.streamMessage({ headers, body: source.body })
             if (delivered !== undefined) yield* deliver(mailOf(delivered, session))
             return reply === undefined ? goesOn : refusal(reply)
-          })),
+          }).pipe(
+            // The filters need not wait for the next command.
+            Effect.onError(() => filters.reset()),
+            Effect.catchIf(isNotReceived, ({ reply }) => Effect.succeed(refusal(reply))),
+            Effect.scoped,
+            // smtp-server answers after the end of the message, whether or not somebody wants the rest.
+            Effect.ensuring(source.drain)
+          ))
+      },
       onClose: ({ id }) => {
         const state = sessions.get(id)
         if (state === undefined) return
@@ -314,11 +332,6 @@ export const hooks = <E, R>(
     }
   })
 
-/** Whether the message is longer than the option `size` says; `smtp-server` leaves it to the hook to refuse it. */
-const isTooLarge = (stream: AsyncIterable<unknown>): boolean => "sizeExceeded" in stream && stream.sizeExceeded === true
-
-const tooLarge: Reply = { code: "552", enhanced: "5.3.4", lines: [ByteString.fromText("Message too big")] }
-
 const refusal = (reply: Reply): MilterClient.Decision => ({
   _tag: "Refused",
   reply,
@@ -327,10 +340,35 @@ const refusal = (reply: Reply): MilterClient.Decision => ({
   failure: undefined
 })
 
-const mailOf = (delivered: Delivery.Delivered, session: Session): Mail => ({
-  sender: ByteString.toText(delivered.sender),
-  recipients: delivered.recipients.map(({ address }) => ByteString.toText(address)),
-  message: Delivery.toBytes(delivered),
-  quarantined: delivered.quarantined === undefined ? undefined : ByteString.toText(delivered.quarantined),
-  session
-})
+const mailOf = (delivered: MilterClient.StreamedDelivery, session: Session): Mail => {
+  const header = Delivery.toBytes({ ...delivered, body: new Uint8Array(0) })
+  return {
+    sender: ByteString.toText(delivered.sender),
+    recipients: delivered.recipients.map(({ address }) => ByteString.toText(address)),
+    message: Stream.concat(Stream.succeed(header), delivered.body),
+    length: header.length + delivered.bodyLength,
+    quarantined: delivered.quarantined === undefined ? undefined : ByteString.toText(delivered.quarantined),
+    session
+  }
+}
+
+/**
+ * Reads the whole message into memory.
+ *
+ * **Example** (Delivers to a file)
+ *
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import * as FileSystem from "effect/FileSystem"
+ * import { NodeSmtpServer } from "effect-milter/node"
+ *
+ * const deliver = Effect.fnUntraced(function*(mail: NodeSmtpServer.Mail) {
+ *   const files = yield* FileSystem.FileSystem
+ *   yield* files.writeFile(`/var/spool/inbox/${mail.session.id}`, yield* NodeSmtpServer.toBytes(mail))
+ * })
+ * ```
+ *
+ * @category accessors
+ * @since 0.1.0
+ */
+export const toBytes = ({ message }: Mail): Effect.Effect<Uint8Array> => Effect.map(Stream.runCollect(message), concat)

@@ -1,33 +1,25 @@
 /** The example that puts a milter into an SMTP server. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Effect } from "effect"
 import * as Milter from "effect-milter/Milter"
 import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterServer from "effect-milter/MilterServer"
-import { NodeMilterClient, NodeMilterServer, NodeSmtpServer } from "effect-milter/node"
+import { NodeMilterClient, NodeSmtpServer } from "effect-milter/node"
 import * as Verdict from "effect-milter/Verdict"
-import type { AddressInfo } from "node:net"
 import { hostname } from "node:os"
-import { SMTPServer } from "smtp-server"
 import { listen } from "../../examples/smtp_server/server.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
-import { quiet } from "../support/listeners.ts"
+import { answering } from "../support/filters.ts"
+import { quiet, serveFilter } from "../support/listeners.ts"
 import picky from "../support/modules/filter.ts"
+import * as smtpServer from "../support/smtpServer.ts"
 
-const filterAddress = Effect.map(
-  Layer.build(
-    MilterServer.layer(picky).pipe(
-      Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
-      Layer.provide(quiet)
-    )
-  ),
-  (context) => Context.get(context, MilterServer.Listener).addresses[0]!
-)
+const filterAddress = serveFilter(picky)
 
 /** The example before these filters, and what it delivers. */
 const serving = (...filters: ReadonlyArray<string>) => {
-  const delivered: Array<NodeSmtpServer.Mail> = []
-  return listen(0, filters, (mail) => Effect.sync(() => void delivered.push(mail))).pipe(
+  const { deliver, delivered } = smtpServer.collector()
+  return listen(0, filters, deliver).pipe(
     Effect.map((port) => ({ port, delivered })),
     Effect.provide([NodeMilterClient.layer, quiet])
   )
@@ -37,8 +29,6 @@ const message = "From: alice@example.org\r\nSubject: hello\r\n\r\n.\r\nHello\r\n
 
 const mail: SmtpClient.Mail = { from: "alice@example.org", to: "bob@example.net", message }
 
-const textOf = (mail: NodeSmtpServer.Mail | undefined) => mail && new TextDecoder().decode(mail.message)
-
 describe("an SMTP server with filters", () => {
   it.live("delivers what they let pass, with their changes", () =>
     Effect.gen(function*() {
@@ -47,7 +37,7 @@ describe("an SMTP server with filters", () => {
       const client = yield* SmtpClient.connect(port)
       const accepted = yield* client.sendMail({ ...mail, mailParameters: "BODY=8BITMIME" })
       assert.strictEqual(accepted.message?.code, 250)
-      assert.strictEqual(textOf(delivered[0]), message.replace("\r\n\r\n", "\r\nX-Picky: yes\r\nX-Picky: yes\r\n\r\n"))
+      assert.strictEqual(delivered[0]?.text, message.replace("\r\n\r\n", "\r\nX-Picky: yes\r\nX-Picky: yes\r\n\r\n"))
       const edited = yield* client.sendMail({
         ...mail,
         from: "editor@example.org",
@@ -56,7 +46,7 @@ describe("an SMTP server with filters", () => {
       assert.strictEqual(edited.message?.code, 250)
       // Both filters add dave; as with Postfix the message comes once.
       assert.deepStrictEqual(delivered[1]?.recipients.toSorted(), ["carol@example.net", "dave@example.net"])
-      assert.match(textOf(delivered[1]) ?? "", /^From: .*\r\nSubject: edited\r\n[^]*\r\n\r\none\r\nnew\r\nthree\r\n$/)
+      assert.match(delivered[1]?.text ?? "", /^From: .*\r\nSubject: edited\r\n[^]*\r\n\r\none\r\nnew\r\nthree\r\n$/)
       const held = yield* client.sendMail({ ...mail, from: "suspect@example.org" })
       assert.strictEqual(held.message?.code, 250)
       assert.strictEqual(delivered[2]?.quarantined, "looked at by hand")
@@ -77,7 +67,7 @@ describe("an SMTP server with filters", () => {
       yield* client.pipeline(["MAIL FROM:<editor@example.org>", "RCPT TO:<bob@example.net>", "RSET"])
       const next = yield* client.sendMail(mail)
       assert.strictEqual(next.message?.code, 250)
-      assert.include(textOf(delivered[1]), "Subject: hello")
+      assert.include(delivered[1]?.text, "Subject: hello")
       const discarded = yield* client.sendMail({ ...mail, to: "nobody@example.net" })
       assert.strictEqual(discarded.message?.code, 250)
       assert.lengthOf(delivered, 2)
@@ -101,12 +91,7 @@ describe("an SMTP server with filters", () => {
       const hooks = yield* NodeSmtpServer.hooks([yield* filterAddress], () => Effect.die("is not delivered")).pipe(
         Effect.provide(NodeMilterClient.layer)
       )
-      const server = new SMTPServer({ size: 100, authOptional: true, disabledCommands: ["STARTTLS"], ...hooks })
-      yield* Effect.acquireRelease(
-        Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-        () => Effect.callback<void>((resume) => server.close(() => resume(Effect.void)))
-      )
-      const { port } = server.server.address() as AddressInfo // it listens on TCP
+      const port = yield* smtpServer.listen(hooks, { size: 100 })
       const client = yield* SmtpClient.connect(port)
       const result = yield* client.sendMail({ ...mail, message: `${message}${"x".repeat(100)}` })
       assert.strictEqual(result.message?.text, "552 5.3.4 Message too big")
@@ -147,13 +132,7 @@ describe("an SMTP server with filters", () => {
           return Verdict.continue
         })
     })
-    const context = yield* Layer.build(
-      MilterServer.layer(seeing).pipe(
-        Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
-        Layer.provide(quiet)
-      )
-    )
-    const address = Context.get(context, MilterServer.Listener).addresses[0]!
+    const address = yield* serveFilter(seeing)
     const hooks = yield* NodeSmtpServer.hooks([address], () => Effect.void, options).pipe(
       Effect.provide(NodeMilterClient.layer)
     )
@@ -206,20 +185,9 @@ describe("an SMTP server with filters", () => {
   it.live("closes the connection after 421, wherever a filter says it", () =>
     Effect.gen(function*() {
       const shutting = Verdict.tempFail({ code: "421", enhanced: "4.7.0", text: "not now" })
-      const at = (stage: string) =>
-        Milter.make("shutting").on({
-          mail: () => Effect.succeed(stage === "mail" ? shutting : Verdict.continue),
-          rcpt: () => Effect.succeed(stage === "rcpt" ? shutting : Verdict.continue),
-          endOfMessage: () => Effect.succeed(stage === "endOfMessage" ? shutting : Verdict.continue)
-        })
-      for (const stage of ["mail", "rcpt", "endOfMessage"]) {
-        const context = yield* Layer.build(
-          MilterServer.layer(at(stage)).pipe(
-            Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
-            Layer.provide(quiet)
-          )
-        )
-        const { port } = yield* serving(Context.get(context, MilterServer.Listener).addresses[0]!)
+      const stages = ["mail", "rcpt", "data", "header", "endOfHeaders", "body", "endOfMessage"] as const
+      for (const stage of stages) {
+        const { port } = yield* serving(yield* serveFilter(answering({ [stage]: shutting })))
         const client = yield* SmtpClient.connect(port)
         const { last } = yield* client.sendMail(mail)
         assert.strictEqual(last.text, "421 4.7.0 not now", stage)
@@ -233,6 +201,6 @@ describe("an SMTP server with filters", () => {
       const client = yield* SmtpClient.connect(port)
       const odd = "From:alice@example.org\r\nSubject:\r\nTo:\tbob@example.net\r\nX-Fold:\r\n one\r\n\r\nHello\r\n"
       assert.strictEqual((yield* client.sendMail({ ...mail, message: odd })).message?.code, 250)
-      assert.strictEqual(textOf(delivered[0]), odd)
+      assert.strictEqual(delivered[0]?.text, odd)
     }))
 })

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Path from "node:path"
+import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { directory } from "../support/listeners.ts"
 import * as Mta from "../support/rawMta.ts"
 import * as Memory from "./support/memory.ts"
@@ -150,6 +151,38 @@ describe("memory", () => {
       const left = Memory.growth(before.now, after.now)
       assert.isBelow(left.heap + left.external, inUse)
       assert.isAbove(peer.body, total)
+      assert.strictEqual(after.openFiles, 0)
+      assert.deepStrictEqual(yield* Memory.names(temporary), [])
+    }))
+
+  it.live("a message of 100 MB through an SMTP server with two filters", () =>
+    Effect.gen(function*() {
+      const temporary = yield* directory
+      const server = yield* Memory.start("smtpServer", temporary)
+      const client = yield* SmtpClient.connect(server.port)
+      yield* client.command("EHLO there")
+      const before = yield* server.ask("reset")
+      const header = Buffer.from("Subject: large\r\n\r\n")
+      const piece = Buffer.from(`${"x".repeat(998)}\r\n`.repeat(1000))
+      yield* client.pipeline(["MAIL FROM:<alice@example.org>", "RCPT TO:<bob@example.net>"])
+      assert.strictEqual((yield* client.command("DATA")).code, 354)
+      yield* client.raw(header)
+      for (let count = 0; count < 100; count++) yield* client.raw(piece)
+      const arrived = yield* server.ask("settle")
+      figures("a message of 100 MB that has arrived", before, arrived)
+      const { external, heap } = Memory.growth(before.now, arrived.now)
+      assert.isBelow(heap + external, inUse)
+      assert.strictEqual(arrived.openFiles, 1)
+      yield* client.raw(".\r\n")
+      assert.strictEqual((yield* client.read).code, 250)
+      const after = yield* server.ask("settle")
+      const most = figures("a message of 100 MB through an SMTP server", before, after)
+      // Most of it is garbage of smtp-server, which copies each piece.
+      assert.isBelow(most.rss, 3 * peak)
+      const added = "X-Seen: yes\r\n".length
+      // Both filters have seen all of it, in pieces, and it was delivered with what they added.
+      const pieces = 2 * Math.ceil(100 * piece.length / 65_535)
+      assert.strictEqual(after.seen, pieces + header.length + 100 * piece.length + 2 * added)
       assert.strictEqual(after.openFiles, 0)
       assert.deepStrictEqual(yield* Memory.names(temporary), [])
     }))

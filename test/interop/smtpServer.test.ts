@@ -3,20 +3,19 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { NodeMilterClient, NodeSmtpServer } from "effect-milter/node"
 import * as RawMessage from "effect-milter/RawMessage"
-import type { AddressInfo } from "node:net"
-import { SMTPServer } from "smtp-server"
 import { listen } from "../../examples/smtp_server/server.ts"
 import { describeDaemon } from "../../testbed/daemon.ts"
 import { opendkim, prerequisites } from "../../testbed/opendkim.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
+import * as smtpServer from "../support/smtpServer.ts"
 import { added, outside, send } from "./support/send.ts"
 
 describeDaemon("an SMTP server with opendkim", prerequisites, () => {
   it.live("delivers what is signed", () =>
     Effect.gen(function*() {
       const signer = yield* opendkim()
-      const delivered: Array<NodeSmtpServer.Mail> = []
-      const port = yield* listen(0, [signer], (mail) => Effect.sync(() => void delivered.push(mail))).pipe(
+      const { deliver, delivered } = smtpServer.collector()
+      const port = yield* listen(0, [signer], deliver).pipe(
         Effect.provide(NodeMilterClient.layer)
       )
       const client = yield* SmtpClient.connect(port)
@@ -30,8 +29,8 @@ describeDaemon("an SMTP server with opendkim", prerequisites, () => {
       }
       yield* client.quit
       assert.lengthOf(delivered, 2)
-      for (const { message, recipients, sender } of delivered) {
-        const raw = RawMessage.parse(message)
+      for (const { bytes, recipients, sender } of delivered) {
+        const raw = RawMessage.parse(bytes)
         assert.strictEqual(raw.headers[0]?.[0], "DKIM-Signature")
         const verified = yield* send(signer, { ...raw, from: sender, to: recipients, client: outside })
         assert.match(added(verified, "Authentication-Results").join(), /dkim=pass/)
@@ -42,22 +41,12 @@ describeDaemon("an SMTP server with opendkim", prerequisites, () => {
     Effect.gen(function*() {
       // No host is internal to it, so that {auth_type} decides.
       const signer = yield* opendkim(undefined, undefined, "192.0.2.99")
-      const delivered: Array<NodeSmtpServer.Mail> = []
-      const hooks = yield* NodeSmtpServer.hooks([signer], (mail) => Effect.sync(() => void delivered.push(mail))).pipe(
-        Effect.provide(NodeMilterClient.layer)
-      )
-      const server = new SMTPServer({
-        authOptional: true,
+      const { deliver, delivered } = smtpServer.collector()
+      const hooks = yield* NodeSmtpServer.hooks([signer], deliver).pipe(Effect.provide(NodeMilterClient.layer))
+      const port = yield* smtpServer.listen(hooks, {
         allowInsecureAuth: true,
-        disabledCommands: ["STARTTLS"],
-        onAuth: (auth, _, callback) => callback(null, { user: auth.username }),
-        ...hooks
+        onAuth: (auth, _, callback) => callback(null, { user: auth.username })
       })
-      yield* Effect.acquireRelease(
-        Effect.callback<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
-        () => Effect.callback<void>((resume) => server.close(() => resume(Effect.void)))
-      )
-      const { port } = server.server.address() as AddressInfo // it listens on TCP
       const mail = {
         from: "alice@example.org",
         to: "bob@example.net",
@@ -72,7 +61,7 @@ describeDaemon("an SMTP server with opendkim", prerequisites, () => {
       assert.strictEqual((yield* user.command(`AUTH PLAIN ${login}`)).code, 235)
       yield* user.sendMail(mail)
       yield* user.quit
-      const signed = delivered.map(({ message }) => /^DKIM-Signature:/m.test(new TextDecoder().decode(message)))
+      const signed = delivered.map(({ text }) => /^DKIM-Signature:/m.test(text))
       assert.deepStrictEqual(signed, [false, true])
     }).pipe(Effect.scoped))
 })

@@ -1,5 +1,5 @@
 /** Several filters in a row, and what becomes of mail when one of them fails. */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Result } from "effect"
 import * as Delivery from "../../src/Delivery.ts"
 import * as MilterClient from "../../src/MilterClient.ts"
@@ -85,6 +85,16 @@ describe("several filters", () => {
         }))
     }
   }
+
+  it.effect("one that replaces the body in very many pieces is carried out", () =>
+    Effect.gen(function*() {
+      const piece: Packet.FilterPacket = { _tag: "ReplaceBody", bytes: new Uint8Array([120]) }
+      const replies = Array.from({ length: 130_001 }, (_, at) => at < 130_000 ? piece : { _tag: "Continue" } as const)
+      const replacing = orContinue((packet) => packet._tag === "EndOfMessage" ? replies : undefined, { actions: 0x1ff })
+      const [chain] = yield* chainOf({ a: replacing, b: goOn })
+      const { delivered } = yield* chain.sendMessage(message)
+      assert.lengthOf(delivered!.body, 130_002)
+    }))
 
   yielding.effect("one that discards ends it for the others", () =>
     Effect.gen(function*() {

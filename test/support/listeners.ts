@@ -1,4 +1,5 @@
 /** Real sockets for tests: servers that say who they are, and somebody who asks them. */
+import type * as Milter from "effect-milter/Milter"
 import * as MilterClient from "effect-milter/MilterClient"
 import * as MilterServer from "effect-milter/MilterServer"
 import { NodeMilterClient, NodeMilterServer } from "effect-milter/node"
@@ -31,10 +32,13 @@ export const ask = (address: string) =>
     return answer._tag === "Reply" ? answer.lines.join(" ") : answer._tag
   }).pipe(Effect.scoped, Effect.provide(NodeMilterClient.layer))
 
-/** Serves {@link introducing} in the surrounding scope and gives the addresses. */
-export const serve = Effect.fnUntraced(function*(name: string, options: NodeMilterServer.Options) {
+/** Serves a filter in the surrounding scope and gives the addresses. */
+const serveAt = Effect.fnUntraced(function*(
+  filter: Milter.Filter<Milter.NoFailure, never>,
+  options: NodeMilterServer.Options
+) {
   const context = yield* Layer.build(
-    MilterServer.layer(introducing(name)).pipe(
+    MilterServer.layer(filter).pipe(
       Layer.provideMerge(NodeMilterServer.layer(options)),
       Layer.provide(quiet)
     )
@@ -42,6 +46,13 @@ export const serve = Effect.fnUntraced(function*(name: string, options: NodeMilt
   const { addresses } = yield* Effect.provideContext(MilterServer.Listener, context)
   return addresses
 })
+
+/** Serves {@link introducing} in the surrounding scope and gives the addresses. */
+export const serve = (name: string, options: NodeMilterServer.Options) => serveAt(introducing(name), options)
+
+/** Serves a filter on a free port until the scope closes, and gives the address. */
+export const serveFilter = (filter: Milter.Filter<Milter.NoFailure, never>) =>
+  Effect.map(serveAt(filter, { listen: "inet:0" }), ([address]) => address!)
 
 /** A directory of its own for a test, short enough for sockets and open for all. */
 export const directory = Effect.acquireRelease(

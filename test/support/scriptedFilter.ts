@@ -50,7 +50,7 @@ const serve = (transport: Transport, script: Script): Filter => {
         filter.packets.push(packet)
         const replies = script(packet, filter)
         if (replies === undefined) continue
-        filter.send(...(isList(replies) ? replies : [replies]))
+        transport.write(concat((isList(replies) ? replies : [replies]).map(bytesOf)))
       }
     },
     end: () => transport.close(),

@@ -1,12 +1,14 @@
 /** Types for several filters that an MTA asks one after the other. Re-exported by `MilterClient`. */
 import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { InvalidValue } from "../../InvalidValue.ts"
 import type * as Packet from "../../Packet.ts"
 import type { Reply } from "../../Reply.ts"
 import type { ByStage } from "../../Verdict.ts"
 import type { ClientError } from "./clientError.ts"
 import type { Failure } from "./clientTypes.ts"
-import type { Message, Options, Outcome, Recipient } from "./clientTypes.ts"
+import type { Message, Options, Outcome, Recipient, StreamedOutcome } from "./clientTypes.ts"
 import type { Connect, DefaultAction, MacroValues, Text } from "./clientValues.ts"
 
 /**
@@ -111,6 +113,16 @@ export interface Chain {
   readonly data: () => Effect.Effect<Decision, InvalidValue>
   /** The whole message, once the server has received it. Gives the filters' decision, and what is to be delivered to whom. */
   readonly message: (content: Pick<Message, "headers" | "body">) => Effect.Effect<Outcome, InvalidValue>
+  /**
+   * The same for a message whose body is still arriving. The filters get it piece by piece; it is kept for them and for
+   * `delivered` until the Scope closes: up to 256 KiB in memory, more in a temporary file if the `Dialer` is that of
+   * `NodeMilterClient`, otherwise in memory too. No filter is told of the end of the message, and no message is accepted,
+   * before the stream has ended. Once the message is refused or discarded, the stream is pulled for one more piece at most. If the stream
+   * fails, so does the effect; the message is still open at the filters then: call `reset`.
+   */
+  readonly streamMessage: <E, R>(
+    content: Pick<Message, "headers"> & { readonly body: Stream.Stream<Uint8Array, E, R> }
+  ) => Effect.Effect<StreamedOutcome, InvalidValue | E, R | Scope.Scope>
   /** A command that the server does not know. */
   readonly unknown: (line: Text) => Effect.Effect<Decision, InvalidValue>
   /** RSET, or the client has disconnected in the middle of a message. */

@@ -145,6 +145,31 @@ export interface Outcome {
 }
 
 /**
+ * What the MTA would deliver of a message whose body came as a stream.
+ *
+ * - `body`: can be run several times, until the Scope closes in which the message was sent
+ * - `bodyLength`: in bytes
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StreamedDelivery extends Omit<Delivered, "body"> {
+  readonly body: Stream.Stream<Uint8Array>
+  readonly bodyLength: number
+}
+
+/**
+ * How a message ended whose body came as a stream.
+ *
+ * @category models
+ * @since 0.1.0
+ */
+export interface StreamedOutcome extends Omit<Outcome, "delivered"> {
+  /** What the MTA would deliver, and to whom; undefined unless the message is accepted. */
+  readonly delivered: StreamedDelivery | undefined
+}
+
+/**
  * A session with a filter. Each method is one stage: it sends the command, preceded by the macros that go with it, in one
  * write, and gives the answer. A command that the filter does not want is not sent; neither is a command about a message or
  * a session on which the filter has given its verdict. The answer then is `NotSent`.

@@ -1,11 +1,14 @@
 /** The service `Dialer`, which a dialing layer provides to clients. */
 import type * as Effect from "effect/Effect"
+import type { OpenFile } from "../bytes/spool.ts"
 import type { Transport } from "./transport.ts"
 
 export interface Dialing {
   readonly reaches: string
   /** Opens a connection. Fails with an Error whose message can be shown. */
   readonly dial: (address: string) => Effect.Effect<Transport, unknown>
+  /** Opens files for large bodies; without it they stay in memory. */
+  readonly openFile?: OpenFile
 }
 
 /** The property of a `Dialer` that only the layers of this package can give it. */

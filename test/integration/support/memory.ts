@@ -26,6 +26,8 @@ export type Name =
   | "limited"
   /** Two filters, of which the first may edit: the body waits for the second on the disk. */
   | "spooling"
+  /** An SMTP server with two filters that look at the body and add a header field; its port is that for SMTP. */
+  | "smtpServer"
 
 /** Bytes. */
 export interface Memory {

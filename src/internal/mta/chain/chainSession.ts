@@ -1,8 +1,8 @@
 /** An SMTP session as an MTA takes it through one or more filters. */
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import { Step } from "../../../Negotiation.ts"
-import { ByteString } from "../../bytes/byteString.ts"
 import { byteStringOf } from "../../bytes/concat.ts"
 import type { QueueFile } from "../../delivery/queueFile.ts"
 import type { AnsweredStage } from "../../protocol/stageTable.ts"
@@ -18,6 +18,7 @@ import type { DefaultAction } from "../clientValues.ts"
 import { isRefusal, type RefusingAnswer } from "../interpretReply.ts"
 import type { Manners } from "../manners/mtaManners.ts"
 import { asReceived, bracketed, checkMessage, recipientsOf } from "../messageInput.ts"
+import type { SourceFailure, StreamedBody } from "../streamedBody.ts"
 import {
   type Asked,
   decisionOf,
@@ -29,9 +30,11 @@ import {
   notAsked,
   refusedAt
 } from "./chainLink.ts"
+import { type Answered, sendContent } from "./sendContent.ts"
 
 type Content = Pick<MilterClient.Message, "headers" | "body">
 type Recipient = MilterClient.Outcome["recipients"][number]
+type Macros = NonNullable<MilterClient.Message["macros"]>
 
 export class ChainSession {
   readonly links: ReadonlyArray<Link>
@@ -253,21 +256,51 @@ export class ChainSession {
   /** Takes the content through the filters, and ends the message. */
   message(
     content: Content,
-    macros: NonNullable<MilterClient.Message["macros"]> = {}
+    macros: Macros = {}
   ): Effect.Effect<MilterClient.Outcome, ClientError> {
     return Effect.gen({ self: this }, function*() {
       const file = this.manners.queue(asReceived(this.sender, this.accepted, content))
       const modifications: Array<ModificationPacket> = []
-      const ended = yield* this.content(file, modifications, macros)
+      const ended = yield* this.content<never>(file, modifications, macros, undefined).pipe(
+        // Without a stream there is nothing to fail.
+        Effect.catchTag("SourceFailure", ({ cause }) => Effect.failCause(cause))
+      )
       return yield* this.conclude(ended, ended._tag === "Accepted" ? file : undefined, modifications)
     })
   }
 
-  private content(
+  /** The same for a body that is still arriving. An accepted message has arrived completely. */
+  streamMessage<E>(
+    headers: MilterClient.Message["headers"],
+    body: StreamedBody<E>
+  ): Effect.Effect<MilterClient.StreamedOutcome, ClientError | SourceFailure<E>> {
+    return Effect.gen({ self: this }, function*() {
+      const file = this.manners.queue(asReceived(this.sender, this.accepted, headers === undefined ? {} : { headers }))
+      const modifications: Array<ModificationPacket> = []
+      const ended = yield* this.content(file, modifications, {}, body)
+      if (ended._tag === "Accepted") yield* body.rest
+      const outcome = yield* this.conclude(ended, ended._tag === "Accepted" ? file : undefined, modifications)
+      const { delivered } = outcome
+      if (delivered === undefined) return { ...outcome, delivered }
+      const isReplaced = modifications.some(isBody)
+      return {
+        ...outcome,
+        delivered: {
+          ...delivered,
+          body: isReplaced ? Stream.succeed(delivered.body) : body.kept,
+          bodyLength: isReplaced ? delivered.body.length : body.length
+        }
+      }
+    })
+  }
+
+  /** Without `streamed`, the body is in the file. */
+  private content<E>(
     file: QueueFile,
     modifications: Array<ModificationPacket>,
-    macros: NonNullable<MilterClient.Message["macros"]>
-  ): Effect.Effect<Ended, ClientError> {
+    macros: Macros,
+    streamed: StreamedBody<E> | undefined
+  ): Effect.Effect<Ended, ClientError | SourceFailure<E>> {
     return Effect.gen({ self: this }, function*() {
       if (this.refused !== undefined) return refusedAt(this.refused.stage, this.refused)
       if (this.discarded !== undefined) return discardedAt(this.discarded)
@@ -277,14 +310,15 @@ export class ChainSession {
         const { client } = link
         if (client !== undefined && link.failure === undefined) {
           const changes: Array<ModificationPacket> = []
-          const result = yield* Effect.result(this.contentTo(client, file, changes, macros))
+          const original = modifications.some(isBody) ? undefined : streamed
+          const result = yield* Effect.result(this.contentTo(client, file, changes, macros, original))
           if (Result.isSuccess(result)) {
             const { answer, stage } = result.success
             if (isRefusal(answer)) return refusedAt(stage, this.refusal(answer, stage, link.address))
             if (answer._tag === "Discard") return discardedAt({ stage, filter: link.address })
             const error = file.apply(changes, client.hasAgreedOn(Step.leadingSpace))
             if (error === undefined) {
-              modifications.push(...changes)
+              for (const change of changes) modifications.push(change)
               continue
             }
             // Without a policy this fails as in Postfix, with a temporary error for the SMTP client.
@@ -295,7 +329,8 @@ export class ChainSession {
               const reply = this.manners.failureReply("tempFail", true)
               return refusedAt(stage, { reply, closes: false, filter: link.address })
             }
-          } else yield* this.fail(link, result.failure)
+          } else if (result.failure._tag === "SourceFailure") return yield* Effect.fail(result.failure)
+          else yield* this.fail(link, result.failure)
         }
         const decision = this.verdictOfPolicy(link)
         if (decision !== undefined) return refusedAt("endOfMessage", decision)
@@ -305,40 +340,21 @@ export class ChainSession {
   }
 
   /** Sends one filter the whole content, as the filters before it have left it. */
-  private contentTo(
+  private contentTo<E>(
     client: Client,
     file: QueueFile,
     changes: Array<ModificationPacket>,
-    macros: NonNullable<MilterClient.Message["macros"]>
-  ): Effect.Effect<{ readonly answer: Answer; readonly stage: AnsweredStage }, ClientError> {
-    return Effect.gen({ self: this }, function*() {
-      const settled = { answer: notAsked.answer, stage: this.heard }
-      if (!client.state.hasOpenMessage || client.state.verdictOnSession !== undefined) return settled
-      const { body, headers } = file.shown()
-      const heard = (stage: AnsweredStage, answer: Answer): boolean => {
-        if (answer._tag !== "NotSent" || answer.because !== "decided") this.heard = stage
-        return isRefusal(answer) || answer._tag === "Accept" || answer._tag === "Discard"
+    macros: Macros,
+    streamed: StreamedBody<E> | undefined
+  ): Effect.Effect<Answered, ClientError | SourceFailure<E>> {
+    return Effect.suspend(() => {
+      if (!client.state.hasOpenMessage || client.state.verdictOnSession !== undefined) {
+        return Effect.succeed({ answer: notAsked.answer, stage: this.heard })
       }
-      const own = (stage: AnsweredStage): Effect.Effect<void, ClientError> => {
-        const values = macros[stage]
-        return values === undefined ? Effect.void : client.macros(stage, values)
+      const heard = (stage: AnsweredStage): void => {
+        this.heard = stage
       }
-      for (const { name, value } of headers) {
-        yield* own("header")
-        const answer = yield* client.header(toBytes(name), toBytes(value), { verbatim: true })
-        if (heard("header", answer)) return { answer, stage: "header" as const }
-      }
-      yield* own("endOfHeaders")
-      const atEnd = yield* client.endOfHeaders()
-      if (heard("endOfHeaders", atEnd)) return { answer: atEnd, stage: "endOfHeaders" as const }
-      yield* own("body")
-      const atBody = yield* client.body(body)
-      if (heard("body", atBody)) return { answer: atBody, stage: "body" as const }
-      yield* own("endOfMessage")
-      const { modifications, verdict } = yield* client.endOfMessage()
-      heard("endOfMessage", verdict)
-      if (!isRefusal(verdict) && verdict._tag !== "Discard") changes.push(...modifications)
-      return { answer: verdict, stage: "endOfMessage" as const }
+      return sendContent(client, file.shown(), { changes, macros, streamed, heard })
     })
   }
 
@@ -411,4 +427,4 @@ export class ChainSession {
   }
 }
 
-const { toBytes } = ByteString
+const isBody = ({ _tag }: ModificationPacket): boolean => _tag === "ReplaceBody"

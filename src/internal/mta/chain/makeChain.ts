@@ -4,14 +4,17 @@ import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Stream from "effect/Stream"
 import type { InvalidValue } from "../../../InvalidValue.ts"
 import { checkKeys, keysOf } from "../../bytes/knownKeys.ts"
+import { type OpenFile, Spool } from "../../bytes/spool.ts"
 import type { Dialing } from "../../net/dialer.ts"
 import type { Chain, ChainOptions, FilterOptions } from "../chainTypes.ts"
 import type { ClientError } from "../clientError.ts"
 import type { Options } from "../clientTypes.ts"
 import { checkOptions as checkShared, dial } from "../dial.ts"
 import { called, type Manners, mtaOf } from "../manners/mtaManners.ts"
+import { StreamedBody } from "../streamedBody.ts"
 import type { Link } from "./chainLink.ts"
 import { ChainSession } from "./chainSession.ts"
 
@@ -71,8 +74,24 @@ const nextQueueId = Effect.map(
 )
 
 // Every filter of a chain has a policy, so no other failure reaches the caller.
-const onlyInvalid = <A>(effect: Effect.Effect<A, ClientError>): Effect.Effect<A, InvalidValue> =>
-  Effect.catch(effect, ({ reason }) => reason._tag === "InvalidValue" ? Effect.fail(reason) : Effect.die(reason))
+const onlyInvalid = ({ reason }: ClientError): Effect.Effect<never, InvalidValue> =>
+  reason._tag === "InvalidValue" ? Effect.fail(reason) : Effect.die(reason)
+
+/** Takes a message through the filters while its body arrives. */
+const streamMessage = Effect.fnUntraced(function*<E, R>(
+  session: ChainSession,
+  openFile: OpenFile | undefined,
+  { body, headers }: Parameters<Chain["streamMessage"]>[0] & { readonly body: Stream.Stream<Uint8Array, E, R> }
+) {
+  const context = yield* Effect.context<R>()
+  const spool = yield* Effect.acquireRelease(Effect.sync(() => new Spool(openFile)), (spool) => spool.close)
+  return yield* Effect.scoped(Effect.gen(function*() {
+    const source = yield* Stream.toPull(body)
+    return yield* session.streamMessage(headers, new StreamedBody(Effect.provide(source, context), spool))
+  })).pipe(
+    Effect.catchTags({ ClientError: onlyInvalid, SourceFailure: ({ cause }) => Effect.failCause(cause) })
+  )
+})
 
 export const make = (
   dialing: Dialing,
@@ -96,7 +115,7 @@ export const make = (
     }
     const semaphore = Semaphore.makeUnsafe(1)
     const step = <A>(effect: Effect.Effect<A, ClientError>): Effect.Effect<A, InvalidValue> =>
-      semaphore.withPermit(onlyInvalid(effect))
+      semaphore.withPermit(Effect.catch(effect, onlyInvalid))
     const quit = Effect.forEach(
       session.links,
       ({ client, failure }) =>
@@ -115,6 +134,7 @@ export const make = (
       rcpt: (recipient, parameters, { refused } = {}) => step(session.rcpt(recipient, parameters, refused)),
       data: () => step(session.other("data", (client) => client.data())),
       message: (content) => step(session.message(content)),
+      streamMessage: (content) => semaphore.withPermit(streamMessage(session, dialing.openFile, content)),
       unknown: (line) => step(session.other("unknown", (client) => client.unknown(line))),
       reset: () => Effect.orDie(step(session.reset())),
       quit: () => semaphore.withPermit(quit),

@@ -6,13 +6,14 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Message from "effect-milter/Message"
 import * as Milter from "effect-milter/Milter"
 import * as MilterServer from "effect-milter/MilterServer"
-import { NodeMilterServer } from "effect-milter/node"
+import { NodeMilterClient, NodeMilterServer, NodeSmtpServer } from "effect-milter/node"
 import * as Verdict from "effect-milter/Verdict"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as Fs from "node:fs"
+import * as smtpServer from "../../../support/smtpServer.ts"
 import type { Memory, Name, Report, Request } from "../memory.ts"
 
 // --- what is measured
@@ -132,6 +133,9 @@ const filters: { readonly [K in Name]: Milter.Filter<never, never> } = {
   }),
   open,
   limited: open,
+  smtpServer: Milter.make("adding", { modify: ["addHeader"] }).on({
+    endOfMessage: (_, { edit }) => Effect.as(edit.addHeader("X-Seen", "yes"), Verdict.continue)
+  }, { body: counts }),
   spooling: Milter.sequence([
     Milter.make("editing", { modify: ["addHeader"] }).on({ endOfMessage: () => goOn }),
     Milter.make("looking").on({}, { body: counts })
@@ -143,14 +147,25 @@ const options: { readonly [K in Name]?: MilterServer.Options } = {
   limited: { maxHeaders: 1000, maxRecipients: 1000 }
 }
 
+/** An SMTP server that asks the filter twice, and reads what it delivers. */
+const smtp = Effect.fnUntraced(function*(filter: string) {
+  const hooks = yield* NodeSmtpServer.hooks(
+    [filter, filter],
+    ({ message }) => Stream.runForEach(message, ({ length }) => Effect.sync(() => void (seen += length)))
+  )
+  return yield* smtpServer.listen(hooks)
+})
+
 const name = process.argv[2] as Name
 
 MilterServer.layer(filters[name], { writeTimeout: "4 seconds", ...options[name] }).pipe(
   Layer.provideMerge(NodeMilterServer.layer({ listen: "inet:0" })),
   Layer.tap((context) => {
     const { addresses: [address] } = Context.get(context, MilterServer.Listener)
-    return Effect.sync(() => process.send?.(Number(/^inet:(\d+)@/.exec(address!)![1])))
+    const port = name === "smtpServer" ? smtp(address!) : Effect.succeed(Number(/^inet:(\d+)@/.exec(address!)![1]))
+    return Effect.map(port, (port) => process.send?.(port))
   }),
+  Layer.provide(NodeMilterClient.layer),
   Layer.launch,
   NodeRuntime.runMain({ teardown: NodeMilterServer.teardown })
 )
