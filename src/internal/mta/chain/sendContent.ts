@@ -59,6 +59,6 @@ export const sendContent = Effect.fnUntraced(function*<E>(
   const { modifications, verdict } = yield* client.endOfMessage()
   decides("endOfMessage", verdict)
   // Not spread: they may be more than the stack takes.
-  if (!isRefusal(verdict) && verdict._tag !== "Discard") for (const change of modifications) changes.push(change)
+  if (!isRefusal(verdict) && verdict._tag !== "Discard") { for (const change of modifications) changes.push(change) }
   return { answer: verdict, stage: "endOfMessage" }
 })
