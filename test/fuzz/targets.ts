@@ -151,7 +151,8 @@ const session = Effect.gen(function*() {
       for (const chunk of cut(input, random.chance(0.9) ? { ...random, pick: (all) => all.at(-1)! } : random)) {
         yield* mta.send(chunk)
       }
-      got.push(...yield* mta.packets)
+      // A hook that yields takes a turn, and an input may have many of them.
+      for (let some = yield* mta.packets; some.length > 0; some = yield* mta.packets) got.push(...some)
       const closed = yield* mta.closed
       const commands = decode([input]).frames.map(({ code }) => Packet.mtaByCode(code))
       const expected = commands.filter((command) => command?.answered === true).length
