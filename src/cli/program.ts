@@ -53,7 +53,7 @@ const presenter: CliOutput.Presenter = {
 
 const surroundings = Layer.mergeAll(
   CliOutput.layerPresenter(presenter),
-  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions, GlobalFlag.LogLevel] })
+  CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
 )
 
 /** Runs the program with these arguments. Fails with the error that sets the exit code, after printing the reason. */

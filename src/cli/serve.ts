@@ -4,10 +4,8 @@
  */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
-import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as References from "effect/References"
 import * as Path from "node:path"
 import * as MilterServer from "../MilterServer.ts"
 import * as MilterTest from "../MilterTest.ts"
@@ -23,6 +21,7 @@ import * as exit from "./exit.ts"
 import { listenTrouble } from "./listenTrouble.ts"
 import { loadFilters } from "./loadFilter.ts"
 import * as logFormat from "./logFormat.ts"
+import { withLevel } from "./logLevel.ts"
 import { mtas } from "./messageFlags.ts"
 import { mtaLines } from "./mtaLines.ts"
 import * as processUser from "./processUser.ts"
@@ -171,18 +170,18 @@ const serve_ = Effect.fnUntraced(
     const settings = yield* resolve(given, process.env)
     const assignment = assignmentOf()
     if (assignment === undefined) { for (const warning of settings.warnings) complain(warning) }
+    const level = Option.fromUndefinedOr(settings.logLevel)
     if (settings.check || settings.checkMessage !== undefined) {
-      const level = Option.getOrElse(yield* GlobalFlag.LogLevel, () => "Warn" as const)
       return yield* checked(files, settings).pipe(
-        Effect.provideService(References.MinimumLogLevel, level),
+        withLevel(level, "warn"),
         Effect.provide(logFormat.layer(settings.logFormat))
       )
     }
     yield* endless.markEndless
-    return yield* Effect.provide(
-      assignment === undefined ? serveAsSupervisor(files, settings) : serveAsWorker(assignment, files, settings),
-      logFormat.layer(settings.logFormat)
-    )
+    return yield* (assignment === undefined
+      ? serveAsSupervisor(files, settings)
+      : serveAsWorker(assignment, files, settings))
+      .pipe(withLevel(level, "info"), Effect.provide(logFormat.layer(settings.logFormat)))
   }
 )
 

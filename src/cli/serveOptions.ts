@@ -4,6 +4,7 @@
  */
 import * as Flag from "effect/cli/Flag"
 import type * as Option from "effect/Option"
+import * as logLevel from "./logLevel.ts"
 import { pathFlag } from "./specs.ts"
 
 /** What an option concerns. A module that exports a layer brings its own options of `filter` and `server`. */
@@ -77,6 +78,12 @@ const declared = {
     metavar: "pretty|logfmt|json",
     about: "The format of the log, on standard error",
     standard: "pretty on a terminal, else logfmt"
+  },
+  "log-level": {
+    concern: "process",
+    metavar: "LEVEL",
+    about: `The least level of the log: ${logLevel.names.join(", ")}`,
+    standard: "info, with --check warn"
   },
   config: {
     concern: "process",

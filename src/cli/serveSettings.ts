@@ -8,6 +8,7 @@ import * as endpoint from "../internal/net/endpoint.ts"
 import * as MilterServer from "../MilterServer.ts"
 import * as configFile from "./configFile.ts"
 import * as exit from "./exit.ts"
+import * as logLevel from "./logLevel.ts"
 import { type GivenFlags, type Name, options, type ServeOption } from "./serveOptions.ts"
 
 /** An option that was given, and where. */
@@ -29,6 +30,7 @@ export interface Settings {
   readonly http: string | undefined
   readonly watch: boolean
   readonly logFormat: "pretty" | "logfmt" | "json" | undefined
+  readonly logLevel: logLevel.Name | undefined
   readonly config: string | undefined
   readonly check: boolean
   readonly checkMessage: string | undefined
@@ -194,6 +196,7 @@ export const resolve = Effect.fnUntraced(function*(
     http: yield* one("http", pageSpec),
     watch: (yield* one("watch", toggle)) ?? false,
     logFormat: yield* one("log-format", oneOf("pretty", "logfmt", "json")),
+    logLevel: yield* one("log-level", oneOf(...logLevel.names)),
     config,
     check: (yield* one("check", toggle)) ?? false,
     checkMessage: yield* one("check-message", text),

@@ -1,10 +1,8 @@
 /** `effect-milter test`: sends messages through the filter of a module, in this process and without a socket. */
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
-import * as GlobalFlag from "effect/cli/GlobalFlag"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as References from "effect/References"
 import * as MilterServer from "../MilterServer.ts"
 import * as MilterTest from "../MilterTest.ts"
@@ -12,6 +10,7 @@ import * as clientTrouble from "./clientTrouble.ts"
 import { run } from "./converse.ts"
 import * as exit from "./exit.ts"
 import { loadFilter } from "./loadFilter.ts"
+import { flag as logLevel, withLevel } from "./logLevel.ts"
 import * as messageFlags from "./messageFlags.ts"
 import * as specs from "./specs.ts"
 
@@ -20,7 +19,8 @@ const flags = {
     Argument.withDescription("A module (.ts or .js) that exports by default a filter, or MilterServer.layer of one")
   ),
   messages: messageFlags.messages,
-  ...messageFlags.flags
+  ...messageFlags.flags,
+  logLevel
 }
 
 const test_ = Effect.fnUntraced(function*({ file, ...given }: messageFlags.Given & { readonly file: string }) {
@@ -45,25 +45,20 @@ const test_ = Effect.fnUntraced(function*({ file, ...given }: messageFlags.Given
   )
 })
 
-/** The log of the filter, on standard error; the lines of messages are left out unless the user wants them. */
-const withLog = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-  Effect.gen(function*() {
-    const level = Option.getOrElse(yield* GlobalFlag.LogLevel, () => "Warn" as const)
-    return yield* effect.pipe(
-      Effect.provideService(References.MinimumLogLevel, level),
-      Effect.provideService(References.LogToStderr, true)
-    )
-  })
-
-export const test = Command.make("test", flags, (given) => withLog(Effect.scoped(test_(given)))).pipe(
-  Command.withDescription(
-    "Sends messages through the filter that a module exports, in one process and without a socket, and shows what send shows. " +
-      "The log of the filter goes to standard error, from warnings on; --log-level info shows more. Exit codes are those of send"
-  ),
-  Command.withShortDescription("Sends messages through the filter that a module exports, without a socket"),
-  Command.withExamples([
-    { command: "effect-milter test filter.ts hello.eml" },
-    { command: "effect-milter test filter.ts ~/Maildir --json" },
-    { command: "effect-milter test filter.ts spam.mbox --expect rejected" }
-  ])
-)
+/** The log of the filter goes to standard error; the lines of messages are left out unless the user wants them. */
+export const test = Command.make("test", flags, ({ logLevel, ...given }) =>
+  Effect.scoped(test_(given)).pipe(
+    withLevel(logLevel, "warn"),
+    Effect.provideService(References.LogToStderr, true)
+  )).pipe(
+    Command.withDescription(
+      "Sends messages through the filter that a module exports, in one process and without a socket, and shows what send shows. " +
+        "The log of the filter goes to standard error. Exit codes are those of send"
+    ),
+    Command.withShortDescription("Sends messages through the filter that a module exports, without a socket"),
+    Command.withExamples([
+      { command: "effect-milter test filter.ts hello.eml" },
+      { command: "effect-milter test filter.ts ~/Maildir --json" },
+      { command: "effect-milter test filter.ts spam.mbox --expect rejected" }
+    ])
+  )

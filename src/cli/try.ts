@@ -17,6 +17,7 @@ import { ByteString } from "../Wire.ts"
 import * as endless from "./endless.ts"
 import * as exit from "./exit.ts"
 import { loadFilters } from "./loadFilter.ts"
+import { flag as logLevel, withLevel } from "./logLevel.ts"
 import { PacketLog } from "./packetLog.ts"
 import * as privatePostfix from "./privatePostfix.ts"
 import * as specs from "./specs.ts"
@@ -131,20 +132,21 @@ const run = Effect.fnUntraced(function*(files: ReadonlyArray<string>) {
   return yield* receiver.ended
 })
 
-/** What the filter logs goes to standard error, from warnings on. */
+/** What the filter logs goes to standard error. */
 export const try_ = Command.make(
   "try",
   {
     files: specs.pathArgument("FILE").pipe(
       Argument.withDescription("A module (.ts or .js), as for serve; the filters of several are asked in this order"),
       Argument.variadic({ min: 1 })
-    )
+    ),
+    logLevel
   },
-  ({ files }) =>
+  ({ files, logLevel }) =>
     run(files).pipe(
       Effect.scoped,
       Effect.provide(dialer),
-      Effect.provideService(References.MinimumLogLevel, "Warn"),
+      withLevel(logLevel, "warn"),
       Effect.provideService(References.LogToStderr, true)
     )
 ).pipe(

@@ -437,6 +437,24 @@ describe("serve", () => {
       yield* child.shows(/^<6>\{.*"message":"picky listens on/m)
     }))
 
+  it.live("logs from a level on: the flag's, else the variable's", () =>
+    Effect.gen(function*() {
+      const { directory } = yield* messageFile
+      const start = Effect.fnUntraced(function*(name: string, ...args: ReadonlyArray<string>) {
+        const line = command(["serve", `${modules}/filter.ts`, "--listen", `${directory}/${name}.sock`, ...args])
+        const child = yield* spawn(process.execPath, line, { env: { MILTER_LOG_LEVEL: "error" } })
+        yield* child.shows(/smtpd_milters = /)
+        return child
+      })
+      const silent = yield* start("silent")
+      const told = yield* start("told", "--log-level", "info")
+      yield* told.shows(/picky listens on/)
+      assert.notInclude(silent.output, "picky listens on")
+      for (const child of [silent, told]) yield* child.signal("SIGTERM")
+      assert.deepStrictEqual(yield* Effect.all([silent.exit, told.exit]), [0, 0])
+      assert.notInclude(silent.output, "INFO")
+    }))
+
   it.live("runs filters on trial", () =>
     Effect.gen(function*() {
       const { child, file, to } = yield* serve("filter.ts", "--shadow")

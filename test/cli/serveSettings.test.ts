@@ -44,6 +44,7 @@ describe("settings of serve", () => {
         http: undefined,
         watch: false,
         logFormat: undefined,
+        logLevel: undefined,
         config: undefined,
         check: false,
         checkMessage: undefined,
@@ -129,6 +130,7 @@ describe("settings of serve", () => {
         user: "nobody",
         http: "inet:9464",
         "log-format": "json",
+        "log-level": "debug",
         "too-large": "pass",
         peers: "192.0.2.0/24, ::1",
         "on-failure": "pass",
@@ -169,6 +171,11 @@ describe("settings of serve", () => {
           [{ workers: "0" }, {}, /^--workers: "0"\. Expected: auto, or a number/],
           [{ http: "systemd" }, {}, /^--http: "systemd"\. Expected: .* or unix:\/path$/],
           [{ "log-format": "xml" }, {}, /^--log-format: "xml"\. Expected: pretty, logfmt or json$/],
+          [
+            {},
+            { MILTER_LOG_LEVEL: "loud" },
+            /^MILTER_LOG_LEVEL: "loud"\. Expected: all, trace, debug, .*, fatal or none$/
+          ],
           [{}, { MILTER_SHADOW: "perhaps" }, /^MILTER_SHADOW: "perhaps"\. Expected: true or false$/],
           [{ "on-failure": "accept" }, {}, /^--on-failure: "accept"\. Expected: tempfail, reject or pass$/],
           [{ "max-connections": "many" }, {}, /^--max-connections: Expected /],

@@ -75,6 +75,14 @@ describe("try", () => {
       complains(ran, /no private Postfix: postconf of Postfix is not in PATH\. .*: npm install smtp-server$/m)
     }))
 
+  it.live("shows the filter's log from a level on", () =>
+    Effect.gen(function*() {
+      const tried = yield* tryWithout(moduleOf("filter"), "--log-level", "info")
+      yield* tried.shows(/picky listens on/)
+      yield* tried.signal("SIGINT")
+      assert.strictEqual(yield* tried.exit, 0, tried.output)
+    }).pipe(Effect.scoped))
+
   it.live("says in a line what is wrong with a module", () =>
     Effect.gen(function*() {
       complains(yield* run("try", moduleOf("absent")), /there is no .*absent\.ts/)
