@@ -128,7 +128,9 @@ const everything = Milter.make("everything", {
   endOfHeaders: () => Effect.succeed(Verdict.continue),
   body: ({ bytes }) => Effect.succeed(bytes.length > 50_000 ? Verdict.skipBody : Verdict.continue),
   endOfMessage: Effect.fnUntraced(function*(_, { edit, session }) {
-    if (edit.addHeader._tag === "Some") yield* edit.addHeader.value("X-Queue", session.macros.get("i") ?? "none")
+    // A peer may send any bytes as its queue id; a value with line breaks is the filter's mistake.
+    const queueId = (session.macros.get("i") ?? "none").replace(/[\r\n\0]/g, "?")
+    if (edit.addHeader._tag === "Some") yield* edit.addHeader.value("X-Queue", queueId)
     if (edit.replaceBody._tag === "Some") yield* edit.replaceBody.value(new Uint8Array(10))
     return Verdict.continue
   }),
