@@ -74,7 +74,8 @@ export const filesOf = (
     if (found.success.length === 0) {
       return Result.fail(exit.trouble(`there is no message in ${path}: give another directory`))
     }
-    files.push(...found.success)
+    // Not spread: a Maildir may have more files than the stack takes.
+    for (const file of found.success) files.push(file)
   }
   return Result.succeed(files)
 }

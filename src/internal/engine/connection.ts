@@ -211,7 +211,7 @@ class Connection implements Output, OpenConnection {
     this.phase = next.phase
     if (packet._tag === "Negotiate" && !this.program.connections.admit(this)) {
       conversation.refuseAll()
-      this.times.isRefused(this.now)
+      this.times.connectionRefused(this.now)
     }
     return packet._tag === "Quit"
       ? this.finish(Exit.void, "close")

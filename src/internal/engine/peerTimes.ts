@@ -36,7 +36,7 @@ export class PeerTimes {
     this.began = this.active = now
   }
 
-  isRefused(now: number): void {
+  connectionRefused(now: number): void {
     this.refused = now
   }
 

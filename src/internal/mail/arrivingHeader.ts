@@ -21,6 +21,7 @@ export class ArrivingHeader {
   private hasField = false
   /** Where the line begins whose end has not come yet. */
   private line = 0
+  /** In bytes, as far as it has arrived. */
   length = 0
 
   /** Takes the next bytes. Gives the header once it is complete. */

@@ -117,8 +117,8 @@ export interface Chain {
    * The same for a message whose body is still arriving. The filters get it piece by piece; it is kept for them and for
    * `delivered` until the Scope closes: up to 256 KiB in memory, more in a temporary file if the `Dialer` is that of
    * `NodeMilterClient`, otherwise in memory too. No filter is told of the end of the message, and no message is accepted,
-   * before the stream has ended. Once the message is refused or discarded, the stream is pulled for one more piece at most. If the stream
-   * fails, so does the effect; the message is still open at the filters then: call `reset`.
+   * before the stream has ended. Once the message is refused or discarded, the stream is pulled for one more piece at most.
+   * If the stream fails, so does the effect; the message is still open at the filters then: call `reset`.
    */
   readonly streamMessage: <E, R>(
     content: Pick<Message, "headers"> & { readonly body: Stream.Stream<Uint8Array, E, R> }
