@@ -244,7 +244,7 @@ describe("hostile peers", () => {
         "MB resident": resident
       })
       assert.isBelow(used, 8)
-      // Buffers of 1 MB are garbage until V8 collects them, late: from 110 to 180 MB in runs of a gigabyte.
+      // Buffers of 1 MB are garbage until V8 collects them, late: from 110 to 210 MB in runs of a gigabyte.
       assert.isBelow(resident, 300)
     }))
 
