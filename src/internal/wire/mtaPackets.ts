@@ -12,10 +12,21 @@ import { clientAddress, macros } from "./packetFields.ts"
  * @category commands
  * @since 0.1.0
  */
-export const Negotiate = packet("Negotiate", "O", { version: Wire.u32, actions: Wire.flags, steps: Wire.flags }, {
-  answered: true,
-  documentation: "What the MTA offers."
-})
+export const Negotiate = packet(
+  "Negotiate",
+  "O",
+  { version: Wire.u32, actions: Wire.flags, steps: Wire.flags },
+  {
+    answered: true,
+    documentation: "What the MTA offers."
+  },
+  (reader) => ({
+    _tag: "Negotiate",
+    version: Wire.u32.read(reader),
+    actions: Wire.flags.read(reader),
+    steps: Wire.flags.read(reader)
+  })
+)
 /**
  * What a {@link Negotiate} packet holds.
  *
@@ -57,7 +68,7 @@ export type Macro = typeof Macro.schema.Type
 export const Connect = packet("Connect", "C", { hostname: Wire.text, address: clientAddress }, {
   answered: true,
   documentation: "An SMTP client has connected."
-})
+}, (reader) => ({ _tag: "Connect", hostname: Wire.text.read(reader), address: clientAddress.read(reader) }))
 /**
  * What a {@link Connect} packet holds.
  *
@@ -76,7 +87,7 @@ export type Connect = typeof Connect.schema.Type
 export const Helo = packet("Helo", "H", { name: Wire.text }, {
   answered: true,
   documentation: "The client has sent HELO or EHLO."
-})
+}, (reader) => ({ _tag: "Helo", name: Wire.text.read(reader) }))
 /**
  * What a {@link Helo} packet holds.
  *
@@ -98,7 +109,7 @@ export type Helo = typeof Helo.schema.Type
 export const Mail = packet("Mail", "M", { sender: Wire.text, parameters: Wire.texts }, {
   answered: true,
   documentation: "MAIL FROM: a message begins."
-})
+}, (reader) => ({ _tag: "Mail", sender: Wire.text.read(reader), parameters: Wire.texts.read(reader) }))
 /**
  * What a {@link Mail} packet holds.
  *
@@ -116,7 +127,7 @@ export type Mail = typeof Mail.schema.Type
 export const Rcpt = packet("Rcpt", "R", { recipient: Wire.text, parameters: Wire.texts }, {
   answered: true,
   documentation: "RCPT TO: one recipient."
-})
+}, (reader) => ({ _tag: "Rcpt", recipient: Wire.text.read(reader), parameters: Wire.texts.read(reader) }))
 /**
  * What a {@link Rcpt} packet holds.
  *
@@ -195,7 +206,7 @@ export type EndOfHeaders = typeof EndOfHeaders.schema.Type
 export const Body = packet("Body", "B", { bytes: Wire.bytes }, {
   answered: true,
   documentation: "A piece of the body."
-})
+}, (reader) => ({ _tag: "Body", bytes: Wire.bytes.read(reader) }))
 /**
  * What a {@link Body} packet holds.
  *
@@ -215,7 +226,7 @@ export type Body = typeof Body.schema.Type
 export const EndOfMessage = packet("EndOfMessage", "E", { bytes: Wire.bytes }, {
   answered: true,
   documentation: "The message is complete."
-})
+}, (reader) => ({ _tag: "EndOfMessage", bytes: Wire.bytes.read(reader) }))
 /**
  * What a {@link EndOfMessage} packet holds.
  *
@@ -235,7 +246,7 @@ export const Unknown = packet("Unknown", "U", { line: Wire.text }, {
   since: 3,
   answered: true,
   documentation: "An SMTP command that the MTA does not know."
-})
+}, (reader) => ({ _tag: "Unknown", line: Wire.text.read(reader) }))
 /**
  * What a {@link Unknown} packet holds.
  *
