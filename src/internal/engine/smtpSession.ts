@@ -18,14 +18,8 @@ import type { Program } from "./serverRuntime.ts"
 
 const maxWarnings = 10
 
-/** Whether the text is a frame's payload without its first byte. */
-const isSame = (text: ByteString, { bytes, limit, offset }: Frame.Frame): boolean => {
-  if (text.length !== limit - offset - 1) return false
-  for (let index = 0; index < text.length; index++) {
-    if (text.charCodeAt(index) !== bytes[offset + 1 + index]) return false
-  }
-  return true
-}
+/** A list of macros that comes again is recognised up to this length: in Postfix's, only the queue id stands. */
+const recognisedLength = 64
 
 export class SmtpSession implements Session {
   readonly id: string
@@ -41,7 +35,9 @@ export class SmtpSession implements Session {
   readonly monitor: SessionMonitor
   private readonly output: Output
   private macrosCut = false
+  /** The list of macros that came last, and its bytes unless it is too long. */
   private latestMacros = ByteString.fromText("")
+  private readonly latestBytes = new Uint8Array(recognisedLength)
   private warnings = 0
 
   constructor(program: Program, agreed: Session["agreed"], output: Output) {
@@ -93,11 +89,28 @@ export class SmtpSession implements Session {
   /** Keeps a list of macros, whose stage byte has been checked to be there. */
   define(frame: Frame.Frame): void {
     // Postfix sends the queue id again with every header and each piece of the body.
-    if (!isSame(this.latestMacros, frame)) this.latestMacros = slice(frame.bytes, frame.offset + 1, frame.limit)
+    if (!this.isLatest(frame)) this.keepLatest(frame)
     const defined = this.macros.define(frame.bytes[frame.offset]!, this.latestMacros)
     if (defined === "complete" || (defined === "truncated" && this.macrosCut)) return
     this.macrosCut = defined === "truncated"
     this.warn(`Macro: the list is ${defined} (offset ${frame.position})`)
+  }
+
+  /** Whether this list of macros came last, too: bytes are compared, since that is quicker than with a string. */
+  private isLatest({ bytes, limit, offset }: Frame.Frame): boolean {
+    const { latestBytes, latestMacros: { length } } = this
+    if (length !== limit - offset - 1 || length > recognisedLength) return false
+    for (let index = 0; index < length; index++) {
+      if (latestBytes[index] !== bytes[offset + 1 + index]) return false
+    }
+    return true
+  }
+
+  private keepLatest({ bytes, limit, offset }: Frame.Frame): void {
+    const start = offset + 1
+    this.latestMacros = slice(bytes, start, limit)
+    const length = Math.min(limit - start, recognisedLength)
+    for (let index = 0; index < length; index++) this.latestBytes[index] = bytes[start + index]!
   }
 
   /** Notes how long a hook took. */

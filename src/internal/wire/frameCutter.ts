@@ -46,11 +46,18 @@ export class FrameCutter {
     this.at = 0
   }
 
-  /** Moves to the next frame. False if there is no whole one yet, or a fault; then nothing refers to the chunk any more. */
-  advance(): boolean {
-    if (this.fault === undefined && (this.pending === 0 ? this.cut() : this.resume())) return true
+  /** Drops what is not cut yet, and the current frame. */
+  clear(): void {
     this.bytes = this.chunk = noBytes
     this.at = 0
+  }
+
+  /** Moves to the next frame. False if there is no whole one yet, or a fault; then nothing refers to the chunk any more. */
+  advance(): boolean {
+    // Asked several times for each chunk, of which the last ones find nothing.
+    if (this.chunk === noBytes) return false
+    if (this.fault === undefined && (this.pending === 0 ? this.cut() : this.resume())) return true
+    this.clear()
     return false
   }
 
