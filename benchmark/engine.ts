@@ -130,7 +130,7 @@ const compare = async (children: ReadonlyArray<ChildProcess>): Promise<void> => 
  * What was reached, in multiples of the calibration: lower it when the engine gets faster. Only ratios are compared, so a slow
  * machine makes no difference, and only the least of the rounds, so a busy one makes none either.
  */
-const reached = { message: 1.42, connection: 0.8 } as const
+const reached = { message: 1.3, connection: 0.76 } as const
 const allowance = 1.25
 /** A busy machine gets more rounds before the engine is called slow. */
 const mostRounds = 8 * rounds

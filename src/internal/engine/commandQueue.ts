@@ -1,4 +1,5 @@
 /** The commands that have arrived and wait for those before them, with the times of their arrival. */
+import type * as Clock from "effect/Clock"
 import * as Frame from "../../Frame.ts"
 import { FrameCutter } from "../wire/frameCutter.ts"
 
@@ -17,6 +18,9 @@ const noBytes = new Uint8Array(0)
 /** The empty frame that fills a slot whose command has been handled. */
 const handled: Frame.Frame = { code: 0, bytes: noBytes, offset: 0, limit: 0, position: 0 }
 
+/** The time of an arrival, as long as nobody has asked for it. */
+const unread = -1
+
 /** Bytes of commands that wait; reading pauses at more. */
 const maxBytes = 262_144
 
@@ -33,21 +37,28 @@ export class CommandQueue {
   private arrivals: Array<number> = []
   private head = 0
   private bytes = 0
-  /** When the chunk arrived that is being cut. */
-  private chunkArrived = 0
-  private _arrived = 0
+  private readonly clock: Clock.Clock
+  /** When the chunk arrived that is being cut. The clock is read when something asks, which few events do. */
+  private chunkArrived = unread
+  private _arrived = unread
   private _completed = 0
 
-  constructor(limits: { readonly frameLength: number; readonly queuedPackets: number }) {
+  constructor(limits: { readonly frameLength: number; readonly queuedPackets: number }, clock: Clock.Clock) {
+    this.clock = clock
     this.cutter = new FrameCutter(limits.frameLength)
     this.maxFrames = limits.queuedPackets
   }
 
   /** Adds the next bytes of the stream. */
-  addChunk(chunk: Uint8Array, now: number): void {
+  addChunk(chunk: Uint8Array): void {
     this.queueRest()
     this.cutter.feed(chunk)
-    this.chunkArrived = now
+    this.chunkArrived = unread
+  }
+
+  private get chunkTime(): number {
+    if (this.chunkArrived === unread) this.chunkArrived = this.clock.currentTimeMillisUnsafe()
+    return this.chunkArrived
   }
 
   /** Cuts and queues what is left of the chunk. Returns the error, if the stream is invalid. */
@@ -57,7 +68,7 @@ export class CommandQueue {
       const { bytes, code, limit, offset, position } = cutter
       this._completed++
       this.frames.push({ code, bytes, offset, limit, position })
-      this.arrivals.push(this.chunkArrived)
+      this.arrivals.push(this.chunkTime)
       this.bytes += limit - offset
     }
     return cutter.fault === undefined ? undefined : new Frame.FrameError(cutter.fault)
@@ -84,12 +95,16 @@ export class CommandQueue {
   private cutFirst(): Frame.Frame | undefined {
     if (!this.cutter.advance()) return undefined
     this._completed++
-    this._arrived = this.chunkArrived
+    this._arrived = unread
     return this.cutter
   }
 
-  /** When the command that was removed last arrived. */
+  /**
+   * When the command that was removed last arrived. To be asked first in the event in which it was removed: it has come with the
+   * present chunk, or its time was kept with it.
+   */
   get arrived(): number {
+    if (this._arrived === unread) this._arrived = this.chunkTime
     return this._arrived
   }
 
@@ -118,13 +133,13 @@ export class CommandQueue {
     return this.frames[this.head + index]!.code
   }
 
-  /** Whether more than this share of the limits is in use. */
+  /** Whether more than this share of the limits is in use, apart from what is left of the chunk. */
   exceeds(share: number): boolean {
-    return this.length > this.maxFrames * share || this.bytes > maxBytes * share
+    return this.frames.length - this.head > this.maxFrames * share || this.bytes > maxBytes * share
   }
 
   clear(): void {
-    this.cutter.feed(noBytes)
+    this.cutter.clear()
     this.frames = []
     this.arrivals = []
     this.head = this.bytes = 0

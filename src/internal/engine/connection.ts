@@ -83,7 +83,7 @@ class Connection implements Output, OpenConnection {
   constructor(program: Program, transport: Transport) {
     this.program = program
     this.transport = transport
-    this.queue = new CommandQueue(program.limits)
+    this.queue = new CommandQueue(program.limits, program.clock)
     this.writer = new AnswerWriter(transport, program.clock)
     this.times = new PeerTimes(program.timeouts, this.now)
     program.connections.add(this)
@@ -114,18 +114,21 @@ class Connection implements Output, OpenConnection {
 
   private readonly onData = (chunk: Uint8Array): void => {
     if (this.isFinished) return
-    const { now, queue, times } = this
+    const { queue, times } = this
     const { completed, isIncomplete } = queue
     const waiting = this.running === undefined ? 0 : queue.length
-    times.bytesArrived(now)
+    times.bytesArrived()
     this.bytesRead += chunk.length
-    queue.addChunk(chunk, now)
+    queue.addChunk(chunk)
     if (this.running?.call !== undefined) this.watch(waiting)
     this.loop(undefined)
     const error = queue.queueRest()
     const isCompleted = queue.completed > completed
-    if (isCompleted || !isIncomplete) times.frameBegins(now)
-    if (isCompleted) times.commandArrived(queue.latestCode === endOfMessageCode, now)
+    if (queue.isIncomplete && (isCompleted || !isIncomplete)) times.frameBegins(this.now)
+    if (isCompleted) {
+      if (queue.latestCode === endOfMessageCode) times.endOfMessageArrived(this.now)
+      else times.otherCommandArrived()
+    }
     if (error !== undefined) {
       this.fail(error)
     } else if (!this.isPaused && !this.isFinished && queue.exceeds(1)) {
@@ -277,6 +280,8 @@ class Connection implements Output, OpenConnection {
   ): void {
     const running: Running = { fiber, call, kind, began, deadline, cut: undefined, cutAt: 0, exit: undefined }
     this.running = running
+    // So that the time is read now, in the event that brought the command.
+    void this.queue.arrived
     fiber.addObserver((exit) => {
       running.exit = exit
       this.loop(undefined)
@@ -337,6 +342,7 @@ class Connection implements Output, OpenConnection {
 
   tick(now: number): void {
     if (!this.isOpen) return
+    this.times.swept(now)
     const { timeouts } = this.program
     // A peer that does not take the last answer must not keep the socket.
     const isBlocked = this.writer.isBlockedFor(timeouts.write, now)
