@@ -7,8 +7,8 @@ import * as Path from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import { type Filter, isFilter, sequence } from "../Milter.ts"
 import type { Listener } from "../MilterServer.ts"
-import * as exit from "./exit.ts"
 import { oldestText } from "./nodeVersion.ts"
+import * as exit from "./trouble/exit.ts"
 
 export type Served =
   | { readonly _tag: "Filter"; readonly filter: Filter<never, never> }

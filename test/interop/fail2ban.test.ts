@@ -12,7 +12,7 @@ import * as Fs from "node:fs"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Util from "node:util"
-import * as logFormat from "../../src/cli/logFormat.ts"
+import * as logFormat from "../../src/cli/serve/logFormat.ts"
 import { describeWith } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
 

@@ -1,8 +1,8 @@
 /** Recordings without what nobody else should read. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result, Schema } from "effect"
-import { packetLine } from "../../src/cli/packetLine.ts"
-import { plain } from "../../src/cli/style.ts"
+import { plain } from "../../src/cli/terminal/style.ts"
+import { packetLine } from "../../src/cli/trace/packetLine.ts"
 import * as known from "../../src/internal/testing/redactKnown.ts"
 import * as Milter from "../../src/Milter.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
