@@ -156,20 +156,42 @@ describe("floors", () => {
   })
 })
 
-describe("names of files", () => {
-  const internal = files.filter((file) => file.startsWith("internal/"))
+describe.each(["internal", "cli"])("names of files in %s", (folder) => {
+  const within = files.filter((file) => file.startsWith(`${folder}/`))
 
   it("are given once", () => {
-    const names = internal.map((file) => path.posix.basename(file))
+    const names = within.map((file) => path.posix.basename(file))
     assert.deepStrictEqual(names.filter((name, index) => names.indexOf(name) !== index), [])
   })
 
   it("are not those of their folders", () => {
-    const wrong = internal.filter((file) => {
+    const wrong = within.filter((file) => {
       const { dir, name } = path.posix.parse(file)
       return dir.split("/").includes(name)
     })
     assert.deepStrictEqual(wrong, [])
+  })
+
+  it("a folder holds more than one", () => {
+    const folders = within.map((file) => path.posix.dirname(file))
+    assert.deepStrictEqual(folders.filter((name, _, all) => all.filter((other) => other === name).length === 1), [])
+  })
+})
+
+describe("the program", () => {
+  const inProgram = files.filter((file) => file.startsWith("cli/"))
+
+  it("has a file for each command", () => {
+    const commands = inProgram.filter((file) => file.endsWith("Command.ts"))
+    const imported = targetsOf("cli/program.ts").filter((file) => file.endsWith("Command.ts"))
+    assert.isAbove(commands.length, 5)
+    assert.deepStrictEqual(imported.toSorted(), commands.toSorted())
+  })
+
+  it("lies in folders, and in files that a reader can hold", () => {
+    // Its start, and what loads a filter.
+    assert.isAtMost(inProgram.filter((file) => path.posix.dirname(file) === "cli").length, 7)
+    assert.deepStrictEqual(inProgram.filter((file) => read(`src/${file}`).split("\n").length > 400), [])
   })
 })
 
