@@ -6,11 +6,11 @@
  */
 import * as Data from "effect/Data"
 import * as Result from "effect/Result"
+import { ByteString } from "./internal/bytes/byteString.ts"
 import { Action } from "./internal/protocol/negotiationBits.ts"
 import { usualMacrosOf } from "./internal/protocol/stageTable.ts"
 import type { MacroStage } from "./Macros.ts"
 import * as Macros from "./Macros.ts"
-import * as Wire from "./Wire.ts"
 
 export { Action, maxPayloadOf, Step } from "./internal/protocol/negotiationBits.ts"
 
@@ -63,7 +63,7 @@ export interface Wanted {
  * @since 0.1.0
  */
 export interface Agreement extends Offer {
-  readonly macros: ReadonlyArray<{ readonly stage: number; readonly names: Wire.ByteString }>
+  readonly macros: ReadonlyArray<{ readonly stage: number; readonly names: ByteString }>
 }
 
 /**
@@ -132,7 +132,7 @@ export const negotiate = (wanted: Wanted, offered: Offer): Result.Result<Agreeme
 }
 
 const macroLists = (wanted: Wanted["macros"]): Agreement["macros"] => {
-  const lists: Array<{ readonly stage: number; readonly names: Wire.ByteString }> = []
+  const lists: Array<{ readonly stage: number; readonly names: ByteString }> = []
   const both = (wanted.endOfHeaders?.length ?? 0) + (wanted.endOfMessage?.length ?? 0) > 0
   for (const stage of Macros.stages) {
     let names: ReadonlyArray<string> = wanted[stage] ?? []
@@ -143,7 +143,7 @@ const macroLists = (wanted: Wanted["macros"]): Agreement["macros"] => {
     if (names.length === 0) continue
     lists.push({
       stage: Macros.stageNumber[stage],
-      names: Wire.ByteString.fromText(Array.from(new Set(names.map((name) => Macros.render(name)))).join(" "))
+      names: ByteString.fromText(Array.from(new Set(names.map((name) => Macros.render(name)))).join(" "))
     })
   }
   return lists

@@ -31,17 +31,40 @@ const modulesOf = (entry: string) =>
 
 const isSchema = (url: string): boolean => url.endsWith("/effect/dist/Schema.js")
 
+/** What a filter imports, with the most modules that an entry may load. Effect's own `Effect` is 65. */
+const light: ReadonlyArray<readonly [name: string, most: number]> = [
+  ["Stage", 1],
+  ["InvalidValue", 30],
+  ["Verdict", 30],
+  ["Reply", 30],
+  ["Header", 40],
+  ["Envelope", 40],
+  ["ClientAddress", 40],
+  ["Macros", 40],
+  ["Negotiation", 40],
+  ["Modification", 50],
+  ["Milter", 120]
+]
+
 describe("an import loads only what it needs", () => {
-  it.live.each(["Verdict", "Stage", "Reply", "InvalidValue", "Header", "Envelope", "ClientAddress"])(
-    "effect-milter/%s has no Schema",
-    (name) =>
+  it.live.each(light)(
+    "effect-milter/%s has no Schema, and at most %i modules",
+    ([name, most]) =>
       Effect.gen(function*() {
         const modules = yield* modulesOf(`effect-milter/${name}`)
         assert.isTrue(modules.some((url) => url.endsWith(`/src/${name}.ts`)), modules.join("\n"))
         assert.isFalse(modules.some(isSchema))
-        assert.isAtMost(modules.length, 120)
+        assert.isAtMost(modules.length, most, modules.join("\n"))
       })
   )
+
+  it.live("a server of a plain filter has no MTA's side", () =>
+    Effect.gen(function*() {
+      const modules = yield* modulesOf("effect-milter/MilterServer")
+      assert.isTrue(modules.some(isSchema), "Config needs it")
+      const mta = modules.filter((url) => url.includes("/src/internal/mta/") || url.endsWith("/src/MilterClient.ts"))
+      assert.deepStrictEqual(mta, [])
+    }))
 
   it.live("a server without pages has no HTTP", () =>
     Effect.gen(function*() {

@@ -59,7 +59,7 @@ describe("rows", () => {
 const elsewhere = /^src\/(?:auth|internal\/(?:bytes|mail|net))\//
 const sources = glob("src/**/*.ts").filter((file) => !elsewhere.test(file))
 
-const declarations = ["src/internal/wire/mtaPackets.ts", "src/internal/wire/filterPackets.ts"]
+const declarations = ["commandLetters", "mtaPackets", "filterPackets"].map((name) => `src/internal/wire/${name}.ts`)
 const table = "src/internal/protocol/stageTable.ts"
 
 /** Without comments, whose examples say what they like. */

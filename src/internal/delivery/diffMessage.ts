@@ -2,7 +2,7 @@
 import type { ByteString } from "../bytes/byteString.ts"
 import { bytes } from "../bytes/byteString.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
-import { maxPayload } from "../wire/packetDefinition.ts"
+import { maxPayload } from "../wire/maxPayload.ts"
 import type { Difference, DiffOptions, Draft, Inexact, Recipient } from "./deliveryTypes.ts"
 import { diffHeaders, type Mta } from "./diffHeaders.ts"
 import * as sendmailQueue from "./sendmailQueue.ts"

@@ -15,7 +15,7 @@ import { type QueueFile, spaced } from "../delivery/queueFile.ts"
 import * as sendmailQueue from "../delivery/sendmailQueue.ts"
 import type { Edits } from "../filter/editor.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
-import { maxPayload } from "../wire/packetDefinition.ts"
+import { maxPayload } from "../wire/maxPayload.ts"
 import type { Closing } from "./scopeCloser.ts"
 
 const isHeader = (packet: Packet.FilterPacket): packet is HeaderPacket =>

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { concat } from "../bytes/concat.ts"
-import { maxPayload } from "../wire/packetDefinition.ts"
+import { maxPayload } from "../wire/maxPayload.ts"
 import type { Answer } from "./answerTypes.ts"
 
 /**

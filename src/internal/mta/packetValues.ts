@@ -5,7 +5,7 @@ import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../bytes/byteString.ts"
 import { bytes, cut, ofParts } from "../bytes/byteString.ts"
 import { byteStringOf } from "../bytes/concat.ts"
-import { maxPayload } from "../wire/packetDefinition.ts"
+import { maxPayload } from "../wire/maxPayload.ts"
 import type { Connect, Text } from "./clientValues.ts"
 
 // Leaves room for a packet's other fields.

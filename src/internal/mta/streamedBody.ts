@@ -6,7 +6,7 @@ import * as Stream from "effect/Stream"
 import { concat } from "../bytes/concat.ts"
 import { LineEnds } from "../bytes/lineEnds.ts"
 import type { Spool } from "../bytes/spool.ts"
-import { maxPayload } from "../wire/packetDefinition.ts"
+import { maxPayload } from "../wire/maxPayload.ts"
 
 /** The stream of the body failed. Not the failure of a filter, so that no policy decides about it. */
 export class SourceFailure<E> {

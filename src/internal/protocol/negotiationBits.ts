@@ -1,5 +1,5 @@
 /** The bits of the negotiation. Re-exported by `Negotiation`. */
-import { maxPayload } from "../wire/packetDefinition.ts"
+import { maxPayload } from "../wire/maxPayload.ts"
 
 /**
  * The action bits: what a filter may do to a message (second word of the negotiation packets). Adding a header also

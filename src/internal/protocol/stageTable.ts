@@ -3,7 +3,7 @@
  * these rows.
  */
 import type * as Packet from "../../Packet.ts"
-import * as Commands from "../wire/mtaPackets.ts"
+import * as Commands from "../wire/commandLetters.ts"
 import { Step } from "./negotiationBits.ts"
 
 type Command = Packet.MtaPacket["_tag"]

@@ -1,7 +1,16 @@
 /** Every command of the MTA, declared once. Re-exported by `Packet`. */
 import * as Wire from "../../Wire.ts"
-import { packet } from "./packetDefinition.ts"
+import * as letters from "./commandLetters.ts"
+import { type Definition, type Options, packet, type Type } from "./packetDefinition.ts"
 import { clientAddress, macros } from "./packetFields.ts"
+import type { Reader } from "./reader.ts"
+
+const command = <const Name extends string, const Fields extends Wire.Fields>(
+  { letter, name, since }: { readonly name: Name; readonly letter: string; readonly since: number },
+  fields: Fields,
+  options: Omit<Options, "since">,
+  read?: (reader: Reader) => NoInfer<Type<Name, Fields>>
+): Definition<Name, Fields> => packet(name, letter, fields, { ...options, since }, read)
 
 /**
  * `O`, the first command: what the MTA offers. Answered by {@link Negotiated}.
@@ -12,9 +21,8 @@ import { clientAddress, macros } from "./packetFields.ts"
  * @category commands
  * @since 0.1.0
  */
-export const Negotiate = packet(
-  "Negotiate",
-  "O",
+export const Negotiate = command(
+  letters.Negotiate,
   { version: Wire.u32, actions: Wire.flags, steps: Wire.flags },
   {
     answered: true,
@@ -44,7 +52,7 @@ export type Negotiate = typeof Negotiate.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Macro = packet("Macro", "D", { stage: Wire.character, macros }, {
+export const Macro = command(letters.Macro, { stage: Wire.character, macros }, {
   documentation: "Values of macros for the command whose letter is the stage."
 })
 /**
@@ -65,7 +73,7 @@ export type Macro = typeof Macro.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Connect = packet("Connect", "C", { hostname: Wire.text, address: clientAddress }, {
+export const Connect = command(letters.Connect, { hostname: Wire.text, address: clientAddress }, {
   answered: true,
   documentation: "An SMTP client has connected."
 }, (reader) => ({ _tag: "Connect", hostname: Wire.text.read(reader), address: clientAddress.read(reader) }))
@@ -84,7 +92,7 @@ export type Connect = typeof Connect.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Helo = packet("Helo", "H", { name: Wire.text }, {
+export const Helo = command(letters.Helo, { name: Wire.text }, {
   answered: true,
   documentation: "The client has sent HELO or EHLO."
 }, (reader) => ({ _tag: "Helo", name: Wire.text.read(reader) }))
@@ -106,7 +114,7 @@ export type Helo = typeof Helo.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Mail = packet("Mail", "M", { sender: Wire.text, parameters: Wire.texts }, {
+export const Mail = command(letters.Mail, { sender: Wire.text, parameters: Wire.texts }, {
   answered: true,
   documentation: "MAIL FROM: a message begins."
 }, (reader) => ({ _tag: "Mail", sender: Wire.text.read(reader), parameters: Wire.texts.read(reader) }))
@@ -124,7 +132,7 @@ export type Mail = typeof Mail.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Rcpt = packet("Rcpt", "R", { recipient: Wire.text, parameters: Wire.texts }, {
+export const Rcpt = command(letters.Rcpt, { recipient: Wire.text, parameters: Wire.texts }, {
   answered: true,
   documentation: "RCPT TO: one recipient."
 }, (reader) => ({ _tag: "Rcpt", recipient: Wire.text.read(reader), parameters: Wire.texts.read(reader) }))
@@ -142,8 +150,7 @@ export type Rcpt = typeof Rcpt.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Data = packet("Data", "T", {}, {
-  since: 4,
+export const Data = command(letters.Data, {}, {
   answered: true,
   documentation: "DATA: the envelope is complete."
 })
@@ -162,7 +169,7 @@ export type Data = typeof Data.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Header = packet("Header", "L", { name: Wire.name, value: Wire.text }, {
+export const Header = command(letters.Header, { name: Wire.name, value: Wire.text }, {
   answered: true,
   documentation: "One header field."
 }, (reader) => ({ _tag: "Header", name: Wire.name.read(reader), value: Wire.text.read(reader) }))
@@ -180,8 +187,7 @@ export type Header = typeof Header.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const EndOfHeaders = packet("EndOfHeaders", "N", {}, {
-  since: 2,
+export const EndOfHeaders = command(letters.EndOfHeaders, {}, {
   answered: true,
   documentation: "There are no more header fields."
 })
@@ -203,7 +209,7 @@ export type EndOfHeaders = typeof EndOfHeaders.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Body = packet("Body", "B", { bytes: Wire.bytes }, {
+export const Body = command(letters.Body, { bytes: Wire.bytes }, {
   answered: true,
   documentation: "A piece of the body."
 }, (reader) => ({ _tag: "Body", bytes: Wire.bytes.read(reader) }))
@@ -223,7 +229,7 @@ export type Body = typeof Body.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const EndOfMessage = packet("EndOfMessage", "E", { bytes: Wire.bytes }, {
+export const EndOfMessage = command(letters.EndOfMessage, { bytes: Wire.bytes }, {
   answered: true,
   documentation: "The message is complete."
 }, (reader) => ({ _tag: "EndOfMessage", bytes: Wire.bytes.read(reader) }))
@@ -242,8 +248,7 @@ export type EndOfMessage = typeof EndOfMessage.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Unknown = packet("Unknown", "U", { line: Wire.text }, {
-  since: 3,
+export const Unknown = command(letters.Unknown, { line: Wire.text }, {
   answered: true,
   documentation: "An SMTP command that the MTA does not know."
 }, (reader) => ({ _tag: "Unknown", line: Wire.text.read(reader) }))
@@ -261,7 +266,7 @@ export type Unknown = typeof Unknown.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Abort = packet("Abort", "A", {}, {
+export const Abort = command(letters.Abort, {}, {
   documentation: "The message is over; the connection stays."
 })
 /**
@@ -278,7 +283,7 @@ export type Abort = typeof Abort.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const Quit = packet("Quit", "Q", {}, {
+export const Quit = command(letters.Quit, {}, {
   documentation: "The session is over, both sides close."
 })
 /**
@@ -296,8 +301,7 @@ export type Quit = typeof Quit.schema.Type
  * @category commands
  * @since 0.1.0
  */
-export const QuitNewConnection = packet("QuitNewConnection", "K", {}, {
-  since: 6,
+export const QuitNewConnection = command(letters.QuitNewConnection, {}, {
   documentation: "The session is over, another begins on this connection."
 })
 /**

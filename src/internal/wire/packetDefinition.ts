@@ -4,9 +4,6 @@ import type * as Wire from "../../Wire.ts"
 import type { Reader } from "./reader.ts"
 import type { Writer } from "./writer.ts"
 
-/** The most bytes that MTAs put into one body packet, and that libmilter accepts. */
-export const maxPayload = 65535
-
 /** The type of a packet with these fields. */
 export type Type<Name extends string, Fields extends Wire.Fields> = SchemaOf<Name, Fields>["Type"]
 

@@ -5,6 +5,7 @@ import type { Capability } from "../../../Modification.ts"
 import type { Stage } from "../../../Stage.ts"
 import { checkKeys, checkNames, keysOf } from "../../bytes/knownKeys.ts"
 import { allStages, answeredStages } from "../../protocol/stageTable.ts"
+import { define } from "../definition.ts"
 
 /**
  * Options of {@link remote}.
@@ -52,11 +53,13 @@ const timeoutNames = keysOf<NonNullable<RemoteOptions["timeouts"]>>({
   endOfMessage: true
 })
 
-/** Throws an `InvalidValue` for a name that would be ignored. */
+/** Throws for options that are wrong: where the filter is made, and not when the server starts. */
 export const checkRemote = (name: string, options: RemoteOptions): void => {
   checkKeys(`option of ${name}`, options, optionNames)
   checkKeys(`timeout of ${name}`, options.timeouts ?? {}, timeoutNames)
   checkNames(`stage of ${name}`, options.stages ?? [], allStages)
+  timesOf(options)
+  define(name, { modify: options.modify, macros: options.macros ?? {} }, {}, {})
 }
 
 /** Milliseconds; undefined if not given. */

@@ -1,69 +1,8 @@
 /** Runs a filter in the shadow, where its decisions are only logged. Re-exported by `Milter`. */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Scope from "effect/Scope"
-import type { OutsideMessage, Stage } from "../../../Stage.ts"
-import { allStages, isOfMessage, sessionStages } from "../../protocol/stageTable.ts"
-import { type Definition, resolve } from "../definition.ts"
+import { resolve } from "../definition.ts"
 import type { Filter, Made } from "../filterTypes.ts"
 import { fromResolve } from "../filterValue.ts"
-import { madeFrom, type StateHook, wrapWithState } from "../wrapping.ts"
-import type { DryRunMessage } from "./dryRunMessage.ts"
-import { makeShadows, Shadow, type Shadows } from "./shadowSession.ts"
-
-// The builder of the message's state shows MAIL; the end of the message is always watched.
-const watched = allStages.filter((stage) => isOfMessage(stage) && stage !== "mail" && stage !== "endOfMessage")
-
-const shadowedIn = (shadows: Shadows) => (inner: Definition): Definition =>
-  madeFrom(inner, (inner) => shadowed(shadows, inner))
-
-type ShadowHook = StateHook<Shadow, DryRunMessage>
-
-const shadowed = (shadows: Shadows, inner: Definition): Definition => {
-  const outsideMessage = (stage: OutsideMessage): ShadowHook => (event, at) => {
-    at.connection.outside(stage, event, at.session)
-    return Exit.void
-  }
-  const inMessage = (stage: Stage): ShadowHook => (event, at) => at.connection.inside(stage, at.message, event, at)
-  const observes: { [K in Stage]?: ShadowHook } = {
-    // Always watched: without a hook of the filter, the message ends here as accepted.
-    endOfMessage: inMessage("endOfMessage")
-  }
-  const has = (stage: Stage): boolean => inner.answers[stage] !== undefined || inner.observes[stage] !== undefined
-  for (const stage of sessionStages) {
-    // Connect is always watched: the state of the connection is built there.
-    if (stage === "connect" || has(stage)) observes[stage] = outsideMessage(stage)
-  }
-  for (const stage of watched) if (has(stage)) observes[stage] = inMessage(stage)
-  const harmless: Definition = {
-    ...inner,
-    modify: [],
-    modifyIfOffered: [],
-    signer: undefined,
-    verifier: false,
-    remote: undefined,
-    refuseConnection: false,
-    onFailure: undefined
-  }
-  return wrapWithState<Shadow, DryRunMessage>(harmless, {
-    connection: () =>
-      Effect.contextWith((context: Context.Context<never>) => {
-        const shadow = new Shadow(shadows, inner, context)
-        return Effect.as(atEnd((exit) => shadow.close(exit)), shadow)
-      }),
-    message: (mail, { connection, session }) =>
-      Effect.contextWith((context: Context.Context<never>) => {
-        const message = connection.begin(mail, session, context)
-        return Effect.as(atEnd((exit) => connection.end(message, exit)), message)
-      }),
-    answers: {},
-    observes
-  })
-}
-
-const atEnd = (f: (exit: Exit.Exit<unknown, unknown>) => void): Effect.Effect<void, never, Scope.Scope> =>
-  Effect.addFinalizer((exit) => Effect.sync(() => f(exit)))
 
 /**
  * Options of {@link shadow}.
@@ -118,7 +57,9 @@ export interface ShadowOptions {
  * @since 0.1.0
  */
 export const shadow = <E, R>(self: Filter<E, R>, options: ShadowOptions = {}): Made<never, R> =>
-  fromResolve(Effect.flatMap(
-    resolve(self),
-    (definitions) => Effect.map(makeShadows(options.maxSpoolBytes), (all) => definitions.map(shadowedIn(all)))
-  ))
+  fromResolve(Effect.flatMap(resolve(self), (definitions) =>
+    Effect.flatMap(
+      // A filter without a shadow does not load it.
+      Effect.promise(() => import("./shadowDefinition.ts")),
+      ({ shadowDefinitions }) => shadowDefinitions(definitions, options.maxSpoolBytes)
+    )))
