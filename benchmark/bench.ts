@@ -12,6 +12,7 @@ import { type Cell, cells as makeCells, quickCells } from "./comparison/cells.ts
 import { lastCpu, thisMachine } from "./comparison/machine.ts"
 import { measureCell, plannedSeconds, type Prepared } from "./comparison/measure.ts"
 import { type Course, type Footprint, measureCourse, measureFootprint } from "./comparison/memory.ts"
+import { hasBatch } from "./comparison/processes.ts"
 import type { Results } from "./comparison/results.ts"
 import { against, servers } from "./comparison/servers.ts"
 import { measureStartup, type Startup } from "./comparison/startup.ts"
@@ -59,6 +60,9 @@ const chosen = <A extends { readonly name: string }>(
 const cpu = values.cpu === undefined ? lastCpu() : Number(values.cpu)
 if (cpu === undefined) {
   console.log("no taskset (Debian: util-linux): nothing is put on one CPU, and the figures are less exact")
+}
+if (!hasBatch) {
+  console.log("no chrt (Debian: util-linux): the driver takes the CPU from the servers, most from those slower than it")
 }
 const rounds = positive("rounds", values.quick ? 3 : 10)
 const messages = positive("messages", values.quick ? 2_000 : 8_000)

@@ -116,7 +116,18 @@ const sections: Readonly<Record<string, () => string | undefined>> = {
   "table base-1": named("base-1"),
   "table variations": () =>
     across(
-      ["base-50", "two-cpus", "tcp", "body-1k", "body-100k", "body-10m", "headers-64", "headers-256"],
+      [
+        "base-50",
+        "two-cpus",
+        "ordinary-50",
+        "ordinary-1",
+        "tcp",
+        "body-1k",
+        "body-100k",
+        "body-10m",
+        "headers-64",
+        "headers-256"
+      ],
       (summary) => figure(summary.cpuLeast)
     ),
   "table connections": () =>

@@ -18,6 +18,8 @@ export interface Cell {
   readonly transport: "unix" | "tcp"
   /** One CPU for the server and the driver together, or two that the kernel shares out. */
   readonly cpus: 1 | 2
+  /** How the kernel schedules the driver: as a batch process it does not interrupt the server that wakes it. */
+  readonly driver: "batch" | "ordinary"
   readonly rounds: number
   /** Base cells are for every server; the others leave out the variants of ours. */
   readonly base: boolean
@@ -44,6 +46,7 @@ export const cells = ({ messages, rounds }: Effort): ReadonlyArray<Cell> => {
     load: { ...load, ...changed },
     transport: "unix",
     cpus: 1,
+    driver: "batch",
     rounds: Math.ceil(rounds / 3),
     base: false,
     ...rest
@@ -57,7 +60,11 @@ export const cells = ({ messages, rounds }: Effort): ReadonlyArray<Cell> => {
   return [
     cell("base-50", "50 messages a connection", {}, { base: true, rounds }),
     cell("base-1", "1 message a connection", { perConnection: 1 }, { base: true, rounds }),
-    cell("two-cpus", "two CPUs", { messages: half }, { cpus: 2 }),
+    cell("two-cpus", "two CPUs", { messages: half }, { cpus: 2, driver: "ordinary" }),
+    cell("ordinary-50", "ordinary driver", { messages: half }, { driver: "ordinary" }),
+    cell("ordinary-1", "ordinary driver, 1 message a connection", { messages: half, perConnection: 1 }, {
+      driver: "ordinary"
+    }),
     cell("tcp", "TCP", { messages: half }, { transport: "tcp" }),
     cell("connections-1", "1 connection", held(1)),
     cell("connections-10", "10 connections", held(10)),

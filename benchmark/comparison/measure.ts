@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as Path from "node:path"
 import type { Cell, Load } from "./cells.ts"
 import type { Order, Round } from "./driver.ts"
-import { type Address, cpuTime, pinned, type Running, start, stop } from "./processes.ts"
+import { type Address, asBatch, cpuTime, hasBatch, pinned, type Running, start, stop } from "./processes.ts"
 import type { Command, Server } from "./servers.ts"
 
 /** A server that could be built. */
@@ -45,9 +45,10 @@ export class Driver {
     this.child = child
   }
 
-  static async start(cpu: number | undefined): Promise<Driver> {
+  static async start(cpu: number | undefined, scheduled: Cell["driver"] = "ordinary"): Promise<Driver> {
     const file = new URL("./driver.ts", import.meta.url).pathname
-    const [program, parameters] = pinned(cpu, process.execPath, [...process.execArgv, file])
+    const own = pinned(cpu, process.execPath, [...process.execArgv, file])
+    const [program, parameters] = hasBatch && scheduled === "batch" ? asBatch(...own) : own
     const child = spawn(program, parameters, {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced"
@@ -114,7 +115,7 @@ export const measureCell = async (
   options: { readonly folder: string; readonly cpu: number | undefined; readonly onRound: (round: number) => void }
 ): Promise<ReadonlyArray<Measured>> => {
   const cpu = cell.cpus === 1 ? options.cpu : undefined
-  const driver = await Driver.start(cpu)
+  const driver = await Driver.start(cpu, cell.driver)
   const all = prepared.filter(({ server }) => takesPart(cell, server)).map(({ command, server }) => ({
     server,
     command,

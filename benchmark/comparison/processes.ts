@@ -1,5 +1,5 @@
 /** Processes that are measured: started on chosen CPUs, their CPU time and memory read from /proc. */
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
 import type { Command } from "./servers.ts"
@@ -22,6 +22,15 @@ export const pinned = (
   parameters: ReadonlyArray<string>
 ): [string, Array<string>] =>
   cpu === undefined ? [program, [...parameters]] : ["taskset", ["-c", String(cpu), program, ...parameters]]
+
+/** Whether this system can run batch processes. */
+export const hasBatch: boolean = spawnSync("chrt", ["--version"], { stdio: "ignore" }).status === 0
+
+/** As a batch process: the kernel does not take the CPU from a server for it, when the server's write wakes it. */
+export const asBatch = (program: string, parameters: ReadonlyArray<string>): [string, Array<string>] => [
+  "chrt",
+  ["--batch", "0", program, ...parameters]
+]
 
 const canConnect = (address: Address): Promise<boolean> =>
   new Promise((resolve) => {
