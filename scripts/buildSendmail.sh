@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Sendmail with larger packets for milters (_FFR_MDS_NEGOTIATE), which no distribution turns on, and its libmilter
-# with the same, for test/interop/largePackets.test.ts. Nothing is installed. It takes a minute.
+# with the same, for test/integration/largePackets.test.ts. Nothing is installed. It takes a minute.
 #
 #   scripts/buildSendmail.sh
 #

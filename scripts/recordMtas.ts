@@ -5,7 +5,7 @@
  *   node -C effect-milter-source scripts/recordMtas.ts [NAME...]
  *
  * Needs what the integration tests need: Postfix, the unpacked Sendmail, root. With EFFECT_MILTER_MTA set to a release of
- * scripts/fetchMta.sh it records that release, into a folder of that name.
+ * scripts/fetchMta.sh, or to that of scripts/buildSendmail.sh, it records that release, into a folder of that name.
  */
 import * as Frame from "effect-milter/Frame"
 import * as Packet from "effect-milter/Packet"
@@ -16,7 +16,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import { MtaError, poll, socketDirectory } from "../testbed/mta.ts"
-import { type Scenario, scenarios, type Script } from "../testbed/mtaScenarios.ts"
+import { isOf, type Scenario, scenarios, type Script } from "../testbed/mtaScenarios.ts"
 import * as Postfix from "../testbed/postfix.ts"
 import { releaseOf } from "../testbed/releases.ts"
 import * as Sendmail from "../testbed/sendmail.ts"
@@ -89,59 +89,63 @@ const folder = Path.join("test/fixtures/recordings", release?.name ?? "")
 const deliveries = Path.join("test/fixtures/deliveries", release?.name ?? "")
 for (const directory of [folder, deliveries]) Fs.mkdirSync(directory, { recursive: true })
 
-const play = Effect.fnUntraced(function*(name: string, { description, filters, isKept, lines, mta }: Scenario) {
-  const directory = yield* socketDirectory
-  const files: Array<readonly [recording: string, fixture: string]> = []
-  const addresses: Array<string> = []
-  yield* Effect.scoped(Effect.gen(function*() {
-    for (const [index, script] of filters.entries()) {
-      const recording = `${directory}/${index}.jsonl`
-      yield* serve(script, `${directory}/filter${index}`)
-      yield* trace(
-        `${directory}/tap${index}`,
-        `${directory}/filter${index}`,
-        recording,
-        mta === "postfix" ? "666" : "600"
-      )
-      addresses.push(`unix:${directory}/tap${index}`)
-      files.push([recording, index < filters.length - 1 ? `${name}.first` : name])
+const play = Effect.fnUntraced(
+  function*(name: string, { description, filters, isKept, lines, mc = [], mta }: Scenario) {
+    const directory = yield* socketDirectory
+    const files: Array<readonly [recording: string, fixture: string]> = []
+    const addresses: Array<string> = []
+    yield* Effect.scoped(Effect.gen(function*() {
+      for (const [index, script] of filters.entries()) {
+        const recording = `${directory}/${index}.jsonl`
+        yield* serve(script, `${directory}/filter${index}`)
+        yield* trace(
+          `${directory}/tap${index}`,
+          `${directory}/filter${index}`,
+          recording,
+          mta === "postfix" ? "666" : "600"
+        )
+        addresses.push(`unix:${directory}/tap${index}`)
+        files.push([recording, index < filters.length - 1 ? `${name}.first` : name])
+      }
+      const { port, takeOne } = yield* mta === "postfix"
+        ? Effect.map(Postfix.make({ milters: addresses.join(" ") }), ({ port, takeOne }) => ({ port, takeOne }))
+        : Effect.map(
+          Sendmail.make({ filters: addresses.map((address) => ({ address })), mc }),
+          ({ port, takeOne }) => ({ port, takeOne })
+        )
+      const client = yield* SmtpClient.connect(port)
+      process.stdout.write(`== ${name}: ${description}\n   ${client.greeting.text}\n`)
+      for (const line of lines) {
+        const answer = yield* line.includes("\n") ? client.content(SmtpClient.crlf(line)) : client.command(line)
+        process.stdout.write(`-> ${line.split("\n")[0]}\n   ${answer.text.replaceAll("\n", "\n   ")}\n`)
+      }
+      if (isKept === true) {
+        const { raw, recipients, sender } = yield* takeOne()
+        const envelope = [`from <${sender}>`, ...recipients.map((to) => `to <${to}>`), ""].join("\n")
+        Fs.writeFileSync(Path.join(deliveries, `${name}.eml`), raw, "latin1")
+        Fs.writeFileSync(Path.join(deliveries, `${name}.env`), envelope)
+      }
+      yield* Effect.sleep(300)
+    }))
+    for (const [recording, fixture] of files) {
+      const recorded = Fs.readFileSync(recording, "utf8").split("\n").filter((line) => !line.includes(`"ev":"trace"`))
+      const first = JSON.stringify({
+        ev: "trace",
+        desc: `${mta}: ${fixture === name ? "" : "the first of "}${description}`
+      })
+      Fs.writeFileSync(Path.join(folder, `${fixture}.jsonl`), [first, ...recorded].join("\n"))
     }
-    const { port, takeOne } = yield* mta === "postfix"
-      ? Effect.map(Postfix.make({ milters: addresses.join(" ") }), ({ port, takeOne }) => ({ port, takeOne }))
-      : Effect.map(
-        Sendmail.make({ filters: addresses.map((address) => ({ address })) }),
-        ({ port, takeOne }) => ({ port, takeOne })
-      )
-    const client = yield* SmtpClient.connect(port)
-    process.stdout.write(`== ${name}: ${description}\n   ${client.greeting.text}\n`)
-    for (const line of lines) {
-      const answer = yield* line.includes("\n") ? client.content(SmtpClient.crlf(line)) : client.command(line)
-      process.stdout.write(`-> ${line.split("\n")[0]}\n   ${answer.text.replaceAll("\n", "\n   ")}\n`)
-    }
-    if (isKept === true) {
-      const { raw, recipients, sender } = yield* takeOne()
-      const envelope = [`from <${sender}>`, ...recipients.map((to) => `to <${to}>`), ""].join("\n")
-      Fs.writeFileSync(Path.join(deliveries, `${name}.eml`), raw, "latin1")
-      Fs.writeFileSync(Path.join(deliveries, `${name}.env`), envelope)
-    }
-    yield* Effect.sleep(300)
-  }))
-  for (const [recording, fixture] of files) {
-    const recorded = Fs.readFileSync(recording, "utf8").split("\n").filter((line) => !line.includes(`"ev":"trace"`))
-    const first = JSON.stringify({
-      ev: "trace",
-      desc: `${mta}: ${fixture === name ? "" : "the first of "}${description}`
-    })
-    Fs.writeFileSync(Path.join(folder, `${fixture}.jsonl`), [first, ...recorded].join("\n"))
-  }
-}, Effect.scoped)
+  },
+  Effect.scoped
+)
 
 const wanted = process.argv.slice(2)
 
 await Effect.runPromise(
   Effect.forEach(
-    Object.entries(scenarios).filter(([name, { mta }]) =>
-      (wanted.length === 0 || wanted.includes(name)) && (release === undefined || releaseOf(mta) !== undefined)
+    Object.entries(scenarios).filter(([name, scenario]) =>
+      (wanted.length === 0 || wanted.includes(name)) && isOf(scenario, release?.name ?? "") &&
+      (release === undefined || releaseOf(scenario.mta) !== undefined)
     ),
     ([name, scenario]) =>
       Effect.mapError(play(name, scenario), (error) => new MtaError({ message: `${name}: ${error.message}` })),

@@ -30,7 +30,7 @@ const check = process.argv.includes("--check")
 const before = readResults()
 const results = check ? before : Object.fromEntries(columns.map((column) => [
   column.key,
-  { ...before[column.key], ...outcomes(column, ranIn(column.report)) }
+  { ...before[column.key], ...outcomes(column, column.reports.flatMap(ranIn)) }
 ]))
 
 if (!check) {

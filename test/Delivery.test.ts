@@ -53,7 +53,7 @@ const models = { postfix: Delivery.postfix, sendmail: Delivery.sendmail }
 const modelOf = (name: string) =>
   name.startsWith("postfix-")
     ? models.postfix
-    : name.startsWith("sendmail-8.18/")
+    : name.startsWith("sendmail-8.18")
     ? Delivery.sendmail818
     : models.sendmail
 

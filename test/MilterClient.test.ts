@@ -307,6 +307,38 @@ describe("MilterClient", () => {
       assert.deepStrictEqual((yield* mta.endOfMessage()).modifications, [{ _tag: "ReplaceBody", bytes }])
     }))
 
+  yielding.effect("offers no larger pieces than it takes", () =>
+    Effect.gen(function*() {
+      const both = Step.payload256K | Step.payload1M
+      for (
+        const [maxFrameLength, offered] of [[262_143, 0], [262_144, Step.payload256K], [1_048_576, both]] as const
+      ) {
+        const [mta, filter] = yield* dial(orContinue(() => undefined), { maxFrameLength })
+        yield* mta.negotiate({ steps: 0x1fffff | both })
+        const [asked] = filter.packets
+        assert.isTrue(asked?._tag === "Negotiate" && asked.steps === (0x1fffff | offered), String(maxFrameLength))
+      }
+    }))
+
+  yielding.effect("sends header fields in larger packets, if that was agreed on", () =>
+    Effect.gen(function*() {
+      const long = "x".repeat(100_000)
+      for (const steps of [Step.payload256K, 0]) {
+        const [mta, filter] = yield* dial(orContinue(() => undefined, { steps }))
+        yield* mta.negotiate({ steps: 0x1fffff | Step.payload256K })
+        yield* mta.connect(client)
+        yield* mta.mail("<alice@example.org>")
+        yield* mta.rcpt("<bob@example.net>")
+        if (steps === 0) {
+          assert.strictEqual((yield* reasonOf(mta.header("X-Long", long)))._tag, "InvalidValue")
+        } else {
+          yield* mta.header("X-Long", long)
+          assert.isTrue(filter.packets.some((packet) => packet._tag === "Header" && packet.value === long))
+          assert.strictEqual((yield* reasonOf(mta.header("X-Longer", long.repeat(3))))._tag, "InvalidValue")
+        }
+      }
+    }))
+
   yielding.effect("waits as long as Postfix does, and longer with progress", () =>
     Effect.gen(function*() {
       const [mta, filter] = yield* dial((packet) => {

@@ -20,6 +20,10 @@ export interface Script {
 
 export interface Scenario {
   readonly mta: "postfix" | "sendmail"
+  /** The only release that has it, as the folder of its recording is called; any if not given. */
+  readonly release?: string
+  /** Further lines of sendmail.mc. */
+  readonly mc?: ReadonlyArray<string>
   readonly description: string
   /** The recording is that of the last; the one before it has `.first` in its name. */
   readonly filters: ReadonlyArray<Script>
@@ -81,7 +85,7 @@ const add = (
   description: string,
   filters: Scenario["filters"],
   lines: ReadonlyArray<string>,
-  more: Pick<Scenario, "isKept"> = {}
+  more: Pick<Scenario, "isKept" | "mc" | "release"> = {}
 ) => {
   Object.assign(scenarios, { [`${mta}-${name}`]: { mta, description, filters, lines, ...more } })
 }
@@ -184,3 +188,43 @@ add("sendmail", "no-message-id", "a message without Message-Id", [{ wanted: { ma
   message.replace(/Message-Id.*\n/, ""),
   "QUIT"
 ])
+
+/** The release that scripts/buildSendmail.sh builds. */
+export const largerPackets = "sendmail-8.18-mds"
+
+/** 66,000 bytes: one larger packet, and two of the usual size. */
+const largeBody = new TextEncoder().encode(`${"x".repeat(64)}\r\n`.repeat(1000))
+
+const largeField = `X-Long: ${Array(67).fill("x".repeat(990)).join("\n ")}\n`
+
+for (
+  const [name, size, step, field] of [
+    ["256k", 262_143, Step.payload256K, largeField],
+    ["1m", 1_048_575, Step.payload1M, ""]
+  ] as const
+) {
+  add(
+    "sendmail",
+    `large-packets-${name}`,
+    `packets of ${size} bytes are agreed on; ${field === "" ? "" : "a field and "}a new body in one packet`,
+    [{
+      wanted: { steps: step },
+      answers: [["EndOfMessage", [{ _tag: "ReplaceBody", bytes: largeBody }, { _tag: "Continue" }]]]
+    }],
+    ["EHLO one", mail(), rcpt(), "DATA", `${field}${message}`, "QUIT"],
+    {
+      release: largerPackets,
+      isKept: true,
+      mc: [
+        "define(`confMAX_HEADERS_LENGTH', `1000000')dnl",
+        "LOCAL_CONFIG",
+        `O Milter.maxdatasize=${size}`,
+        "divert(0)dnl"
+      ]
+    }
+  )
+}
+
+/** Whether a release of its MTA has the scenario. */
+export const isOf = ({ release }: Scenario, name: string): boolean =>
+  name === largerPackets ? release === name : release === undefined

@@ -21,6 +21,12 @@ export const releaseOf = (mta: "postfix" | "sendmail"): Release | undefined => {
   return { name, root: Path.join(mtas, name) }
 }
 
+/** The Sendmail that scripts/buildSendmail.sh has built for larger packets, if that is the release to test with. */
+export const larger = (): Release | undefined => {
+  const release = releaseOf("sendmail")
+  return release?.name === "sendmail-8.18-mds" ? release : undefined
+}
+
 /** Why the release cannot be used, or undefined. */
 export const missingRelease = ({ name, root }: Release): string | undefined =>
   Fs.existsSync(root) ? undefined : `${name} is not unpacked: scripts/fetchMta.sh ${name}`

@@ -98,7 +98,7 @@ const unpacked = (): string => {
 }
 
 /** Whether it appends an added To, Cc or Bcc to the one that is there. */
-export const mergesRecipients = (): boolean => releaseOf("sendmail")?.name === "sendmail-8.18"
+export const mergesRecipients = (): boolean => releaseOf("sendmail")?.name.startsWith("sendmail-8.18") === true
 
 /** Of the unpacked tree: programs, the m4 files of the configuration, and where the libraries are that came with it. */
 const installation = () => {

@@ -8,22 +8,27 @@ import { type Test, type Tests, tests } from "./conformanceTests.ts"
 export interface Column {
   readonly key: string
   readonly title: string
-  readonly of: keyof Tests
-  /** The report of vitest, JSON, below test-results. */
-  readonly report: string
+  readonly of: ReadonlyArray<keyof Tests>
+  /** The reports of vitest, JSON, below test-results. */
+  readonly reports: ReadonlyArray<string>
 }
 
 const installed = "vitest.json"
 
 export const columns: ReadonlyArray<Column> = [
-  { key: "here", title: "this library", of: "here", report: installed },
+  { key: "here", title: "this library", of: ["here"], reports: [installed] },
   // Debian 12 has these two, and `scripts/fetchMta.sh` the others.
-  { key: "postfix-3.7", title: "Postfix 3.7", of: "postfix", report: installed },
-  { key: "postfix-3.10", title: "3.10", of: "postfix", report: "mtas/postfix-3.10.json" },
-  { key: "postfix-3.11", title: "3.11", of: "postfix", report: "mtas/postfix-3.11.json" },
-  { key: "sendmail-8.17", title: "Sendmail 8.17", of: "sendmail", report: installed },
-  { key: "sendmail-8.18", title: "8.18", of: "sendmail", report: "mtas/sendmail-8.18.json" },
-  { key: "libmilter", title: "libmilter 8.17", of: "libmilter", report: installed }
+  { key: "postfix-3.7", title: "Postfix 3.7", of: ["postfix"], reports: [installed] },
+  { key: "postfix-3.10", title: "3.10", of: ["postfix"], reports: ["mtas/postfix-3.10.json"] },
+  { key: "postfix-3.11", title: "3.11", of: ["postfix"], reports: ["mtas/postfix-3.11.json"] },
+  { key: "sendmail-8.17", title: "Sendmail 8.17", of: ["sendmail"], reports: [installed] },
+  {
+    key: "sendmail-8.18",
+    title: "8.18",
+    of: ["sendmail", "larger"],
+    reports: ["mtas/sendmail-8.18.json", "mtas/sendmail-8.18-mds.json"]
+  },
+  { key: "libmilter", title: "libmilter 8.17", of: ["libmilter"], reports: [installed] }
 ]
 
 /** How many tests of a rule have passed and failed in a column. */
@@ -72,7 +77,7 @@ export const outcomes = (
 ): { readonly [rule: string]: Outcome } =>
   Object.fromEntries(
     Object.entries(tests).flatMap(([rule, found]) => {
-      const runs = ran.filter((run) => (found[of] ?? []).some((test) => isOf(test)(run)))
+      const runs = ran.filter((run) => of.flatMap((kind) => found[kind] ?? []).some((test) => isOf(test)(run)))
       const count = (status: string): number => runs.filter((run) => run.status === status).length
       const outcome = { passed: count("passed"), failed: count("failed") }
       return outcome.passed + outcome.failed === 0 ? [] : [[rule, outcome]]
@@ -108,8 +113,8 @@ export const problems = (results: Results, known = rules()): ReadonlyArray<strin
 const cell = (column: Column, rule: string, results: Results): string => {
   const outcome = results[column.key]?.[rule]
   if (outcome !== undefined) return outcome.failed > 0 ? `**${outcome.failed} failed**` : `${outcome.passed}`
-  if ((tests[rule]?.[column.of] ?? []).length > 0) return "not run"
-  return column.of === "here" ? "**no test**" : ""
+  if (column.of.some((kind) => (tests[rule]?.[kind] ?? []).length > 0)) return "not run"
+  return column.key === "here" ? "**no test**" : ""
 }
 
 const shown = (rule: string): string =>

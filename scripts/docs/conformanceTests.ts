@@ -10,6 +10,8 @@ export interface Tests {
   readonly here: ReadonlyArray<Test>
   readonly postfix?: ReadonlyArray<Test>
   readonly sendmail?: ReadonlyArray<Test>
+  /** With a Sendmail that is built for larger packets. */
+  readonly larger?: ReadonlyArray<Test>
   readonly libmilter?: ReadonlyArray<Test>
 }
 
@@ -94,6 +96,7 @@ export const tests: { readonly [rule: string]: Tests } = {
   },
   "negotiate-large-bodies": {
     here: [at("engine/hooks")("larger"), at("MilterClient")("larger pieces"), vectors("optneg/mta/v6-mds-1m")],
+    larger: [at("integration/largePackets")("")],
     libmilter: [beside("Large packets")]
   },
 

@@ -32,14 +32,31 @@ export const temporaryDirectory: Effect.Effect<string, never, Scope.Scope> = Eff
   (directory) => Effect.sync(() => Fs.rmSync(directory, { recursive: true, force: true }))
 )
 
-/** Compiles filter.c into the directory and gives the program's path. */
-export const compile = (directory: string): Effect.Effect<string, CannotRun> =>
+/** What the compiler is told of a libmilter that scripts/buildSendmail.sh has built. */
+const builtIn = (root: string): ReadonlyArray<string> => [
+  "-D_FFR_MDS_NEGOTIATE",
+  `-I${Path.join(root, "usr", "include")}`,
+  `-L${Path.join(root, "usr", "lib")}`
+]
+
+/** Compiles filter.c into the directory and gives the program's path; with the libmilter below `root` if that is given. */
+export const compile = (directory: string, root?: string): Effect.Effect<string, CannotRun> =>
   Effect.callback((resume) => {
     const source = fileURLToPath(new URL("./filter.c", import.meta.url))
     const program = Path.join(directory, "filter")
     const child = ChildProcess.execFile(
       "cc",
-      ["-O1", "-Wall", "-Wextra", "-o", program, source, "-lmilter", "-lpthread"],
+      [
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        ...root === undefined ? [] : builtIn(root),
+        "-o",
+        program,
+        source,
+        root === undefined ? "-lmilter" : "-l:libmilter.a",
+        "-lpthread"
+      ],
       (error, _, stderr) =>
         resume(
           error === null

@@ -3,10 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import * as MilterClient from "../../src/MilterClient.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
+import { Step } from "../../src/Negotiation.ts"
 import type * as Packet from "../../src/Packet.ts"
 import * as RawMessage from "../../src/RawMessage.ts"
 import * as Recording from "../../src/Recording.ts"
-import { type Scenario, scenarios, type Script } from "../../testbed/mtaScenarios.ts"
+import { isOf, largerPackets, type Scenario, scenarios, type Script } from "../../testbed/mtaScenarios.ts"
 import * as recordings from "../support/recordings.ts"
 import { network, orContinue, type Script as Filter } from "../support/scriptedFilter.ts"
 import * as yielding from "../support/yielding.ts"
@@ -74,15 +75,23 @@ const releases: ReadonlyArray<Release> = [
   { folder: "", mta: "sendmail", as: MilterTest.sendmail },
   { folder: "postfix-3.10/", mta: "postfix", as: MilterTest.postfix38 },
   { folder: "postfix-3.11/", mta: "postfix", as: MilterTest.postfix311 },
-  { folder: "sendmail-8.18/", mta: "sendmail", as: MilterTest.sendmail818 }
+  { folder: "sendmail-8.18/", mta: "sendmail", as: MilterTest.sendmail818 },
+  { folder: `${largerPackets}/`, mta: "sendmail", as: MilterTest.sendmail818 }
 ]
 
+/** What the scenario's Sendmail offers in addition, by the answer of the filter. */
+const offering = (as: MilterClient.Mta, { filters }: Scenario): MilterClient.Mta => {
+  const steps = (filters[0]?.wanted?.steps ?? 0) & (Step.payload256K | Step.payload1M)
+  return steps === 0 ? as : { ...as, offer: { ...as.offer, steps: as.offer.steps | steps } }
+}
+
 const played = releases.flatMap(({ as, folder, mta }) =>
-  Object.entries(scenarios).filter(([, scenario]) => scenario.mta === mta).map(([name, scenario]) => ({
-    as,
-    name: `${folder}${name}`,
-    scenario
-  }))
+  Object.entries(scenarios).filter(([, scenario]) => scenario.mta === mta && isOf(scenario, folder.replace("/", "")))
+    .map(([name, scenario]) => ({
+      as: offering(as, scenario),
+      name: `${folder}${name}`,
+      scenario
+    }))
 )
 
 describe("what filters are told", () => {

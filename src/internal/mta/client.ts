@@ -9,6 +9,7 @@ import * as Negotiation from "../../Negotiation.ts"
 import * as Packet from "../../Packet.ts"
 import { Writer } from "../../Wire.ts"
 import { bytesOf, concat } from "../bytes/concat.ts"
+import { takeableSteps } from "../protocol/negotiationBits.ts"
 import { type AnsweredStage, isContent, stageTable } from "../protocol/stageTable.ts"
 import type { ModificationPacket } from "../wire/filterPackets.ts"
 import { maxPayload } from "../wire/maxPayload.ts"
@@ -106,7 +107,8 @@ export class Client implements MilterClient.Client {
   readonly negotiate = (
     offer: Partial<Negotiation.Offer> = this.manners.offer
   ): Effect.Effect<Negotiation.Agreement, ClientError> => {
-    const offered = { ...everything, ...offer }
+    const wanted = { ...everything, ...offer }
+    const offered = { ...wanted, steps: takeableSteps(wanted.steps, this.connection.frameLength) }
     return this.semaphore.withPermit(Effect.gen({ self: this }, function*() {
       yield* this.write([{ _tag: "Negotiate", ...offered }], "connect")
       const packet = yield* this.connection.receive(this.timeouts.command)
@@ -189,7 +191,7 @@ export class Client implements MilterClient.Client {
       Result.map(
         Result.all({
           name: packetText("header name", name),
-          value: headerValue(value, options.verbatim === true, this.hasAgreedOn(Negotiation.Step.leadingSpace))
+          value: headerValue(value, options.verbatim === true, this.agreed?.steps ?? 0)
         }),
         (values) => ({ packet: { _tag: "Header", ...values }, given: (state) => state.header(name, value) })
       ))
@@ -400,16 +402,17 @@ export class Client implements MilterClient.Client {
 
   private write(packets: ReadonlyArray<Packet.MtaPacket>, stage: AnsweredStage): Effect.Effect<void, ClientError> {
     if (packets.length === 0) return Effect.void
+    const largest = Negotiation.maxPayloadOf(this.agreed?.steps ?? 0)
     for (const packet of packets) {
       const before = this.writer.pending
       Packet.write(this.writer, packet)
-      if (this.writer.pending - before <= maxPayload + 5) continue
+      if (this.writer.pending - before <= largest + 5) continue
       this.writer.take()
       return this.connection.error(
         new InvalidValue({
           what: packet._tag,
           value: Packet.format(packet),
-          reason: `expected at most ${maxPayload} bytes in one packet`
+          reason: `expected at most ${largest} bytes in one packet`
         })
       )
     }

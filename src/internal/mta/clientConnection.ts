@@ -17,6 +17,8 @@ const maxQueued = 64
 
 export class ClientConnection {
   readonly address: string
+  /** The longest frame taken from the filter; the length counts the code. */
+  readonly frameLength: number
   private readonly transport: Transport
   private readonly observe:
     | ((from: "mta" | "filter", packet: Packet.MtaPacket | Packet.FilterPacket) => void)
@@ -45,7 +47,8 @@ export class ClientConnection {
     this.address = address
     this.transport = transport
     this.observe = options.observe
-    this.decoder = Frame.makeDecoder({ maxLength: options.maxFrameLength })
+    this.frameLength = options.maxFrameLength ?? Frame.defaultMaxLength
+    this.decoder = Frame.makeDecoder({ maxLength: this.frameLength })
     transport.open({
       data: (chunk) => this.onData(chunk),
       end: () => this.onEnd(undefined),

@@ -5,14 +5,20 @@ import type * as Packet from "../../Packet.ts"
 import type { ByteString } from "../bytes/byteString.ts"
 import { bytes, cut, ofParts } from "../bytes/byteString.ts"
 import { byteStringOf } from "../bytes/concat.ts"
-import { maxPayload } from "../wire/maxPayload.ts"
+import { maxPayloadOf, Step } from "../protocol/negotiationBits.ts"
 import type { Connect, Text } from "./clientValues.ts"
 
-// Leaves room for a packet's other fields.
-const maxText = maxPayload - 512
-
-/** A value that ends with NUL in its packet. Fails for one that would end earlier, or not fit. */
-export const packetText = (what: string, value: string | Uint8Array): Result.Result<ByteString, InvalidValue> => {
+/**
+ * A value that ends with NUL in its packet. Fails for one that would end earlier, or not fit into what a packet may have by
+ * these steps.
+ */
+export const packetText = (
+  what: string,
+  value: string | Uint8Array,
+  steps = 0
+): Result.Result<ByteString, InvalidValue> => {
+  // Leaves room for a packet's other fields.
+  const maxText = maxPayloadOf(steps) - 512
   const bytes = byteStringOf(value)
   const invalid = (reason: string) => Result.fail(new InvalidValue({ what, value: bytes, reason }))
   if (bytes.includes("\0")) return invalid("expected no NUL")
@@ -40,14 +46,15 @@ export const clientAddress = (
 
 /**
  * A header value as it is sent: folds are LF, and the space after the colon is the filter's affair only if it asked for
- * it. `verbatim`: the value has its space already.
+ * it. `verbatim`: the value has its space already. `steps`: as agreed on.
  */
 export const headerValue = (
   value: Text,
   verbatim: boolean,
-  leadingSpace: boolean
+  steps: number
 ): Result.Result<ByteString, InvalidValue> =>
-  Result.map(packetText("header value", value), (text) => {
+  Result.map(packetText("header value", value, steps), (text) => {
+    const leadingSpace = (steps & Step.leadingSpace) !== 0
     const folded = ofParts(text.replace(/\r\n/g, "\n"))
     if (!verbatim) return leadingSpace ? bytes` ${folded}` : folded
     return leadingSpace || folded[0] !== " " ? folded : cut(folded, 1)

@@ -58,7 +58,7 @@ const payloads = [[Step.payload1M, 1_048_575], [Step.payload256K, 262_143]] as c
 
 /**
  * Gives the most bytes of a payload once these steps are agreed on. Only a Sendmail that was built for it offers more than the usual
- * 65,535; its own pieces of a body stay that small, so what grows are the pieces of a replaced body.
+ * 65,535; its own pieces of a body stay that small, so what grows are its header fields and the pieces of a replaced body.
  *
  * @category getters
  * @since 0.1.0
@@ -68,3 +68,7 @@ export const maxPayloadOf = (steps: number): number => payloads.find(([bit]) => 
 /** The steps for larger packets that a side can take whose frames have at most this length; the length counts the code. */
 export const payloadSteps = (frameLength: number): number =>
   payloads.reduce((steps, [bit, payload]) => payload < frameLength ? steps | bit : steps, 0)
+
+/** These steps without larger packets than a side can take whose frames have at most this length. */
+export const takeableSteps = (steps: number, frameLength: number): number =>
+  steps & ~(Step.payload256K | Step.payload1M) | steps & payloadSteps(frameLength)
