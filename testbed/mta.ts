@@ -12,6 +12,7 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Os from "node:os"
 import * as Path from "node:path"
+import * as privateFiles from "../src/cli/postfix/privateFiles.ts"
 import { realTime } from "./realTime.ts"
 import { forEvent } from "./timeLimits.ts"
 
@@ -189,18 +190,9 @@ export const freePorts = Effect.fnUntraced(function*(
 export const hasIpv6Loopback = (): boolean =>
   Object.values(Os.networkInterfaces()).some((addresses) => addresses?.some(({ address }) => address === "::1"))
 
-/** A new directory that every user can get into, as user postfix must; below a TMPDIR that is closed to others it never could. */
+/** A new directory that every user can get into. */
 export const makeDirectory = (prefix: string): Effect.Effect<string, MtaError> =>
-  attempt("temporary directory", () => {
-    const open = (path: string): boolean =>
-      (Fs.statSync(path).mode & 0o001) !== 0 && (Path.dirname(path) === path || open(Path.dirname(path)))
-    const parent = [Fs.realpathSync(Os.tmpdir()), "/tmp", "/var/tmp"]
-      .find((path) => !/\s/.test(path) && Fs.existsSync(path) && open(path))
-    if (parent === undefined) throw new Error("none that other users can search, and without spaces in its path")
-    const directory = Fs.mkdtempSync(Path.join(parent, prefix))
-    Fs.chmodSync(directory, 0o755)
-    return directory
-  })
+  attempt("temporary directory", () => privateFiles.makeDirectory(prefix))
 
 /** Removes what {@link makeDirectory} made, unless a variable of this name is set: to look at queue and log after the test. */
 export const removeDirectory = (directory: string, keepVariable: string): Effect.Effect<void> =>
@@ -243,17 +235,7 @@ export const parseContent = (raw: string): Content => {
 export const headerValues = (message: Content, name: string): ReadonlyArray<string> =>
   message.headers.filter(([each]) => each.toLowerCase() === name.toLowerCase()).map(([, value]) => value)
 
-/** Message first, envelope last and by rename: whoever sees the envelope sees all of it, and the whole message. */
-export const captureScript = `# DIRECTORY QUEUE_ID SENDER RECIPIENT...
-umask 022
-base=$1/$2.$$
-shift 2
-cat > "$base.message" || exit 75
-printf '%s\\0' "$@" > "$base.partial" || exit 75
-mv "$base.partial" "$base.envelope" || exit 75
-`
-
-/** What an MTA has delivered, as {@link captureScript} wrote it. */
+/** What an MTA has delivered, as the capturing script wrote it. */
 export interface Mailbox {
   /** What has been delivered and not been taken, in order of arrival. */
   readonly delivered: Effect.Effect<ReadonlyArray<Delivered>, MtaError>
@@ -396,7 +378,7 @@ export interface Work<Held extends Delivered> {
   readonly ipv6: boolean
   readonly hostname: string
   readonly version: string
-  /** Made by {@link makeDirectory}; what is delivered goes to `mail` in it, by {@link captureScript}. */
+  /** Made by {@link makeDirectory}; what is delivered goes to `mail` in it, by `captureScript`. */
   readonly directory: string
   readonly readLog: () => string
   /** For {@link makeMailbox}. */

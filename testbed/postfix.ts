@@ -2,14 +2,8 @@
  * A private Postfix for one test file: its own configuration, queue, log and ports under a temporary directory, nothing
  * shared with an MTA that may run on the same machine. What it delivers is read back byte for byte.
  *
- * Postfix must be started as root (it drops privileges itself). `postfix start` and `postconf -e` are not used:
- * they cost seconds, which this file avoids in three ways.
- *
- * - The queue directories are made here, and master(8) is run directly, without the shell scripts that check them.
- * - Configuration files are dated back by a minute. Each Postfix process that finds main.cf younger than a second
- *   waits until it is not, so that it does not read a half-written file.
- * - Processes that a killed master leaves to init are taken as gone once they are zombies; who reaps them, and when, is
- *   the machine's affair.
+ * Postfix must be started as root (it drops privileges itself). `postfix start` and `postconf -e` are not used, since they cost
+ * seconds. The files and processes are those of the command `try`.
  *
  * All waits are in real time, whatever the test's clock is.
  */
@@ -20,9 +14,10 @@ import type * as Scope from "effect/Scope"
 import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
 import * as Path from "node:path"
+import * as masterProcess from "../src/cli/postfix/master.ts"
+import * as privateFiles from "../src/cli/postfix/privateFiles.ts"
 import {
   attempt,
-  captureScript,
   type Content,
   type Delivered,
   findProgram,
@@ -41,8 +36,8 @@ import {
   tail
 } from "./mta.ts"
 import { describeWith } from "./prerequisite.ts"
+import { realTime } from "./realTime.ts"
 import { missingRelease, releaseOf } from "./releases.ts"
-import { forEvent } from "./timeLimits.ts"
 
 export { type Content, type Delivered, headerValues, type TakeOptions } from "./mta.ts"
 
@@ -62,7 +57,7 @@ export interface Installation {
 }
 
 /** main.cf or `-o` settings: parameter name to value. */
-export type Settings = Readonly<Record<string, string>>
+export type Settings = privateFiles.Settings
 
 /** One more smtpd on a port of its own, on the same Postfix. */
 export interface Listener {
@@ -155,11 +150,13 @@ export const withoutReceived = (message: Content): string => {
 // ---------------------------------------------------------------------------------------------------------------------
 // Configuration
 
-const hostname = "mx.test.example"
+const domain = "test.example"
+
+const hostname = `mx.${domain}`
 
 /**
  * Each message goes to one pipe command, whatever its recipients' domains are (`all` is the next hop of all of them), so
- * that it is one delivery. No DNS anywhere. Queue ids are the long ones: never used twice, and in order of time.
+ * that it is one delivery. No DNS anywhere.
  */
 const mainCf = (
   installation: Installation,
@@ -169,37 +166,18 @@ const mainCf = (
 ): Map<string, string> =>
   new Map(Object.entries({
     ...installation.settings,
-    compatibility_level: "3.6",
-    queue_directory: Path.join(directory, "queue"),
-    data_directory: Path.join(directory, "data"),
-    maillog_file: Path.join(directory, "postfix.log"),
-    maillog_file_prefixes: directory,
-    myhostname: hostname,
-    mydomain: "test.example",
-    myorigin: "test.example",
-    mydestination: "",
-    inet_interfaces: "loopback-only",
+    ...privateFiles.settings(directory, domain, installation.version),
     inet_protocols: ipv6 ? "all" : "ipv4",
     mynetworks: "127.0.0.0/8 [::1]/128",
-    alias_maps: "",
-    alias_database: "",
-    local_recipient_maps: "",
     // Local parts that begin with "unknown" do not exist in this domain: 550 5.1.1.
-    relay_domains: "test.example",
+    relay_domains: domain,
     relay_recipient_maps: `regexp:${Path.join(directory, "etc", "recipients")}`,
     default_transport: "capture:all",
     relay_transport: "capture:all",
     capture_destination_recipient_limit: "10000",
-    enable_long_queue_ids: "yes",
     // No subdirectories in the queues that are looked at here; it must not be empty.
     hash_queue_names: "defer",
-    smtp_dns_support_level: "disabled",
     smtp_host_lookup: "native",
-    smtpd_peername_lookup: "no",
-    // What cannot be delivered at once bounces at once, and bounces that cannot be delivered are dropped.
-    maximal_queue_lifetime: "0",
-    bounce_queue_lifetime: "0",
-    notify_classes: "",
     in_flow_delay: "0",
     // Otherwise a smtpd that a test manages to crash would close its port for a minute.
     service_throttle_time: "1",
@@ -212,8 +190,6 @@ const mainCf = (
     smtpd_client_connection_count_limit: "0",
     default_process_limit: "100",
     message_size_limit: "20480000",
-    smtputf8_enable: "yes",
-    milter_default_action: "tempfail",
     milter_connect_timeout: "10s",
     milter_command_timeout: "20s",
     milter_content_timeout: "60s",
@@ -225,7 +201,7 @@ const mainCf = (
 const dashO = (settings: Settings): string =>
   Object.entries(settings).map(([name, value]) => `\n  -o { ${name} = ${value} }`).join("")
 
-const masterCf = (directory: string, ipv6: boolean, ports: Ports, options: Options): string => {
+const masterCf = (directory: string, ipv6: boolean, ports: Ports, options: Options): ReadonlyArray<string> => {
   const smtpd = (port: number, settings: Settings) =>
     ["127.0.0.1", ...(ipv6 ? ["[::1]"] : [])].map((host) => `${host}:${port} inet n - n - - smtpd${dashO(settings)}`)
   const further = Object.entries(options.listeners ?? {}).flatMap(([name, listener], index) => {
@@ -236,49 +212,15 @@ const masterCf = (directory: string, ipv6: boolean, ports: Ports, options: Optio
       `cleanup${index} unix n - n - 0 cleanup${dashO(listener.cleanupOptions)}`
     ]
   })
-  const capture = `/bin/sh ${Path.join(directory, "capture.sh")} ${Path.join(directory, "mail")}`
   return [
     ...smtpd(ports.main, {}),
     ...further,
-    "pickup unix n - n 60 1 pickup",
-    "cleanup unix n - n - 0 cleanup",
-    "qmgr unix n - n 300 1 qmgr",
-    "tlsmgr unix - - n 1000? 1 tlsmgr",
-    "rewrite unix - - n - - trivial-rewrite",
-    "bounce unix - - n - 0 bounce",
-    "defer unix - - n - 0 bounce",
-    "trace unix - - n - 0 bounce",
-    "verify unix - - n - 1 verify",
-    "proxymap unix - - n - - proxymap",
-    "proxywrite unix - - n - 1 proxymap",
+    ...privateFiles.services,
     "smtp unix - - n - - smtp",
-    "showq unix n - n - - showq",
-    "error unix - - n - - error",
-    "retry unix - - n - - error",
-    "discard unix - - n - - discard",
-    "anvil unix - - n - 1 anvil",
-    "scache unix - - n - 1 scache",
-    "postlog unix-dgram n - n - 1 postlogd",
-    `capture unix - n n - 10 pipe flags=q user=nobody null_sender=`,
-    `  argv=${capture} \${queue_id} \${sender} \${recipient}`,
-    options.masterCf ?? "",
-    ""
-  ].join("\n")
+    ...privateFiles.captureService("capture", directory, 10),
+    options.masterCf ?? ""
+  ]
 }
-
-/** Files that Postfix reads are dated back: it waits for those younger than a second to cool down. */
-const writeConfiguration = (path: string, text: string): void => {
-  const past = Date.now() / 1000 - 60
-  Fs.writeFileSync(`${path}.new`, text, { mode: 0o644 })
-  Fs.utimesSync(`${path}.new`, past, past)
-  Fs.renameSync(`${path}.new`, path)
-}
-
-const writeMainCf = (directory: string, settings: ReadonlyMap<string, string>): void =>
-  writeConfiguration(
-    Path.join(directory, "etc", "main.cf"),
-    Array.from(settings, ([name, value]) => `${name} = ${value}\n`).join("")
-  )
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Life
@@ -327,146 +269,46 @@ export const release = (): readonly [major: number, minor: number] => {
   return [major, minor]
 }
 
-const prepare = Effect.fnUntraced(function*(installation: Installation, directory: string) {
-  const { mailOwner, setgidGroup } = installation
-  const queue = Path.join(directory, "queue")
-  const owned = [
-    "active",
-    "bounce",
-    "corrupt",
-    "defer",
-    "deferred",
-    "flush",
-    "hold",
-    "incoming",
-    "private",
-    "saved",
-    "trace"
-  ]
-    .map((name) => Path.join(queue, name))
-  const data = Path.join(directory, "data")
-  const maildrop = Path.join(queue, "maildrop")
-  const publicDirectory = Path.join(queue, "public")
-  const make = (mode: number, paths: ReadonlyArray<string>) =>
-    paths.forEach((path) => {
-      Fs.mkdirSync(path)
-      Fs.chmodSync(path, mode)
-    })
-  yield* attempt("queue directories", () => {
-    make(0o755, [queue, Path.join(directory, "etc"), Path.join(queue, "pid")])
-    make(0o700, [data, ...owned])
-    make(0o730, [maildrop])
-    make(0o710, [publicDirectory])
-    // The pipe command runs as nobody.
-    make(0o777, [Path.join(directory, "mail")])
-    Fs.writeFileSync(Path.join(directory, "capture.sh"), captureScript, { mode: 0o644 })
-    writeConfiguration(Path.join(directory, "etc", "recipients"), "!/^unknown/ OK\n")
+const logTail = (directory: string): string => tail(privateFiles.readLog(directory))
+
+/** Without a failure: a port may be taken by another between looking and starting. */
+const startOn = Effect.fnUntraced(function*(
+  installation: Installation,
+  directory: string,
+  settings: ReadonlyMap<string, string>,
+  ipv6: boolean,
+  options: Options
+) {
+  const ports = yield* freePorts(ipv6, Object.keys(options.listeners ?? {}))
+  yield* attempt("configuration", () => {
+    privateFiles.removeLog(directory)
+    privateFiles.writeMainCf(directory, Object.fromEntries(settings))
+    privateFiles.writeMasterCf(directory, masterCf(directory, ipv6, ports, options))
   })
-  yield* run("chown", [mailOwner, data, ...owned])
-  yield* run("chown", [`${mailOwner}:${setgidGroup}`, maildrop, publicDirectory])
+  // It waits for another process, whatever clock the test has.
+  const master = yield* realTime(masterProcess.start(installation, directory))
+  return { ports, master }
 })
-
-interface Master {
-  readonly pid: number
-  readonly hasEnded: () => boolean
-}
-
-/** master(8) as a child process: it is reaped here, and its end is noticed at once. */
-const spawnMaster = (installation: Installation, directory: string): Effect.Effect<Master, MtaError> =>
-  attempt("master", () => {
-    const child = ChildProcess.spawn(
-      Path.join(installation.daemonDirectory, "master"),
-      // Should this process be killed before it could stop it, then master ends by itself.
-      ["-e", "1800", "-c", Path.join(directory, "etc")],
-      { cwd: "/", stdio: "ignore" }
-    )
-    let ended = false
-    const killOnExit = () => {
-      if (!ended) child.kill("SIGTERM")
-    }
-    const end = () => {
-      ended = true
-      process.off("exit", killOnExit)
-    }
-    child.on("exit", end)
-    child.on("error", end)
-    process.on("exit", killOnExit)
-    child.unref()
-    if (child.pid === undefined) throw new Error("cannot be started")
-    return { pid: child.pid, hasEnded: () => ended }
-  })
-
-/** SIGTERM makes master(8) end its whole process group; what is still there after 3 s is killed, by group. */
-const stopMaster = Effect.fnUntraced(function*(master: Master) {
-  const gone = Effect.sync(() =>
-    master.hasEnded() && !processes().some(({ group }) => group === master.pid) ? true : undefined
-  )
-  const signal = (pid: number, name: NodeJS.Signals) => Effect.ignore(attempt("kill", () => process.kill(pid, name)))
-  if (!master.hasEnded()) yield* signal(master.pid, "SIGTERM")
-  if ((yield* poll(3000, gone)) === true) return
-  // Only if the group still has members, for only then is its number still theirs.
-  if (processes().some(({ group }) => group === master.pid)) yield* signal(-master.pid, "SIGKILL")
-  yield* poll(3000, gone)
-})
-
-const readLog = (directory: string): string => {
-  const path = Path.join(directory, "postfix.log")
-  return Fs.existsSync(path) ? Fs.readFileSync(path, "latin1") : ""
-}
-
-const logTail = (directory: string): string => tail(readLog(directory))
-
-/** Starts it and waits until its ports are open, which is when master(8) says so. No connection is made to find out. */
-const start = Effect.fnUntraced(function*(installation: Installation, directory: string) {
-  const master = yield* spawnMaster(installation, directory)
-  const started = yield* poll(
-    forEvent,
-    Effect.sync(() => {
-      if (/postfix\/master\[\d+\]: daemon started/.test(readLog(directory))) return "started"
-      return master.hasEnded() ? "ended" : undefined
-    })
-  )
-  if (started === "started") return master
-  yield* stopMaster(master)
-  // Until master has read its files and opened its ports it has no log but syslog. Other programs read the same files,
-  // and say what is wrong with them on stderr; if nothing is, a port was taken by somebody else.
-  const etc = Path.join(directory, "etc")
-  const complaints = yield* Effect.forEach(
-    [["postqueue", "-c", etc, "-p"], ["postconf", "-c", etc, "-M"]],
-    (line) =>
-      run(Path.join(installation.commandDirectory, line[0] ?? ""), line.slice(1)).pipe(
-        Effect.match({ onFailure: ({ message }) => message, onSuccess: ({ stderr }) => stderr }),
-        Effect.map((text) => text.split("\n").filter((each) => each.includes("fatal:")))
-      )
-  )
-  const reasons = [...logTail(directory).split("\n"), ...complaints.flat()].filter((line) => line !== "")
-  return yield* new MtaError({
-    message: `Postfix does not start\n${reasons.length === 0 ? portTaken : reasons.join("\n")}`
-  })
-})
-
-const portTaken = "no reason given: is one of its ports in use?"
 
 const acquire = Effect.fnUntraced(function*(options: Options) {
   const installation = yield* requirePostfix
-  const directory = yield* makeDirectory("effect-milter-postfix-")
+  const directory = yield* Effect.acquireRelease(
+    makeDirectory("effect-milter-postfix-"),
+    (directory) => removeDirectory(directory, keepVariable)
+  )
   const ipv6 = hasIpv6Loopback()
   const settings = mainCf(installation, directory, ipv6, options)
-  const startOnFreePorts = Effect.gen(function*() {
-    const ports = yield* freePorts(ipv6, Object.keys(options.listeners ?? {}))
-    yield* attempt("configuration", () => {
-      Fs.rmSync(Path.join(directory, "postfix.log"), { force: true })
-      writeMainCf(directory, settings)
-      writeConfiguration(Path.join(directory, "etc", "master.cf"), masterCf(directory, ipv6, ports, options))
-    })
-    return { ports, master: yield* start(installation, directory) }
+  yield* attempt("queue directories", () => {
+    privateFiles.prepare(directory, installation.mailOwner, installation.setgidGroup)
+    privateFiles.write(Path.join(privateFiles.configuration(directory), "recipients"), "!/^unknown/ OK\n")
   })
-  const running = yield* prepare(installation, directory).pipe(
-    // A port may be taken by another between looking and starting.
-    Effect.andThen(Effect.retry(startOnFreePorts, { times: 3, while: ({ message }) => message.includes(portTaken) })),
-    Effect.onError(() => removeDirectory(directory, keepVariable))
+  const started = yield* startOn(installation, directory, settings, ipv6, options).pipe(
+    Effect.retry({ times: 3, while: (error) => error._tag === "StartError" && error.isPortTaken }),
+    Effect.mapError((error) =>
+      error._tag === "StartError" ? new MtaError({ message: `Postfix does not start\n${error.message}` }) : error
+    )
   )
-  return { ...running, installation, directory, ipv6, settings }
+  return { ...started, installation, directory, ipv6, settings }
 })
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -483,8 +325,8 @@ interface QueueEntry {
 const instanceOf = <Name extends string>(
   { directory, installation, ipv6, master, ports, settings }: Effect.Success<ReturnType<typeof acquire>>
 ): Instance<Name> => {
-  const etc = Path.join(directory, "etc")
-  const queue = Path.join(directory, "queue")
+  const etc = privateFiles.configuration(directory)
+  const queue = privateFiles.queue(directory)
   const command = (name: string, args: ReadonlyArray<string>) =>
     run(Path.join(installation.commandDirectory, name), ["-c", etc, ...args])
 
@@ -527,7 +369,7 @@ const instanceOf = <Name extends string>(
     )
     yield* attempt("reconfigure", () => {
       for (const [name, value] of Object.entries(changes)) settings.set(name, value)
-      writeMainCf(directory, settings)
+      privateFiles.writeMainCf(directory, Object.fromEntries(settings))
       process.kill(master.pid, "SIGHUP")
     })
     // Idle processes with the old settings leave at once; until then one of them might still take a connection.
@@ -541,7 +383,7 @@ const instanceOf = <Name extends string>(
       hostname,
       version: installation.version,
       directory,
-      readLog: () => readLog(directory),
+      readLog: () => privateFiles.readLog(directory),
       // Long queue ids are in the order of time.
       order: () => (queueId) => queueId,
       held,
@@ -563,15 +405,9 @@ const instanceOf = <Name extends string>(
 }
 
 /** Starts a Postfix that lives as long as the scope. */
-export const make = Effect.fnUntraced(function*<Name extends string = never>(
+export const make = <Name extends string = never>(
   options: Options<Name>
-): Effect.fn.Return<Instance<Name>, MtaError, Scope.Scope> {
-  const running = yield* Effect.acquireRelease(
-    acquire(options),
-    ({ directory, master }) => Effect.andThen(stopMaster(master), removeDirectory(directory, keepVariable))
-  )
-  return instanceOf<Name>(running)
-})
+): Effect.Effect<Instance<Name>, MtaError, Scope.Scope> => Effect.map(acquire(options), instanceOf<Name>)
 
 /** One Postfix for all tests of a suite. */
 export const layer = (options: Options): Layer.Layer<Postfix, MtaError> => Layer.effect(Postfix, make(options))

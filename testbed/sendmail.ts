@@ -15,9 +15,9 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import * as Path from "node:path"
 import { fileURLToPath } from "node:url"
+import { captureScript } from "../src/cli/postfix/privateFiles.ts"
 import {
   attempt,
-  captureScript,
   type Content,
   type Delivered,
   findProgram,

@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url"
 import { spawn } from "../../testbed/childProcess.ts"
 import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import { command, complains, run, runAll, runWith } from "../support/commandLine.ts"
+import { fakeProgram } from "../support/fakeProgram.ts"
 import * as Listeners from "../support/listeners.ts"
 import picky from "../support/modules/filter.ts"
 
@@ -395,6 +396,24 @@ describe("serve", () => {
       yield* child.signal("SIGTERM")
       assert.strictEqual(yield* child.exit, 0)
     }))
+
+  it.live("prints the path inside the chroot for a socket below the queue directory of the host's Postfix", () =>
+    Effect.gen(function*() {
+      const { directory } = yield* messageFile
+      const programs = yield* fakeProgram("postconf", `[ "$*" = "-h queue_directory" ] && echo ${directory}/`)
+      const socket = `unix:${directory}/filter.sock`
+      for (const [path, expected] of [[programs, "unix:/filter.sock"], ["/nonexistent", socket]] as const) {
+        const child = yield* spawn(
+          process.execPath,
+          command(["serve", `${modules}/filter.ts`, "--listen", socket]),
+          { env: { NO_COLOR: "1", PATH: path } }
+        )
+        yield* child.shows(/INPUT_MAIL_FILTER/)
+        assert.include(child.output, `  smtpd_milters = ${expected}\n`)
+        yield* child.signal("SIGTERM")
+        assert.strictEqual(yield* child.exit, 0, child.output)
+      }
+    }).pipe(Effect.scoped))
 
   it.live("serves a layer, which brings its services and its options", () =>
     Effect.gen(function*() {

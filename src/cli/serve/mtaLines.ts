@@ -49,13 +49,13 @@ const margin = 10
 
 /**
  * The lines for `main.cf` and `sendmail.mc`, with the first of several addresses: an MTA would ask at each of them.
- * `queueDirectory` is Postfix's, `postconf queue_directory`.
+ * `queueDirectory` is that of the host's Postfix, see `postconf`.
  */
 export const mtaLines = (
   name: string,
   addresses: ReadonlyArray<string>,
   options: Options,
-  queueDirectory = "/var/spool/postfix"
+  queueDirectory: string
 ): string => {
   const [where, ...others] = addresses.flatMap((address) => reachable(address) ?? [])
   if (where === undefined) return ""

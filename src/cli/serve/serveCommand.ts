@@ -19,6 +19,7 @@ import * as specs from "../flags/specs.ts"
 import { loadFilters } from "../loadFilter.ts"
 import { run } from "../messages/converse.ts"
 import { mtas } from "../messages/messageFlags.ts"
+import * as postconf from "../postfix/postconf.ts"
 import * as clientTrouble from "../trouble/clientTrouble.ts"
 import * as exit from "../trouble/exit.ts"
 import { listenTrouble } from "../trouble/listenTrouble.ts"
@@ -81,10 +82,12 @@ const serveAsWorker = Effect.fnUntraced(function*(
     serverOf(files, settings),
     Effect.suspend(() => settings.watch ? send({ _tag: "Loaded", files: watch.collected() }) : Effect.void)
   )
-  const text = Effect.map(
-    MilterServer.status,
-    (servers) => servers.map(({ addresses, filter }) => mtaLines(filter, addresses, options)).join("")
-  )
+  const text = Effect.gen(function*() {
+    const servers = yield* MilterServer.status
+    const hasSocket = servers.some(({ addresses }) => addresses.some((address) => address.startsWith("unix:")))
+    const queue = hasSocket ? yield* postconf.queueDirectory : postconf.defaultQueueDirectory
+    return servers.map(({ addresses, filter }) => mtaLines(filter, addresses, options, queue)).join("")
+  })
   return yield* work(assignment, layer, { text, version }).pipe(
     Effect.mapError(cannotServe(files)),
     Effect.catchDefect((defect) => cannotServe(files)(defect))

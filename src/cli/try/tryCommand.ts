@@ -43,9 +43,13 @@ const shown = (what: string, { message, recipients, sender }: privatePostfix.Del
 }
 
 /** The private Postfix, with what it delivers and holds shown. */
-const withPostfix = Effect.fnUntraced(function*(milter: string, style: Style) {
+const withPostfix = Effect.fnUntraced(function*(
+  installation: privatePostfix.Installation,
+  milter: string,
+  style: Style
+) {
   const port = /^inet:(\d+)@/.exec(milter)![1]!
-  const postfix = yield* privatePostfix.start(`inet:127.0.0.1:${port}`)
+  const postfix = yield* privatePostfix.start(installation, `inet:127.0.0.1:${port}`)
   const look = Effect.gen(function*() {
     for (const message of yield* postfix.deliveries) process.stdout.write(shown("delivered", message, style))
     for (const queueId of yield* postfix.held) {
@@ -119,10 +123,10 @@ const run = Effect.fnUntraced(function*(files: ReadonlyArray<string>) {
   const [filter] = Context.get(context, MilterServer.Listener).addresses
   const tracer = new Tracer(new PacketLog(colours, false, yield* Clock.currentTimeMillis, undefined), 0)
   const [milter] = yield* between("inet:0", 0o600, filter!, tracer)
-  const why = privatePostfix.missing()
-  const receiver: Receiver = why === undefined
-    ? yield* withPostfix(milter!, colours)
-    : yield* withoutPostfix(milter!, why, colours)
+  const installation = yield* privatePostfix.installation
+  const receiver: Receiver = typeof installation === "string"
+    ? yield* withoutPostfix(milter!, installation, colours)
+    : yield* withPostfix(installation, milter!, colours)
   yield* endless.markEndless
   process.stdout.write(
     `${receiver.name} listens on port ${receiver.port} of 127.0.0.1 and asks ${named}. It delivers to this terminal only.\n` +

@@ -1,6 +1,14 @@
 /** The lines for the configuration of MTAs that the program prints. */
 import { assert, describe, it } from "@effect/vitest"
-import { mtaLines } from "../../../src/cli/serve/mtaLines.ts"
+import * as postconf from "../../../src/cli/postfix/postconf.ts"
+import * as serve from "../../../src/cli/serve/mtaLines.ts"
+
+const mtaLines = (
+  name: string,
+  addresses: ReadonlyArray<string>,
+  options: Parameters<typeof serve.mtaLines>[2],
+  queueDirectory: string = postconf.defaultQueueDirectory
+): string => serve.mtaLines(name, addresses, options, queueDirectory)
 
 describe("the lines for MTAs", () => {
   it("name a TCP port in the spelling of each", () => {
