@@ -1,8 +1,9 @@
 /** The load driver, a process of its own: gets orders from the comparison, answers each when it has been carried out. */
 import { createHistogram } from "node:perf_hooks"
+import { setTimeout } from "node:timers/promises"
 import { makeMessage } from "../packets.ts"
 import type { Load } from "./cells.ts"
-import { Connection, forms, type Message } from "./mta.ts"
+import { Connection, forms, lastAnswer, type Message } from "./mta.ts"
 import type { Address } from "./processes.ts"
 
 /** What a round took. Latency of a message, in microseconds: from its MAIL to the reply at its end. */
@@ -95,11 +96,31 @@ const carryOut = async (order: Order): Promise<unknown> => {
   }
 }
 
-process.on("message", (order: Order) => {
-  carryOut(order).then(
-    (result) => process.send!({ result }),
-    (error: Error) => process.send!({ error: error.message })
-  )
-})
+/** Seconds without an answer after which a server is given up: one that accepts fewer connections would stop the whole run. */
+const patience = 60
+
+/** Rejects when the server has not answered for too long. */
+const silence = async (signal: AbortSignal): Promise<never> => {
+  const started = performance.now()
+  while (true) {
+    await setTimeout(1_000, undefined, { signal })
+    if (performance.now() - Math.max(started, lastAnswer()) > patience * 1_000) {
+      throw new Error(`no answer for ${patience} s`)
+    }
+  }
+}
+
+const answerTo = async (order: Order): Promise<void> => {
+  const finished = new AbortController()
+  try {
+    process.send!({ result: await Promise.race([carryOut(order), silence(finished.signal)]) })
+  } catch (error) {
+    process.send!({ error: (error as Error).message })
+  } finally {
+    finished.abort()
+  }
+}
+
+process.on("message", (order: Order) => void answerTo(order))
 process.on("disconnect", () => process.exit())
 process.send!({ result: "ready" })

@@ -19,6 +19,11 @@ export const forms = (steps: ReadonlyArray<Uint8Array>): Message => ({
   later: [join(abort, steps[0]!), ...steps.slice(1)]
 })
 
+let answered = 0
+
+/** When any server last sent anything, in milliseconds of `performance.now`. */
+export const lastAnswer = (): number => answered
+
 /** Resolves when everything sent so far has been answered; rejects if the server closes the connection before. */
 export class Connection {
   private readonly socket: Net.Socket
@@ -34,6 +39,7 @@ export class Connection {
     const frames: Array<Frame.Frame> = []
     this.socket = Net.connect({ ...place(address), noDelay: true })
     this.socket.on("data", (chunk) => {
+      answered = performance.now()
       decoder.push(chunk, frames)
       for (const frame of frames) {
         if (!modifications.has(frame.code)) this.advance()

@@ -18,7 +18,10 @@ process.on("message", () => {
   process.send!(process.memoryUsage())
 })
 
-MilterServer.layer(options.includes("five") ? Five : Filter).pipe(
+// A cell of the comparison has 10,000; the server accepts no more than this, and the others would wait.
+const limits = { maxConnections: 20_000 }
+
+MilterServer.layer(options.includes("five") ? Five : Filter, limits).pipe(
   Layer.provide(blocked),
   Layer.provide(NodeMilterServer.layer({ listen: listen! })),
   Layer.launch,
