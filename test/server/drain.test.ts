@@ -129,7 +129,7 @@ describe("a connection whose fiber has not run yet", () => {
     } as unknown as Program
     const effect = connection.serveTransport(program, filter)
     assert.isTrue(Effect.isEffect(effect))
-    assert.strictEqual(connections.size, 1)
+    assert.strictEqual(connections.all.size, 1)
     const events: Array<string> = []
     mta.open({
       data: () => events.push("data"),
@@ -137,7 +137,7 @@ describe("a connection whose fiber has not run yet", () => {
       drain: () => events.push("drain"),
       closed: () => events.push("closed")
     })
-    for (const one of connections) {
+    for (const one of connections.all.values) {
       one.tick(1_000_000)
       one.destroy()
     }

@@ -39,7 +39,7 @@ import { AnswerWriter } from "./answerWriter.ts"
 import { CommandQueue, type WaitingCommand } from "./commandQueue.ts"
 import { Conversation } from "./conversation.ts"
 import type { Action, Call, Close, Output, Work } from "./machine.ts"
-import type { OpenConnection } from "./openConnections.ts"
+import type { Membership, OpenConnection } from "./openConnections.ts"
 import { type Lapse, PeerTimes } from "./peerTimes.ts"
 import { awaitStop, type Running } from "./running.ts"
 import type { Program } from "./serverRuntime.ts"
@@ -68,6 +68,7 @@ class Connection implements Output, OpenConnection {
   private readonly queue: CommandQueue
   private readonly writer: AnswerWriter
   private readonly times: PeerTimes
+  private readonly membership: Membership
   private resume!: (effect: Effect.Effect<void>) => void
   private conversation!: Conversation
   private isOpen = false
@@ -86,7 +87,7 @@ class Connection implements Output, OpenConnection {
     this.queue = new CommandQueue(program.limits, program.clock)
     this.writer = new AnswerWriter(transport, program.clock)
     this.times = new PeerTimes(program.timeouts, this.now)
-    program.connections.add(this)
+    this.membership = program.connections.add(this)
   }
 
   /** Begins; `resume` is called once, with what is left to do at the end. */
@@ -100,7 +101,7 @@ class Connection implements Output, OpenConnection {
       end: this.onEnd,
       drain: this.onDrain,
       closed: () => {
-        program.connections.delete(this)
+        this.membership.end()
         this.finish(interrupted, "destroy")
       }
     })
@@ -212,7 +213,7 @@ class Connection implements Output, OpenConnection {
       return conversation.malformedArrived(frame.code, error as PacketError)
     }
     this.phase = next.phase
-    if (packet._tag === "Negotiate" && !this.program.connections.admit(this)) {
+    if (packet._tag === "Negotiate" && !this.membership.admit()) {
       conversation.refuseAll()
       this.times.connectionRefused(this.now)
     }

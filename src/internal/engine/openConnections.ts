@@ -1,4 +1,5 @@
 /** The connections of a server whose sockets are open, and which of them count against which limit. */
+import { OpenList, type Place } from "../net/openList.ts"
 
 /** A connection as the server sees it. */
 export interface OpenConnection {
@@ -15,52 +16,70 @@ interface ConnectionLimits {
   readonly silentConnections: number
 }
 
+/** What a connection counts against, until its socket is closed. */
+export class Membership {
+  readonly connection: OpenConnection
+  private readonly connections: OpenConnections
+  private readonly inAll: Place<OpenConnection>
+  private inSilent: Place<Membership> | undefined
+  private isAdmitted = false
+
+  constructor(connection: OpenConnection, connections: OpenConnections) {
+    this.connection = connection
+    this.connections = connections
+    this.inAll = connections.all.add(connection)
+    this.inSilent = connections.silent.add(this)
+  }
+
+  /** Notes that the connection negotiates. Returns whether it is within the limit of connections. */
+  admit(): boolean {
+    const { connections } = this
+    if (connections.admitted >= connections.limits.connections) return false
+    this.leaveSilent()
+    this.isAdmitted = true
+    connections.admitted++
+    return true
+  }
+
+  /** Notes that the socket is closed. */
+  end(): void {
+    const { connections } = this
+    connections.all.remove(this.inAll)
+    this.leaveSilent()
+    if (this.isAdmitted) connections.admitted--
+  }
+
+  leaveSilent(): void {
+    if (this.inSilent !== undefined) this.connections.silent.remove(this.inSilent)
+    this.inSilent = undefined
+  }
+}
+
 /**
  * A peer that connects and does not negotiate costs a socket and some kilobytes, and nothing tells it from an MTA. Such
  * connections count apart: they cannot use up the connections of the MTAs, and the oldest one ends when there are too many.
  * Connections over the limit count with them until they close: an MTA does so at once.
  */
 export class OpenConnections {
-  private readonly limits: ConnectionLimits
-  private readonly all = new Set<OpenConnection>()
-  /** Before their negotiation, and those over the limit of connections; the oldest first. */
-  private readonly silent = new Set<OpenConnection>()
-  /** Within the limit of connections. */
-  private readonly admitted = new Set<OpenConnection>()
+  readonly limits: ConnectionLimits
+  readonly all = new OpenList<OpenConnection>()
+  /** Before their negotiation, and those over the limit of connections. */
+  readonly silent = new OpenList<Membership>()
+  /** How many are within the limit of connections. */
+  admitted = 0
 
   constructor(limits: ConnectionLimits) {
     this.limits = limits
   }
 
-  get size(): number {
-    return this.all.size
-  }
-
-  [Symbol.iterator](): Iterator<OpenConnection> {
-    return this.all.values()
-  }
-
-  add(connection: OpenConnection): void {
-    this.all.add(connection)
-    this.silent.add(connection)
-    if (this.silent.size <= this.limits.silentConnections) return
-    const [oldest] = this.silent
-    // Its socket may close later; the next one that comes must find another.
-    this.silent.delete(oldest!)
-    oldest!.makeRoom()
-  }
-
-  /** Notes that a connection negotiates. Returns whether it is within the limit of connections. */
-  admit(connection: OpenConnection): boolean {
-    if (this.admitted.size >= this.limits.connections) return false
-    this.silent.delete(connection)
-    this.admitted.add(connection)
-    return true
-  }
-
-  delete(connection: OpenConnection): void {
-    this.all.delete(connection)
-    this.silent.delete(connection)
-    this.admitted.delete(connection)
+  add(connection: OpenConnection): Membership {
+    const membership = new Membership(connection, this)
+    if (this.silent.size > this.limits.silentConnections) {
+      const oldest = this.silent.oldest!
+      // Its socket may close later; the next one that comes must find another.
+      oldest.leaveSilent()
+      oldest.connection.makeRoom()
+    }
+    return membership
   }
 }

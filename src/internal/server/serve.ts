@@ -3,10 +3,8 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Scope from "effect/Scope"
 import * as ClientAddress from "../../ClientAddress.ts"
 import type { InvalidValue } from "../../InvalidValue.ts"
 import type { Filter, NoFailure } from "../../Milter.ts"
@@ -24,6 +22,7 @@ import * as observer from "../observe/serverMonitor.ts"
 import { markOverrun } from "./drainState.ts"
 import { Listener } from "./listenerService.ts"
 import * as registry from "./registry.ts"
+import { ServerFibers } from "./serverFibers.ts"
 import type { Options } from "./serverTypes.ts"
 import { checkOptions, settingsOf } from "./settings.ts"
 
@@ -81,25 +80,24 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<NoFailure, R>
     draining: false
   }
   // Closed by the drain, which does not wait for ever.
-  const fibers = yield* Scope.provide(FiberSet.make<void>(), Scope.makeUnsafe())
-  const fork = yield* FiberSet.runtime(fibers)()
+  const fibers = new ServerFibers(yield* Effect.context())
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(sweepInterval), sweep(program))))
   let listening = false
   yield* registry.add(() => ({
     filter: name,
     addresses: listener.addresses,
     state: program.draining ? "draining" : listening ? "listening" : "starting",
-    sessions: program.connections.size,
+    sessions: program.connections.all.size,
     failures: monitor.failures()
   }))
   const onConnection = (transport: Transport): void => {
     if (isAllowed(program, transport)) {
-      fork(connection.serveTransport(program, transport))
+      fibers.fork(connection.serveTransport(program, transport))
     } else {
       transport.destroy()
       const what = `${transport.peer} is in no network of peers`
       program.monitor.error("PeerRefused", what)
-      fork(Effect.logWarning(`PeerRefused: ${what}`))
+      fibers.fork(Effect.logWarning(`PeerRefused: ${what}`))
     }
   }
   // The drain comes after accept, so that connections which come while the listener stops are still taken.
@@ -135,7 +133,7 @@ const sweep = (program: Program): Effect.Effect<void> =>
   Effect.suspend(() => {
     const now = program.clock.currentTimeMillisUnsafe()
     const failures: Array<unknown> = []
-    for (const connection of program.connections) {
+    for (const connection of program.connections.all.values) {
       try {
         connection.tick(now)
       } catch (defect) {
@@ -153,27 +151,27 @@ const sweep = (program: Program): Effect.Effect<void> =>
 const drainAll = (
   program: Program,
   listener: Accepting,
-  fibers: FiberSet.FiberSet<void>,
+  fibers: ServerFibers,
   timeout: number
 ): Effect.Effect<void> =>
   Effect.gen(function*() {
     yield* listener.stop
     program.draining = true
-    const open = program.connections.size
+    const open = program.connections.all.size
     if (open > 0 && listener.drains !== false) {
       yield* Effect.logInfo(`${program.name} stops when its open connections have ended (${open})`)
-      const ended = yield* Effect.timeoutOption(FiberSet.awaitEmpty(fibers), timeout)
+      const ended = yield* Effect.timeoutOption(fibers.awaitEmpty, timeout)
       if (Option.isNone(ended)) {
         markOverrun()
         yield* Effect.logWarning(
-          `${program.name} interrupts what is left (${program.connections.size} connections)`
+          `${program.name} interrupts what is left (${program.connections.all.size} connections)`
         )
       }
     }
     // A finalizer that never ends must not keep the process.
-    const closing = yield* Effect.forkDetach(FiberSet.clear(fibers), { startImmediately: true })
+    const closing = yield* Effect.forkDetach(fibers.interruptAll, { startImmediately: true })
     yield* Effect.timeoutOption(Fiber.join(closing), program.timeouts.stop)
-    for (const connection of program.connections) connection.destroy()
+    for (const connection of program.connections.all.values) connection.destroy()
   }).pipe(
     // In a fiber of its own: the layer's fiber has been interrupted, mostly by a signal, and cannot wait interruptibly.
     Effect.forkDetach({ startImmediately: true }),

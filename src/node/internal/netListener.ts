@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Net from "node:net"
 import type { Accepting } from "../../internal/net/listener.ts"
+import { OpenList } from "../../internal/net/openList.ts"
 import type { Transport } from "../../internal/net/transport.ts"
 import type { ListenError } from "../../MilterServer.ts"
 import * as descriptors from "./descriptors.ts"
@@ -33,7 +34,7 @@ export type Where = Net.ListenOptions & { readonly fd?: number }
 /** One listening socket of Node. */
 export class NetListener implements Accepting {
   private readonly server: Net.Server
-  private readonly sockets = new Set<Net.Socket>()
+  private readonly sockets = new OpenList<Net.Socket>()
   /** Connections wait here, unread, until a server takes them. */
   private readonly waiting: Array<Transport> = []
   private deliver: ((transport: Transport) => void) | undefined = (transport) => void this.waiting.push(transport)
@@ -60,8 +61,8 @@ export class NetListener implements Accepting {
     const scarce = descriptors.scarce()
     this.server = Net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAlive }, (socket) => {
       this.accepted++
-      this.sockets.add(socket)
-      socket.once("close", () => this.sockets.delete(socket))
+      const place = this.sockets.add(socket)
+      socket.once("close", () => this.sockets.remove(place))
       // When the last one is gone libuv takes connections only to close them, and reports no error.
       if (descriptors.of(socket) >= scarce) this.trouble("the process has nearly as many open files as it may have")
       const transport = new NetTransport(socket, this.isUnix)
@@ -180,7 +181,7 @@ export class NetListener implements Accepting {
   private whenClosed(done: () => void): void {
     if (this.closed) return done()
     // A peer that does not read the last bytes must not delay the stop.
-    const timer = setTimeout(() => this.sockets.forEach((socket) => socket.destroy()), linger)
+    const timer = setTimeout(() => this.sockets.values.forEach((socket) => socket.destroy()), linger)
     this.server.once("close", () => {
       clearTimeout(timer)
       done()

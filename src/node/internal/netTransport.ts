@@ -7,6 +7,11 @@ export class NetTransport implements Transport {
   private readonly socket: Net.Socket
   private readonly isUnix: boolean
   private error: unknown
+  /**
+   * Undefined once it is closed. V8 copies sockets that have closed to its old generation, as the roots that handles of Node
+   * are for a scavenge; what hangs on them would go with them, with all that a session held.
+   */
+  private handlers: Handlers | undefined
 
   constructor(socket: Net.Socket, isUnix: boolean) {
     this.socket = socket
@@ -30,14 +35,21 @@ export class NetTransport implements Transport {
 
   open(handlers: Handlers): void {
     const { socket } = this
+    this.handlers = handlers
     if (socket.destroyed) {
-      queueMicrotask(() => handlers.closed(this.error))
+      queueMicrotask(() => this.closed())
       return
     }
-    socket.on("data", handlers.data)
-    socket.on("end", handlers.end)
-    socket.on("drain", handlers.drain)
-    socket.on("close", () => handlers.closed(this.error))
+    socket.on("data", (chunk: Uint8Array) => this.handlers?.data(chunk))
+    socket.on("end", () => this.handlers?.end())
+    socket.on("drain", () => this.handlers?.drain())
+    socket.on("close", () => this.closed())
+  }
+
+  private closed(): void {
+    const { handlers } = this
+    this.handlers = undefined
+    handlers?.closed(this.error)
   }
 
   write(bytes: Uint8Array): boolean {
