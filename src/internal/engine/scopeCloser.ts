@@ -60,10 +60,22 @@ export class ScopeCloser implements Work {
 
   /** Closes all scopes at the end of the connection: those that still wait, then these, in their order. */
   closeAll(closings: ReadonlyArray<Closing>, session: SmtpSession): Effect.Effect<void> {
-    return Effect.forEach([...this.rest, ...closings], ({ exit, filter, scope }) =>
-      Effect.catchCause(
-        Scope.close(scope, exit),
-        (cause) => Effect.logError(`a finalizer of ${filter} failed`, cause)
-      ), { discard: true }).pipe(Effect.provideContext(session.context))
+    const all = [...this.rest, ...closings]
+    for (const [index, { exit, filter, scope }] of all.entries()) {
+      const finalizers = Scope.closeUnsafe(scope, exit)
+      // Most scopes have no finalizers. Services are provided only to those that do: that costs a copy of all services.
+      if (finalizers !== undefined) {
+        return Effect.andThen(
+          logged(finalizers, filter),
+          Effect.forEach(all.slice(index + 1), closed, { discard: true })
+        ).pipe(Effect.provideContext(session.context))
+      }
+    }
+    return Effect.void
   }
 }
+
+const logged = (finalizers: Effect.Effect<void>, filter: string): Effect.Effect<void> =>
+  Effect.catchCause(finalizers, (cause) => Effect.logError(`a finalizer of ${filter} failed`, cause))
+
+const closed = ({ exit, filter, scope }: Closing): Effect.Effect<void> => logged(Scope.close(scope, exit), filter)
