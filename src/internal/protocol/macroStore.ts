@@ -39,6 +39,10 @@ for (const stage of answeredStages) {
   slotOfCode[command.code] = macroStage === undefined ? unknown : macroStages.indexOf(macroStage)
 }
 
+// Copied for each connection, since `Array.from` takes longer than all else that a store needs.
+const noLists = Array.from<ByteString | undefined>({ length: slots })
+const noCounts = Array.from({ length: slots }, () => 0)
+
 /**
  * The macros of one connection. Packets that define macros are stored, and searched at a lookup: a filter that reads no macros
  * costs almost nothing.
@@ -53,8 +57,8 @@ for (const stage of answeredStages) {
  * Mutable, for the engine; hooks get it as {@link Macros}.
  */
 export class MacroStore extends Macros {
-  private readonly lists = Array.from<ByteString | undefined>({ length: slots })
-  private readonly counts = Array.from({ length: slots }, () => 0)
+  private readonly lists = noLists.slice()
+  private readonly counts = noCounts.slice()
   private readonly maximumMacros: number
   private readonly maximumBytes: number
   /** One bit per slot that was defined since the last command. */
