@@ -202,13 +202,15 @@ export const unix = (path: string): ClientAddress => new Client("Unix", "", 0, p
  * @since 0.1.0
  */
 export const fromText = (text: string, port = 0): Result.Result<ClientAddress, InvalidValue> => {
-  let bare = /^\[.*\]$/.test(text) ? text.slice(1, -1) : text
-  if (/^ipv6:/i.test(bare)) bare = bare.slice(5)
-  const zone = bare.indexOf("%")
-  const ip = Ip.parse(zone > 0 && bare.includes(":") ? bare.slice(0, zone) : bare)
+  let bare = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text
+  if (bare[4] === ":" && bare.slice(0, 4).toLowerCase() === "ipv6") bare = bare.slice(5)
+  const isDotted = !bare.includes(":")
+  const zone = isDotted ? -1 : bare.indexOf("%")
+  const ip = Ip.parse(zone > 0 ? bare.slice(0, zone) : bare)
   return ip === undefined
     ? invalid("address", text, "expected an IPv4 or IPv6 address")
-    : Result.succeed(new Client(ip.v4 ? "IPv4" : "IPv6", Ip.format(ip), port, "", ip))
+    // Four decimal numbers have one spelling.
+    : Result.succeed(new Client(ip.v4 ? "IPv4" : "IPv6", isDotted ? bare : Ip.format(ip), port, "", ip))
 }
 
 /**

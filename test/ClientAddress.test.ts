@@ -33,6 +33,14 @@ describe("fromPacket", () => {
     assert.deepStrictEqual(json(fromPacket("IPv4", "unknown")), { _tag: "Unknown" })
   })
 
+  it("gives an IPv4 address as it is written", () => {
+    for (const text of ["0.0.0.0", "255.255.255.255", "10.0.0.1", "192.0.2.100"]) {
+      assert.deepStrictEqual(json(fromPacket("IPv4", text)), { _tag: "IPv4", address: text, port: 25 })
+      assert.isTrue(ip(`::ffff:${text}`).isWithin(`${text}/32`))
+      assert.isTrue(ip(text).isWithin(`::ffff:${text}/128`))
+    }
+  })
+
   it("gives a mapped address as IPv4, as Sendmail does", () => {
     for (const text of ["::ffff:192.0.2.1", "IPv6:::ffff:c000:201", "0:0:0:0:0:FFFF:192.0.2.1"]) {
       assert.deepStrictEqual(json(fromPacket("IPv6", text)), { _tag: "IPv4", address: "192.0.2.1", port: 25 })
@@ -49,6 +57,16 @@ describe("fromPacket", () => {
     "",
     "1.2.3",
     "1.2.3.4.5",
+    "1.2.3.",
+    ".1.2.3",
+    "1..2.3",
+    "1.2.3.4.",
+    "1.2.3.0004",
+    "1.2.3.1000",
+    "00.2.3.4",
+    "1.2.3.-4",
+    "1.2.3./",
+    "1.2.3.\u0661",
     "01.2.3.4",
     "256.1.1.1",
     "0x1.2.3.4",

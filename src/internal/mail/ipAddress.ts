@@ -6,19 +6,31 @@ export interface Ip {
 
 const mapped = 0xffff
 
-const dottedQuad = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/
+const dot = 0x2e
+const zero = 0x30
 
 /** Four decimal octets without leading zeros, which some resolvers take for octal, as a signed word. */
 const quad = (text: string): number | undefined => {
-  const octets = dottedQuad.exec(text)
-  if (octets === null) return undefined
   let word = 0
-  for (let index = 1; index <= 4; index++) {
-    const octet = Number(octets[index])
-    if (octet > 255) return undefined
-    word = (word << 8) | octet
+  let octet = 0
+  let digits = 0
+  let dots = 0
+  // One step beyond the end, where a dot ends the last octet.
+  for (let index = 0; index <= text.length; index++) {
+    const code = index === text.length ? dot : text.charCodeAt(index)
+    if (code === dot) {
+      if (digits === 0 || octet > 255 || dots === 4) return undefined
+      word = (word << 8) | octet
+      octet = digits = 0
+      dots++
+    } else {
+      const digit = code - zero
+      if (digit < 0 || digit > 9 || digits === 3 || (digits > 0 && octet === 0)) return undefined
+      octet = octet * 10 + digit
+      digits++
+    }
   }
-  return word
+  return dots === 4 ? word : undefined
 }
 
 /** The 16-bit groups of one side of `::`; undefined if one is malformed. */
