@@ -21,7 +21,13 @@ export interface NegotiationAnswer {
 /** The MTAs of a server make one or two different offers. Peers that invent more must not fill the memory. */
 const maxAnswers = 16
 
-const answersOf = new WeakMap<Program, Map<string, NegotiationAnswer>>()
+/** An answer that was given before. */
+interface KnownAnswer extends NegotiationAnswer {
+  readonly offered: Packet.Negotiate
+  readonly isOverloaded: boolean
+}
+
+const answersOf = new WeakMap<Program, Array<KnownAnswer>>()
 
 /** The answer of a server's filters to an offer; the same object for the same offer. */
 export const answerTo = (
@@ -30,18 +36,23 @@ export const answerTo = (
   isOverloaded: boolean
 ): Result.Result<NegotiationAnswer, NegotiationError> => {
   let answers = answersOf.get(program)
-  if (answers === undefined) answersOf.set(program, answers = new Map())
-  const key = `${offered.version} ${offered.actions} ${offered.steps} ${isOverloaded}`
-  const known = answers.get(key)
-  if (known !== undefined) return Result.succeed(known)
+  if (answers === undefined) answersOf.set(program, answers = [])
+  for (const known of answers) {
+    const { actions, steps, version } = known.offered
+    if (
+      actions === offered.actions && steps === offered.steps && version === offered.version &&
+      known.isOverloaded === isOverloaded
+    ) return Result.succeed(known)
+  }
   const definitions = program.units.map(({ definition }) => definition)
   const plan = planOf(definitions, offered.actions)
   const wanted = wantedOf(definitions, plan, program.limits)
   // The refusal at connect needs an answer there.
   const steps = isOverloaded ? wanted.steps & ~stageTable.connect.noReply : wanted.steps
   return Result.map(negotiate({ ...wanted, steps }, offered), (agreement) => {
-    const answer = { agreement, plan, bytes: Packet.encode({ _tag: "Negotiated", ...agreement }) }
-    if (answers.size < maxAnswers) answers.set(key, answer)
+    const bytes = Packet.encode({ _tag: "Negotiated", ...agreement })
+    const answer = { agreement, plan, bytes, offered, isOverloaded }
+    if (answers.length < maxAnswers) answers.push(answer)
     return answer
   })
 }
