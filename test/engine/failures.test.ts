@@ -16,9 +16,9 @@ const policies = [
 ] as const
 
 /** A filter that answers every stage with continue, except for one hook. */
-const answers = (stage: Answered, hook: () => Effect.Effect<never, Failure>) => {
+const answers = <E>(stage: Answered, hook: () => Effect.Effect<never, E>) => {
   // Whatever hooks it holds, this is what they need and how they fail.
-  const hooks: { readonly mail?: () => Effect.Effect<Verdict.Continue, Failure> } = {
+  const hooks: { readonly mail?: () => Effect.Effect<Verdict.Continue, E> } = {
     ...Object.fromEntries(stages.map((stage) => [stage, () => goOn])),
     [stage]: hook
   }
@@ -291,7 +291,7 @@ describe("without a policy of its own", () => {
 })
 
 describe("a defect", () => {
-  const deaths: ReadonlyArray<readonly [string, () => Effect.Effect<never, Failure>]> = [
+  const deaths: ReadonlyArray<readonly [string, () => Effect.Effect<never>]> = [
     ["Effect.die", () => Effect.die(new Error("boom"))],
     ["a throw in the hook", () => {
       throw new Error("boom")
@@ -307,25 +307,29 @@ describe("a defect", () => {
     ["a hook that interrupts itself", () => Effect.interrupt],
     // What plain JavaScript can do.
     ["a hook that returns no effect", () => undefined as never],
+    ["a hook that returns null", () => null as never],
     ["a hook that returns a promise", () => Promise.resolve(Verdict.continue) as never]
   ]
   for (const [name, death] of deaths) {
     it.effect(`${name}: tempfail at every stage, with a log line`, () =>
       Effect.gen(function*() {
         for (const stage of order) {
-          const server = yield* Mta.serve(Milter.onFailure(answers(stage, death), () => Effect.die("not for defects")))
-          const replies = yield* conversation(yield* server.open())
-          const early = stage === "connect" || stage === "helo"
-          assert.deepStrictEqual(
-            replies.slice(0, 1),
-            [`${early ? "mail" : stage} TempFail`],
-            stage
-          )
-          assert.strictEqual(server.logs.length, stage === "mail" ? 2 : 1, stage)
-          const [{ level, session, text } = { level: "", session: "", text: "" }] = server.logs
-          assert.strictEqual(level, "Error")
-          assert.include(text, `test failed at ${stage}`)
-          assert.isString(session)
+          const filter = answers(stage, death)
+          for (const made of [filter, Milter.onFailure(filter, () => Effect.die("not for defects"))]) {
+            const server = yield* Mta.serve(made)
+            const replies = yield* conversation(yield* server.open())
+            const early = stage === "connect" || stage === "helo"
+            assert.deepStrictEqual(
+              replies.slice(0, 1),
+              [`${early ? "mail" : stage} TempFail`],
+              stage
+            )
+            assert.strictEqual(server.logs.length, stage === "mail" ? 2 : 1, stage)
+            const [{ level, session, text } = { level: "", session: "", text: "" }] = server.logs
+            assert.strictEqual(level, "Error")
+            assert.include(text, `test failed at ${stage}`)
+            assert.isString(session)
+          }
         }
       }))
   }
@@ -348,7 +352,7 @@ describe("a defect", () => {
         for (
           const die of [() => Effect.die("boom"), () => {
             throw new Error("boom")
-          }]
+          }, () => undefined]
         ) {
           const server = yield* Mta.serve(Milter.make("test", { [state]: die }).on({}))
           const mta = yield* server.open()

@@ -79,13 +79,15 @@ export class HookCall implements Call {
     const { definition } = this.unit
     // A connection that waits for its next message must not keep the last one.
     this.first = this.second = undefined
-    let effect: Effect.Effect<unknown, unknown>
+    let effect: Effect.Effect<unknown, unknown> | null | undefined
     try {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- given together with the body that takes it
       effect = this.body(first, second as At)
     } catch (defect) {
       effect = Exit.die(defect)
     }
+    // Plain JavaScript may forget to return one.
+    effect ??= Exit.die(new TypeError(`expected an Effect, the function returned ${String(effect)}`))
     if (definition.guard !== undefined) {
       const isHook = this.kind === "answer" || this.kind === "observer"
       effect = definition.guard(effect, isHook ? this.stage.name : undefined)
