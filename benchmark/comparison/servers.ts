@@ -113,6 +113,23 @@ export const servers: ReadonlyArray<Server> = [
     prepare: node(ours, "effectMilter.ts", "quiet", "five")
   },
   {
+    name: "effect-milter-unmetered",
+    title: "effect-milter, without metrics",
+    variant: true,
+    prepare: () => ({
+      program: process.execPath,
+      arguments: [
+        ...process.execArgv,
+        "--expose-gc",
+        "--import",
+        source("withoutMetrics.ts"),
+        source("effectMilter.ts"),
+        "quiet"
+      ],
+      version: ours
+    })
+  },
+  {
     name: "libmilter",
     title: "libmilter (C)",
     prepare: (folder) => {

@@ -15,8 +15,10 @@ import { abort, join, message, opening, quit } from "../packets.ts"
 import { calibrate } from "./calibration.ts"
 import { blocked, Filter, Five } from "./filters.ts"
 
-/** What the parent asks for. */
+/** What the parent asks for: a number for each unit. */
 export interface Round {
+  /** CPU microseconds, or bytes that are allocated. */
+  readonly measure: "time" | "garbage"
   readonly filters: "one" | "five"
   /** A message on a connection that is open, a connection without one, or a connection with one; or what they are compared to. */
   readonly unit: "message" | "connection" | "both" | "calibration"
@@ -134,11 +136,23 @@ const play = ({ count, filters, unit }: Round): void => {
   wire.end()
 }
 
-process.on("message", (round: Round) => {
+const measureTime = (round: Round): number => {
   const before = process.cpuUsage()
   play(round)
   const { system, user } = process.cpuUsage(before)
-  process.send!((system + user) / round.count)
+  return system + user
+}
+
+/** So few units that nothing is collected meanwhile. */
+const measureGarbage = (round: Round): number => {
+  ;(globalThis.gc as () => void)()
+  const before = process.memoryUsage().heapUsed
+  play(round)
+  return process.memoryUsage().heapUsed - before
+}
+
+process.on("message", (round: Round) => {
+  process.send!((round.measure === "time" ? measureTime(round) : measureGarbage(round)) / round.count)
 })
 process.send!("ready")
 // The parent is gone.
