@@ -158,6 +158,7 @@ const workersOptionNames = [
  *
  * **Gotchas**
  *
+ * - On Node only: Bun and Deno refuse it with a `ListenError`, `WorkersNotSupported`.
  * - State in memory belongs to one worker: the counters of a rate limit, for example. Keep in a store what all have to know.
  * - Sessions of a worker that crashes get the MTA's default action. With `milter_default_action = accept` of Postfix, that
  *   is mail without a filter: use `tempfail`.

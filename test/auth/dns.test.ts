@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Auth from "effect-milter/auth"
-import { createSocket } from "node:dgram"
+import * as nameServer from "./support/nameServer.ts"
 
 const reasonOf = (name: string, type: Auth.RecordType) =>
   Effect.gen(function*() {
@@ -42,43 +42,15 @@ describe("Dns.layerRecords", () => {
     }))))
 })
 
-/** A name server with one answer, on a port of its own: the header of the question, its flags, and the record. */
-const server = (flags: number, record: Uint8Array) =>
-  Effect.acquireRelease(
-    Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
-      const socket = createSocket("udp4")
-      socket.on("message", (query, { port }) => {
-        const answer = Buffer.concat([query, record])
-        answer.writeUInt16BE(flags, 2)
-        answer.writeUInt16BE(record.length === 0 ? 0 : 1, 6)
-        // Additional records of the question are not repeated.
-        const end = query.indexOf(0, 12) + 5
-        const bare = Buffer.concat([answer.subarray(0, end), record])
-        bare.writeUInt16BE(0, 10)
-        socket.send(bare, port, "127.0.0.1")
-      })
-      socket.bind(0, "127.0.0.1", () =>
-        resume(Effect.succeed({
-          port: socket.address().port,
-          close: () => socket.close()
-        })))
-    }),
-    ({ close }) => Effect.sync(close)
-  )
-
 const asking = (flags: number, record: Uint8Array) => <A, E>(effect: Effect.Effect<A, E, Auth.Dns>) =>
   Effect.flatMap(
-    server(flags, record),
+    nameServer.serve(flags, record),
     ({ port }) =>
       Effect.provide(effect, Auth.Dns.layerWith({ servers: [`127.0.0.1:${port}`], timeout: "2 seconds", tries: 1 }))
   )
 
 describe("Dns.layerWith", () => {
-  // A pointer to the name of the question, TXT, IN, a minute, two strings.
-  const txt = Buffer.concat([
-    Buffer.from([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 8]),
-    Buffer.from("\x03one\x03two", "latin1")
-  ])
+  const txt = nameServer.txt("one", "two")
 
   it.live("joins the strings of a TXT record", () =>
     Effect.gen(function*() {

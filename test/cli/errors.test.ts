@@ -75,6 +75,11 @@ describe("an address that cannot be listened on", () => {
       "unix:/run/f.sock",
       "there is no such owner or group: correct the owner or the group of the socket"
     ],
+    [
+      "WorkersNotSupported",
+      "inet:9000",
+      "only Node gives a socket to several processes: run the program with Node, or without --workers"
+    ],
     ["InvalidAddress", "unix:/x", "not an address to listen on: correct --listen"],
     ["Other", "inet:9000", "the system refused it: correct --listen"]
   ]

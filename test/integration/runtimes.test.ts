@@ -13,8 +13,13 @@ import { fileURLToPath } from "node:url"
 import { spawn } from "../../testbed/childProcess.ts"
 import { describeWith } from "../../testbed/prerequisite.ts"
 import { command, missingRuntime, type Runtime, runtimes } from "../../testbed/runtimes.ts"
+import { message, onward, valuesOf } from "../auth/support/mail.ts"
+import * as NameServer from "../auth/support/nameServer.ts"
+import { send } from "../interop/support/send.ts"
 import * as Listeners from "../support/listeners.ts"
-import { descriptorOf, listening } from "../support/serverProcess.ts"
+import * as Notify from "../support/notify.ts"
+import { descriptorOf, listening, start } from "../support/serverProcess.ts"
+import * as Workers from "../support/workersProcess.ts"
 
 const examples = fileURLToPath(new URL("../../examples/run.ts", import.meta.url))
 
@@ -27,6 +32,8 @@ const example = Effect.fnUntraced(function*(runtime: Runtime, listen: string) {
   const [, address] = yield* child.shows(/listens on (\S+)/)
   return { child, address: address! }
 })
+
+const authentication = fileURLToPath(new URL("../support/processes/authentication.ts", import.meta.url))
 
 const begin = Effect.fnUntraced(function*(address: string) {
   const client = yield* MilterClient.dial(address)
@@ -117,5 +124,80 @@ for (const runtime of runtimes) {
         yield* child.signal("SIGTERM")
         assert.strictEqual(yield* child.exit, 0)
       }))
+
+    it.live("signs, seals and verifies", () =>
+      Effect.gen(function*() {
+        const directory = yield* Listeners.directory
+        const { port } = yield* NameServer.serve(0x8180, NameServer.txt("v=spf1 ip4:192.0.2.25 -all"))
+        const [program, ...args] = command(runtime)
+        const child = yield* spawn(program!, [
+          ...args,
+          authentication,
+          JSON.stringify({ directory, nameServer: `127.0.0.1:${port}` })
+        ])
+        const ask = (filter: string, message: MilterClient.Message) => send(`unix:${directory}/${filter}`, message)
+        for (const name of ["sign", "seal", "verify", "resolve"]) {
+          yield* child.shows(new RegExp(`listens on .*/${name}\\n`))
+        }
+        const signed = yield* ask("sign", message)
+        assert.lengthOf(valuesOf(signed, "DKIM-Signature"), 2)
+        const sealed = yield* ask("seal", onward(signed))
+        const [results = ""] = valuesOf(yield* ask("verify", onward(sealed)), "Authentication-Results")
+        assert.lengthOf(results.match(/dkim=pass header/g) ?? [], 2, results)
+        for (const part of ["spf=pass", "dmarc=pass", "arc=pass"]) assert.include(results, part)
+        // Asks a name server over UDP, as they all do outside of tests.
+        const [resolved = ""] = valuesOf(yield* ask("resolve", onward(signed)), "Authentication-Results")
+        assert.include(resolved, "spf=pass")
+        yield* child.signal("SIGTERM")
+        assert.strictEqual(yield* child.exit, 0)
+      }))
+
+    it.live("says at the start that it cannot share sockets between processes", () =>
+      Effect.gen(function*() {
+        const { directory, file, listen } = yield* Workers.place
+        for (const address of ["inet:0", listen]) {
+          const child = yield* Workers.start({ file, listen: address, workers: 2 }, { runtime: command(runtime) })
+          assert.strictEqual(yield* child.exit, 1)
+          assert.include(child.output, `cannot listen on ${address}: only Node gives a socket to several processes`)
+          assert.include(child.output, `this is ${runtime}`)
+        }
+        assert.deepStrictEqual(Fs.readdirSync(directory), ["name"])
+      }))
+  })
+
+  describeWith(missingRuntime(runtime) ?? Notify.missingPrerequisite, `${runtime} under a service manager`, () => {
+    it.live("reports start, heartbeats and stop", () =>
+      Effect.gen(function*() {
+        const { child: manager, env } = yield* Notify.manager
+        const child = yield* listening({ servers: { filter: { listen: "inet:0" } } }, {
+          env: { ...env, WATCHDOG_USEC: "400000" },
+          runtime: command(runtime)
+        })
+        yield* manager.shows(/READY=1[^]*WATCHDOG=1[^]*WATCHDOG=1/)
+        yield* child.signal("SIGTERM")
+        assert.strictEqual(yield* child.exit, 0)
+        yield* manager.shows(/STOPPING=1/)
+        assert.deepStrictEqual(Notify.messages(manager.output)[0]?.[0], "READY=1")
+      }))
   })
 }
+
+// Deno does not tell the number of a descriptor, and takes no connection ever again once it had none for one.
+describeWith(missingRuntime("Bun"), "Bun with too few descriptors", () => {
+  it.live("says so, and goes on", () =>
+    Effect.gen(function*() {
+      const child = yield* start({ servers: { filter: { listen: "inet:0" } } }, {
+        descriptors: 64,
+        runtime: command("Bun")
+      })
+      const [, port] = yield* child.shows(/filter listens on inet:(\d+)/)
+      yield* Effect.scoped(Effect.andThen(
+        Effect.forEach(Array.from({ length: 64 }), () => Listeners.connected(Number(port))),
+        child.shows(/AcceptError/)
+      ))
+      const asked = Effect.retry(Listeners.ask(`inet:${port}`), { times: 50, schedule: Schedule.spaced("50 millis") })
+      assert.strictEqual(yield* asked, "filter")
+      yield* child.signal("SIGTERM")
+      assert.strictEqual(yield* child.exit, 0)
+    }))
+})

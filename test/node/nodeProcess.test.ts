@@ -4,13 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
-import * as ChildProcess from "node:child_process"
 import * as Fs from "node:fs"
-import * as Net from "node:net"
+import type * as Net from "node:net"
 import * as Path from "node:path"
-import { spawn } from "../../testbed/childProcess.ts"
 import { describeWith, notRoot } from "../../testbed/prerequisite.ts"
 import * as Listeners from "../support/listeners.ts"
+import * as Notify from "../support/notify.ts"
 import { descriptorOf, listening, type Options, type Program, start, startTwice } from "../support/serverProcess.ts"
 import * as Workers from "../support/workersProcess.ts"
 
@@ -20,15 +19,6 @@ const one: Program = { servers: { filter: { listen: "inet:0" } } }
 const user: Options = notRoot === undefined ? { user: 65534 } : {}
 
 /** A connection that stays open until the scope closes, or until the other side closes it. */
-const connected = (port: number) =>
-  Effect.acquireRelease(
-    Effect.callback<Net.Socket>((resume) => {
-      const socket = Net.connect({ port, host: "127.0.0.1" }, () => resume(Effect.succeed(socket)))
-      socket.on("error", () => resume(Effect.succeed(socket)))
-    }),
-    (socket) => Effect.sync(() => socket.destroy())
-  )
-
 const stops = ["SIGTERM", "SIGINT"] as const
 
 describe("signals", () => {
@@ -104,7 +94,7 @@ describe("signals", () => {
   it.live("a rejection that nobody handles ends the process with exit code 1, and its connections", () =>
     Effect.gen(function*() {
       const child = yield* listening({ ...one, floats: true })
-      const socket = yield* connected(Number(/:(\d+)/.exec(/listens on (\S+)/.exec(child.output)![1]!)![1]))
+      const socket = yield* Listeners.connected(Number(/:(\d+)/.exec(/listens on (\S+)/.exec(child.output)![1]!)![1]))
       const closed = new Promise((resolve) => socket.once("close", resolve))
       yield* child.signal("SIGUSR2")
       assert.strictEqual(yield* child.exit, 1)
@@ -193,7 +183,7 @@ describe("a process with too few descriptors", () => {
       const [, address] = yield* child.shows(/filter listens on inet:(\d+)/)
       // Those that find no descriptor are closed at once; Node reports no error.
       yield* Effect.scoped(Effect.andThen(
-        Effect.forEach(Array.from({ length: 64 }), () => connected(Number(address))),
+        Effect.forEach(Array.from({ length: 64 }), () => Listeners.connected(Number(address))),
         child.shows(
           /WARN.*AcceptError: inet:\d+@127\.0\.0\.1: the process has nearly as many open files as it may have/
         )
@@ -300,36 +290,8 @@ describe("systemd", () => {
     }))
 })
 
-/** Plays systemd: prints the datagrams, one line each. */
-const receiver = `
-import json, socket, sys
-server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-server.bind(sys.argv[1])
-print("receives", flush=True)
-while True:
-  print(json.dumps(server.recv(65536).decode().strip().split("\\n")), flush=True)
-`
-
-// systemd-notify is how Node sends, python3 how the test receives.
-const notInstalled = ["systemd-notify", "python3"].filter((command) =>
-  ChildProcess.spawnSync(command, ["--version"]).status !== 0
-)
-
-const missing = notInstalled.length === 0 ? undefined : `${notInstalled.join(" and ")} not found`
-
-describeWith(missing, "sd_notify", () => {
-  const manager = Effect.gen(function*() {
-    const path = Path.join(yield* Listeners.directory, "notify")
-    const child = yield* spawn("python3", ["-c", receiver, path])
-    yield* child.shows(/receives/)
-    return { child, env: { NOTIFY_SOCKET: path } }
-  })
-
-  /** What has come so far, without the barriers that systemd-notify sends after its messages. */
-  const messages = (output: string): ReadonlyArray<ReadonlyArray<string>> =>
-    output.split("\n").filter((line) => line.startsWith("[") && !line.includes("BARRIER=1")).map((line) =>
-      JSON.parse(line)
-    )
+describeWith(Notify.missingPrerequisite, "sd_notify", () => {
+  const { manager, messages } = Notify
 
   it.live("reports start, reloads and stop", () =>
     Effect.gen(function*() {

@@ -88,3 +88,13 @@ export const refusal = (where: Net.NetConnectOpts) =>
     })
     socket.once("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code)))
   })
+
+/** A connection to this port on loopback that says nothing. */
+export const connected = (port: number) =>
+  Effect.acquireRelease(
+    Effect.callback<Net.Socket>((resume) => {
+      const socket = Net.connect({ port, host: "127.0.0.1" }, () => resume(Effect.succeed(socket)))
+      socket.on("error", () => resume(Effect.succeed(socket)))
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )

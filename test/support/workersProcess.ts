@@ -25,10 +25,15 @@ export const place = Effect.map(Listeners.directory, (directory) => {
   return { directory, file, http: `unix:${directory}/http.sock`, listen: `unix:${directory}/filter.sock` }
 })
 
-const command = (program: Program): ReadonlyArray<string> => [
-  process.execPath,
-  "-C",
-  "effect-milter-source",
+export interface Options extends ChildProcess.Options {
+  /** What runs it; Node if not given. */
+  readonly runtime?: ReadonlyArray<string>
+}
+
+const node = [process.execPath, "-C", "effect-milter-source"]
+
+const command = (program: Program, { runtime = node }: Options): ReadonlyArray<string> => [
+  ...runtime,
   script,
   // Tests may hand over a whole `place`.
   JSON.stringify({ ...program, directory: undefined })
@@ -41,9 +46,9 @@ export const become = (file: string, name: string): void => {
 }
 
 /** Starts processes/workers.ts. The sockets of `pass` come as systemd passes them. */
-export const start = (program: Program, options: ChildProcess.Options = {}) => {
+export const start = (program: Program, options: Options = {}) => {
   const [first, ...rest] = options.pass === undefined
-    ? command(program)
-    : ["sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=${options.pass.length} exec "$@"`, "sh", ...command(program)]
+    ? command(program, options)
+    : ["sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=${options.pass.length} exec "$@"`, "sh", ...command(program, options)]
   return ChildProcess.spawn(first!, rest, options)
 }

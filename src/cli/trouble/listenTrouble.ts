@@ -51,6 +51,8 @@ const advice = (error: ListenError, flag: string): string => {
       return `start the program by its systemd socket unit, or give ${flag} an address`
     case "UnknownOwner":
       return "correct the owner or the group of the socket"
+    case "WorkersNotSupported":
+      return "run the program with Node, or without --workers"
     case "InvalidAddress":
     case "Other":
       return `correct ${flag}`

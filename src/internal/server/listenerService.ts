@@ -30,6 +30,7 @@ export class ListenError extends Data.TaggedError("ListenError")<{
     | "NotASocket"
     | "NotPassed"
     | "UnknownOwner"
+    | "WorkersNotSupported"
     | "Other"
   readonly cause: unknown
 }> {
@@ -50,5 +51,6 @@ const explanations: { readonly [K in ListenError["reason"]]: string } = {
   NotASocket: "there is a file that is not a socket",
   NotPassed: "the process was not started with this socket",
   UnknownOwner: "there is no such owner or group",
+  WorkersNotSupported: "only Node gives a socket to several processes",
   Other: "the system refused it"
 }

@@ -39,6 +39,17 @@ type CreateHandle = (address: string, port: number, type: number) => Handle | nu
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- missing from the types of Node
 const createHandle = (Net as unknown as { readonly _createServerHandle?: CreateHandle })._createServerHandle
 
+const { bun, deno } = process.versions
+
+/** What runs this program. */
+const runtime = bun !== undefined ? `Bun ${bun}` : deno !== undefined ? `Deno ${deno}` : `Node ${process.versions.node}`
+
+// Bun has no such handle. Deno binds no TCP socket by it, and starts other processes with all permissions, not with its own.
+const canShare = createHandle !== undefined && bun === undefined && deno === undefined
+
+const notSupported = (address: string): ListenError =>
+  new ListenError({ address, reason: "WorkersNotSupported", cause: new Error(`this is ${runtime}`) })
+
 const systemError = (address: string, code: number): ListenError => {
   const name = getSystemErrorName(code)
   return fromSystem(address, Object.assign(new Error(`bind ${name}`), { code: name }))
@@ -52,10 +63,7 @@ const bind = (
 ): Effect.Effect<Handle, ListenError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.suspend((): Effect.Effect<Handle, ListenError> => {
-      if (createHandle === undefined) {
-        const cause = new Error(`Node ${process.version} cannot share sockets between processes`)
-        return Effect.fail(new ListenError({ address: spec, reason: "Other", cause }))
-      }
+      if (createHandle === undefined) return Effect.fail(notSupported(spec))
       const handle = createHandle(address, port, type)
       return typeof handle === "number" ? Effect.fail(systemError(spec, handle)) : Effect.succeed(handle)
     }),
@@ -112,6 +120,7 @@ export const open = (
   spec: string,
   access: unixSocket.Access
 ): Effect.Effect<ReadonlyArray<BoundSocket>, ListenError, Scope.Scope> => {
+  if (!canShare) return Effect.fail(notSupported(spec))
   const parsed = endpoint.parseListening(spec)
   if (Result.isFailure(parsed)) {
     return Effect.fail(new ListenError({ address: spec, reason: "InvalidAddress", cause: parsed.failure }))
