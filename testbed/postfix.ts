@@ -166,7 +166,7 @@ const mainCf = (
 ): Map<string, string> =>
   new Map(Object.entries({
     ...installation.settings,
-    ...privateFiles.settings(directory, domain, installation.version),
+    ...privateFiles.settings(directory, domain),
     inet_protocols: ipv6 ? "all" : "ipv4",
     mynetworks: "127.0.0.0/8 [::1]/128",
     // Local parts that begin with "unknown" do not exist in this domain: 550 5.1.1.

@@ -36,16 +36,9 @@ export const makeDirectory = (prefix: string): string => {
   return directory
 }
 
-/** Whether a version is at least this one. */
-export const isAtLeast = (version: string, major: number, minor: number): boolean => {
-  const [ownMajor = 0, ownMinor = 0] = version.split(".").map(Number)
-  return ownMajor > major || (ownMajor === major && ownMinor >= minor)
-}
-
 /** The settings that keep it private, and mail on this host. */
-export const settings = (directory: string, domain: string, version: string): Settings => ({
-  // Releases before 3.6 end at a level that is no whole number.
-  compatibility_level: isAtLeast(version, 3, 6) ? "3.6" : "2",
+export const settings = (directory: string, domain: string): Settings => ({
+  compatibility_level: "3.6",
   queue_directory: queue(directory),
   data_directory: Path.join(directory, "data"),
   maillog_file: logFile(directory),

@@ -41,8 +41,9 @@ export const installation: Effect.Effect<Installation | string> = Effect.gen(fun
   if (found === undefined) return "postconf of Postfix is not in PATH, or fails"
   if (process.platform !== "linux") return "it is known to work on Linux only"
   const [version = "", daemonDirectory = "", commandDirectory = "", owner = "", group = ""] = found
+  const [major = 0, minor = 0] = version.split(".").map(Number)
   // The first with a log in a file of its own.
-  if (!privateFiles.isAtLeast(version, 3, 4)) return `Postfix 3.4 or later is needed, and this is ${version}`
+  if (major < 3 || (major === 3 && minor < 4)) return `Postfix 3.4 or later is needed, and this is ${version}`
   if (process.geteuid?.() !== 0) return "only root can start Postfix"
   return { version, daemonDirectory, commandDirectory, owner, group }
 })
@@ -60,7 +61,7 @@ const freePort = Effect.callback<number>((resume) => {
 const prepare = (directory: string, port: number, milters: string, installation: Installation): void => {
   privateFiles.prepare(directory, installation.owner, installation.group)
   privateFiles.writeMainCf(directory, {
-    ...privateFiles.settings(directory, "try.example", installation.version),
+    ...privateFiles.settings(directory, "try.example"),
     // The transport smtp, so that the filter sees the macros of mail that goes to other hosts; see below.
     default_transport: "smtp",
     local_transport: "smtp",
