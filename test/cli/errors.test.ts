@@ -192,7 +192,7 @@ describe("a silent peer", () => {
         )
       )
       assert.strictEqual(sent?.code, 1)
-      complains(wrong!, /--timeout: "soon"\. Expected: a duration: 8, 8s, 500ms or 2 minutes/)
+      complains(wrong!, /--timeout: "soon"\. Expected: a time: 8, 8s, 500ms, 5m or 2 hours/)
     }))
 
   it("has a time in any spelling", () => {

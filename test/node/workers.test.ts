@@ -36,6 +36,8 @@ const page = (http: string, path: string) =>
   })
 
 interface WorkerStatus {
+  readonly residentBytes: number
+  readonly cpuSeconds: number
   readonly worker: number
   readonly pid: number
   readonly leaves: boolean
@@ -179,6 +181,15 @@ describe("workers", () => {
       const { generation, workers } = yield* statusOf(http)
       assert.strictEqual(generation, 2)
       assert.lengthOf(workers.filter(({ leaves }) => !leaves), 2)
+      // Each process has its own, also where an old and a new one have the same number.
+      const leaving = workers.filter(({ leaves }) => leaves)
+      assert.isNotEmpty(leaving)
+      for (const { cpuSeconds, residentBytes } of workers) {
+        assert.isAbove(residentBytes, 1_000_000)
+        assert.isAbove(cpuSeconds, 0)
+      }
+      const memory = new Set(workers.map(({ residentBytes }) => residentBytes))
+      assert.lengthOf([...memory], workers.length)
       // The session began with the old program, and ends with it.
       assert.strictEqual(textOf(yield* filter.mail("<a@example.org>")), "first")
       assert.isTrue(old.some(isAlive))

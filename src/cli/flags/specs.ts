@@ -81,20 +81,30 @@ export const listenAddress = (name: string): Flag.Flag<string> =>
     Flag.withMetavar("SPEC")
   )
 
-const milliseconds: { readonly [unit: string]: number } = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const milliseconds: { readonly [unit: string]: number } = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000
+}
 
 /** `8`, `8s`, `1.5 minutes`: a bare number is seconds, as in Postfix. */
 export const parseDuration = (text: string): Option.Option<Duration.Duration> => {
-  const [, amount, unit = "s"] = /^(\d{1,9}(?:\.\d{1,3})?) *(ms|s|m|h|d|[a-z]{4,12})?$/.exec(text) ?? []
+  const [, amount, unit = "s"] = /^(\d{1,9}(?:\.\d{1,3})?) *(ms|s|m|min|h|d|[a-z]{4,12})?$/.exec(text) ?? []
   if (amount === undefined) return Option.none()
   if (Object.hasOwn(milliseconds, unit)) return Option.some(Duration.millis(Number(amount) * milliseconds[unit]!))
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is checked there
   return Duration.fromInput(`${amount} ${unit.replace(/s?$/, "s")}` as Duration.Input)
 }
 
+/** What {@link parseDuration} reads, in words. */
+export const durations = "a time: 8, 8s, 500ms, 5m or 2 hours"
+
 /** How long to wait for answers of a filter. */
 export const timeout: Flag.Flag<Option.Option<Duration.Duration>> = Flag.String("timeout").pipe(
-  Flag.filterMap(parseDuration, () => "a duration: 8, 8s, 500ms or 2 minutes"),
+  Flag.filterMap(parseDuration, () => durations),
   Flag.withMetavar("DURATION"),
   Flag.withDescription(
     "How long to wait for the connection and for each answer; a bare number is seconds. As the MTA if not given"

@@ -29,8 +29,7 @@ const declared = {
   listen: {
     concern: "process",
     metavar: "SPEC",
-    about: "Where the MTA connects to",
-    standard: "can be repeated",
+    about: "Where the MTA connects to; can be repeated",
     repeats: true
   },
   "socket-mode": {

@@ -1,5 +1,6 @@
 /** What `serve` was asked to do: flags go before variables, variables before the configuration file. */
 import * as ConfigProvider from "effect/ConfigProvider"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
@@ -7,6 +8,7 @@ import { closest } from "../../internal/bytes/knownKeys.ts"
 import * as endpoint from "../../internal/net/endpoint.ts"
 import * as MilterServer from "../../MilterServer.ts"
 import * as logLevel from "../flags/logLevel.ts"
+import * as specs from "../flags/specs.ts"
 import * as exit from "../trouble/exit.ts"
 import * as configFile from "./configFile.ts"
 import { type GivenFlags, type Name, options, type ServeOption } from "./serveOptions.ts"
@@ -56,21 +58,6 @@ const fromEnvironment = ({ name, variable }: ServeOption, environment: NodeJS.Pr
   return { values: name === "listen" ? text.split(/[\s,]+/).filter((spec) => spec !== "") : [text], source: variable }
 }
 
-const units: { readonly [unit: string]: string } = {
-  ms: "millis",
-  s: "seconds",
-  m: "minutes",
-  min: "minutes",
-  h: "hours",
-  d: "days"
-}
-
-/** A time as Effect reads it: `8` and `8s` are `8 seconds`. */
-const duration = (text: string): string => {
-  const [, count, unit = "s"] = /^(\d+(?:\.\d+)?) *(ms|s|min|m|h|d)?$/.exec(text.trim()) ?? []
-  return count === undefined ? text : `${count} ${units[unit]}`
-}
-
 /** Reads an option; the other track says what was expected. */
 type Read<A> = (text: string) => Result.Result<A, string>
 
@@ -99,6 +86,25 @@ const workers: Read<number | "auto"> = (given) =>
     : /^[1-9]\d{0,3}$/.test(given)
     ? Result.succeed(Number(given))
     : Result.fail("auto, or a number from 1 to 9999")
+
+const mayBeNone: ReadonlyArray<Name> = ["stop-timeout", "drain-timeout"]
+
+/** A time as `MilterServer.config` reads it. */
+const time = (name: Name): Read<string> => (given) =>
+  Option.match(specs.parseDuration(given.trim()), {
+    onNone: () => Result.fail(specs.durations),
+    onSome: (duration) =>
+      Duration.toMillis(duration) > 0 || mayBeNone.includes(name)
+        ? Result.succeed(`${Duration.toMillis(duration)} millis`)
+        : Result.fail("a time longer than 0")
+  })
+
+const count: Read<string> = (given) =>
+  /^[1-9]\d{0,14}$/.test(given) ? Result.succeed(given) : Result.fail("a whole number from 1 on")
+
+/** What `MilterServer.config` takes of an option of the server. */
+const serverText = ({ metavar, name }: ServeOption): Read<string> =>
+  metavar === "TIME" ? time(name) : metavar === "N" || metavar === "BYTES" ? count : text
 
 const addresses = "inet:PORT@HOST, inet6:PORT@HOST, inet:HOST:PORT"
 
@@ -167,13 +173,11 @@ export const resolve = Effect.fnUntraced(function*(
     Effect.map(all(name, read), (values) => values.at(-1))
 
   const server = options.filter(({ concern }) => concern === "server")
-  const record = Object.fromEntries(
-    server.flatMap(({ metavar, name, variable }) => {
-      const values = given.get(name)?.values
-      if (values === undefined) return []
-      return [[variable, metavar === "TIME" ? duration(values.join(",")) : values.join(",")]]
-    })
-  )
+  const record: { [variable: string]: string } = {}
+  for (const option of server) {
+    const values = yield* all(option.name, serverText(option))
+    if (values.length > 0) record[option.variable] = values.join(",")
+  }
   const provider = ConfigProvider.fromEnv({ env: record })
   const serverOptions = yield* Effect.mapError(MilterServer.config.parse(provider), (error) => {
     const line = configLine(error)

@@ -23,6 +23,9 @@ const patience = 10_000
 const codeOf = (error: unknown): unknown =>
   typeof error === "object" && error !== null && "code" in error ? error.code : undefined
 
+const noPage = (spec: string): string =>
+  `what listens on ${spec} has no page /status: give the address of serve --http, not of the filter`
+
 const get = (spec: string, where: endpoint.Endpoint, path: string): Effect.Effect<Page, exit.Trouble> =>
   Effect.callback((resume) => {
     const failed = (error: unknown): void =>
@@ -30,6 +33,8 @@ const get = (spec: string, where: endpoint.Endpoint, path: string): Effect.Effec
         exit.trouble(
           codeOf(error) === "ECONNREFUSED" || codeOf(error) === "ENOENT"
             ? `there are no pages at ${spec}: start serve with --http ${spec}, or correct SPEC`
+            : codeOf(error) === "ECONNRESET" || String(codeOf(error)).startsWith("HPE_")
+            ? noPage(spec)
             : `cannot read ${path} at ${spec}: ${exit.lineOf(error)}`
         )
       )
@@ -56,9 +61,7 @@ const run = Effect.fnUntraced(function*({ spec }: { readonly spec: string }) {
   )
   const status = decode((yield* get(spec, where, "/status")).body)
   if (Result.isFailure(status)) {
-    return yield* exit.trouble(
-      `what listens on ${spec} has no page /status: give the address of serve --http, not of the filter`
-    )
+    return yield* exit.trouble(noPage(spec))
   }
   const ready = yield* get(spec, where, "/ready")
   const { body } = yield* get(spec, where, "/metrics")

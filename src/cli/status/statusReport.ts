@@ -28,6 +28,9 @@ export const Status = Schema.Struct({
     pid: Schema.optionalKey(Schema.Finite),
     version: Schema.optionalKey(Schema.String),
     leaves: Schema.Boolean,
+    // Not there for one that has just ended, nor in a program of an earlier version.
+    residentBytes: Schema.optionalKey(Schema.Finite),
+    cpuSeconds: Schema.optionalKey(Schema.Finite),
     servers: Schema.Array(Server)
   })),
   // Not there in a program of an earlier version.
@@ -119,8 +122,6 @@ export const report = (
   samples: ReadonlyArray<Sample>,
   style: Style
 ): string => {
-  const memory = sums(samples, "process_resident_memory_bytes", "worker")
-  const time = sums(samples, "process_cpu_seconds_total", "worker")
   const messages = listed(sums(samples, "milter_messages_total", "outcome"), 10)
   const verdicts = listed(sums(samples, "milter_verdicts_total", "stage", "verdict"), 5)
   const errors = listed(sums(samples, "milter_errors_total", "error"), 5)
@@ -129,13 +130,13 @@ export const report = (
     `${isReady ? style.green("takes connections") : style.red("takes no connections")}, generation ${generation}${
       version === undefined ? "" : `, version ${oneLine(version)}`
     }`,
-    ...workers.flatMap(({ leaves, pid, servers, version: own = version, worker }) => [
+    ...workers.flatMap(({ cpuSeconds, leaves, pid, residentBytes, servers, version: own = version, worker }) => [
       [
         `worker ${worker}, pid ${pid ?? "?"}`,
         own === undefined || own === version ? "" : style.yellow(`, version ${oneLine(own)}`),
         leaves ? style.yellow(", leaves") : "",
-        `: ${((memory.get(String(worker)) ?? 0) / 1e6).toFixed(0)} MB`,
-        `, ${(time.get(String(worker)) ?? 0).toFixed(1)} s of CPU time`
+        residentBytes === undefined ? "" : `: ${(residentBytes / 1e6).toFixed(0)} MB`,
+        cpuSeconds === undefined ? "" : `, ${cpuSeconds.toFixed(1)} s of CPU time`
       ].join(""),
       ...servers.map(({ addresses, filter, sessions, state }) =>
         oneLine(

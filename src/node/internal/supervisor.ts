@@ -266,6 +266,9 @@ export class Supervisor {
         pid: worker.pid,
         version: worker.version,
         leaves: worker.isLeaving,
+        // The metrics add up the processes that have had this number.
+        residentBytes: report?.residentBytes,
+        cpuSeconds: report?.cpuSeconds,
         servers: (report?.servers ?? []).map(({ addresses, filter, sessions, state }) => ({
           filter,
           addresses,
@@ -355,7 +358,12 @@ export const run = Effect.fnUntraced(function*(
       yield* supervisor.reload()
       yield* Effect.logInfo("the workers have been replaced")
     }).pipe(
-      Effect.catchCause((cause) => Effect.logError("the reload failed, the old workers stay", cause)),
+      // What a worker logs has the details.
+      Effect.catchTag("WorkerError", ({ message }) =>
+        Effect.logError(`the reload failed, the old workers stay: ${message}`)),
+      Effect.catchCause((cause) =>
+        Effect.logError("the reload failed, the old workers stay", cause)
+      ),
       Effect.ensuring(Effect.sync(() => reporter.reloaded()))
     )
   yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(requests), reload)))

@@ -178,9 +178,26 @@ describe("settings of serve", () => {
           ],
           [{}, { MILTER_SHADOW: "perhaps" }, /^MILTER_SHADOW: "perhaps"\. Expected: true or false$/],
           [{ "on-failure": "accept" }, {}, /^--on-failure: "accept"\. Expected: tempfail, reject or pass$/],
-          [{ "max-connections": "many" }, {}, /^--max-connections: Expected /],
-          [{ "command-timeout": "soon" }, {}, /^--command-timeout: /],
-          [{}, { MILTER_MAX_CONNECTIONS: "many" }, /^MILTER_MAX_CONNECTIONS: Expected /],
+          ...["many", "0", "-3", "3.5", "1e3"].map((text) =>
+            [
+              { "max-connections": text },
+              {},
+              new RegExp(`^--max-connections: "${text.replace(".", "\\.")}"\\. Expected: a whole number from 1 on$`)
+            ] as const
+          ),
+          ...["soon", "", "8 apples", "Infinity"].map((text) =>
+            [
+              { "command-timeout": text },
+              {},
+              new RegExp(`^--command-timeout: "${text}"\\. Expected: a time: 8, 8s, 500ms, 5m or 2 hours$`)
+            ] as const
+          ),
+          // Every message would be put off, or progress sent without a pause.
+          [{ "command-timeout": "0" }, {}, /^--command-timeout: "0"\. Expected: a time longer than 0$/],
+          [{ "progress-interval": "0s" }, {}, /^--progress-interval: "0s"\. Expected: a time longer than 0$/],
+          [{}, { MILTER_IDLE_TIMEOUT: "long" }, /^MILTER_IDLE_TIMEOUT: "long"\. Expected: a time: 8/],
+          [{}, { MILTER_MAX_CONNECTIONS: "many" }, /^MILTER_MAX_CONNECTIONS: "many"\. Expected: a whole number/],
+          [{ "max-frame-length": "10" }, {}, /^--max-frame-length: /],
           [{}, { MILTER_PEERS: "" }, /^MILTER_PEERS: .*expected at least one network/],
           [{ peers: "192.0.2.0/33" }, {}, /^--peers: .*192\.0\.2\.0\/33/],
           [{ config: "none.json" }, {}, /^none\.json cannot be read: /],

@@ -66,6 +66,8 @@ describe("the report", () => {
         pid: 17,
         version: "1.2.3",
         leaves: false,
+        residentBytes: 170_000_000,
+        cpuSeconds: 1.3,
         servers: [{ filter: "c", addresses: ["inet:9000@127.0.0.1"], state: "listening", sessions: 1 }]
       }, { worker: 2, version: "1.3.0\u202e", leaves: true, servers: [] }],
       failures: [
@@ -84,7 +86,7 @@ describe("the report", () => {
       `takes connections, generation 2, version 1.2.3
 worker 1, pid 17: 170 MB, 1.3 s of CPU time
   c: listening on inet:9000@127.0.0.1, 1 session
-worker 2, pid ?, version 1.3.0\\u{202E}, leaves: 0 MB, 0.0 s of CPU time
+worker 2, pid ?, version 1.3.0\\u{202E}, leaves
 messages: accepted 13
 verdicts: rcpt tempFail 3
 slowest hooks, 95 % within: mail more than the last bound, rcpt 0.5 s
