@@ -62,10 +62,9 @@ export class NetListener implements Accepting {
     this.server = Net.createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAlive }, (socket) => {
       this.accepted++
       const place = this.sockets.add(socket)
-      socket.once("close", () => this.sockets.remove(place))
       // When the last one is gone libuv takes connections only to close them, and reports no error.
       if (descriptors.of(socket) >= scarce) this.trouble("the process has nearly as many open files as it may have")
-      const transport = new NetTransport(socket, this.isUnix)
+      const transport = new NetTransport(socket, this.isUnix, () => this.sockets.remove(place))
       if (this.deliver === undefined) transport.destroy()
       else this.deliver(transport)
     })

@@ -2,24 +2,53 @@
 import type * as Net from "node:net"
 import type { Handlers, Transport } from "../../internal/net/transport.ts"
 
+/** The transport of a socket: all sockets share their listeners, and none of these holds a session. */
+const key = Symbol("effect-milter/NetTransport")
+
+type Carrier = Net.Socket & { [key]?: NetTransport | undefined }
+
+const onData = function(this: Carrier, chunk: Uint8Array): void {
+  this[key]?.handlers?.data(chunk)
+}
+
+const onEnd = function(this: Carrier): void {
+  this[key]?.handlers?.end()
+}
+
+const onDrain = function(this: Carrier): void {
+  this[key]?.handlers?.drain()
+}
+
+const onError = function(this: Carrier, error: unknown): void {
+  const transport = this[key]
+  if (transport !== undefined) transport.error = error
+}
+
+const onClose = function(this: Carrier): void {
+  const transport = this[key]
+  // V8 copies sockets that have closed to its old generation, since the handles of Node are roots for a scavenge. What hangs
+  // on them would go with them: the transport, and all that its session held.
+  this[key] = undefined
+  transport?.closed()
+}
+
 /** A Node socket as a transport. It is not read before `open`. */
 export class NetTransport implements Transport {
-  private readonly socket: Net.Socket
+  private readonly socket: Carrier
   private readonly isUnix: boolean
-  private error: unknown
-  /**
-   * Undefined once it is closed. V8 copies sockets that have closed to its old generation, as the roots that handles of Node
-   * are for a scavenge; what hangs on them would go with them, with all that a session held.
-   */
-  private handlers: Handlers | undefined
+  private readonly onClosed: (() => void) | undefined
+  error: unknown
+  handlers: Handlers | undefined
 
-  constructor(socket: Net.Socket, isUnix: boolean) {
+  /** `onClosed` is called when the socket has closed, before the handler. */
+  constructor(socket: Net.Socket, isUnix: boolean, onClosed?: () => void) {
     this.socket = socket
     this.isUnix = isUnix
+    this.onClosed = onClosed
+    this.socket[key] = this
     // From the start: an error without a listener would end the process.
-    socket.on("error", (error) => {
-      this.error = error
-    })
+    socket.on("error", onError)
+    socket.on("close", onClose)
   }
 
   get peer(): string {
@@ -36,24 +65,25 @@ export class NetTransport implements Transport {
   open(handlers: Handlers): void {
     const { socket } = this
     this.handlers = handlers
-    if (socket.destroyed) {
-      queueMicrotask(() => this.closed())
-      return
-    }
-    socket.on("data", (chunk: Uint8Array) => this.handlers?.data(chunk))
-    socket.on("end", () => this.handlers?.end())
-    socket.on("drain", () => this.handlers?.drain())
-    socket.on("close", () => this.closed())
+    // It may have closed before.
+    if (socket[key] === undefined) return queueMicrotask(() => handlers.closed(this.error))
+    if (socket.destroyed) return
+    socket.on("data", onData)
+    socket.on("end", onEnd)
   }
 
-  private closed(): void {
+  closed(): void {
     const { handlers } = this
     this.handlers = undefined
+    this.onClosed?.()
     handlers?.closed(this.error)
   }
 
   write(bytes: Uint8Array): boolean {
-    return this.socket.destroyed || this.socket.write(bytes)
+    const { socket } = this
+    if (socket.destroyed || socket.write(bytes)) return true
+    if (socket.listenerCount("drain", onDrain) === 0) socket.on("drain", onDrain)
+    return false
   }
 
   pause(): void {
@@ -65,8 +95,11 @@ export class NetTransport implements Transport {
   }
 
   close(): void {
-    // Not end(): a peer that never closes its side would keep the socket for ever.
-    this.socket.destroySoon()
+    const { socket } = this
+    // Not end(): a peer that never closes its side would keep the socket for ever. What the kernel has got it sends after
+    // `destroy` too.
+    if (socket.writableLength === 0 && !socket.writableEnded) socket.destroy()
+    else socket.destroySoon()
   }
 
   destroy(): void {
