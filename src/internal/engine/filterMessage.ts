@@ -14,12 +14,15 @@ import type { Fork } from "./machine.ts"
 import { exitOf } from "./outcome.ts"
 import type { Closing } from "./scopeCloser.ts"
 
+/** What hooks of a message get in addition to their event. */
+type AtMessage = Required<Omit<At, "edit">>
+
 export class FilterMessage {
   readonly filter: FilterSession
   private readonly fork: Fork
   /** The pass in which the filter sees the content; see `Plan`. */
   readonly pass: number
-  private at: At
+  private at: AtMessage
   private readonly scope = Scope.makeUnsafe()
   private _pending: Failed | undefined
   private _hasLeft = false
@@ -48,7 +51,8 @@ export class FilterMessage {
   }
 
   endState(state: unknown): void {
-    this.at = { ...this.at, message: state }
+    const { connection, envelope, session } = this.at
+    this.at = { session, connection, message: state, envelope }
   }
 
   /** Prepares the hook of a stage; false if the filter has none. */
@@ -58,7 +62,8 @@ export class FilterMessage {
 
   /** The same with an editor, at end of message. */
   prepareEditingHook(call: HookCall, stage: StageRow, event: unknown, edit: unknown): boolean {
-    return call.prepareHook(this.filter.unit, stage, event, { ...this.at, edit }, this.fork)
+    const { connection, envelope, message, session } = this.at
+    return call.prepareHook(this.filter.unit, stage, event, { session, connection, message, envelope, edit }, this.fork)
   }
 
   // --- what it has decided

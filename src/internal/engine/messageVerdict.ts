@@ -98,24 +98,33 @@ export class MessageVerdict {
       : Exit.succeed(outcomeOf(final.verdict, final.by?.filter.definition.name ?? library))
   }
 
-  /** The report for the log and the metrics; `now` says where a message is that was given up. */
+  /** The queue id at the verdict, if the MTA had told it. */
+  get queueId(): string | undefined {
+    return this._queueId
+  }
+
+  /** The report for the log and the metrics. `known` is what it knows besides, and where a message is that was given up. */
   report(
     parts: ReadonlyArray<FilterMessage>,
     isSequence: boolean,
     exit: Exit.Exit<Outcome, unknown> | undefined,
-    now: { readonly stage: Stage; readonly queueId: string | undefined }
-  ): Pick<MessageReport, "exit" | "aborted" | "stage" | "verdict" | "final" | "by" | "queueId"> {
+    known: Omit<MessageReport, "exit" | "aborted" | "verdict" | "final" | "by">
+  ): MessageReport {
     const decided = this.final ?? this.refused
     const by = decided?.by
     const failure = by === undefined ? parts.find(({ failure }) => failure !== undefined)?.failure : by.failure
     return {
       exit: exit === undefined ? Exit.interrupt() : exitOf(failure, exit),
       aborted: exit === undefined,
-      stage: exit === undefined ? now.stage : this.stage,
+      stage: exit === undefined ? known.stage : this.stage,
       verdict: this.verdict,
       final: decided?.verdict,
       by: isSequence ? by?.filter.definition.name : undefined,
-      queueId: this._queueId ?? now.queueId
+      recipients: known.recipients,
+      refused: known.refused,
+      modifications: exit === undefined ? undefined : known.modifications,
+      queueId: known.queueId,
+      milliseconds: known.milliseconds
     }
   }
 }

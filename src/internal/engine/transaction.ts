@@ -64,8 +64,10 @@ export class Transaction {
   constructor(owner: TransactionOwner, packet: Packet.Mail, began: number) {
     const { plan, program, session } = owner
     this.owner = owner
-    this.mailed = { sender: new Mailbox(packet.sender), parameters: new Parameters(packet.parameters) }
-    this.envelope = { ...this.mailed, recipients: this.recipients }
+    const sender = new Mailbox(packet.sender)
+    const parameters = new Parameters(packet.parameters)
+    this.mailed = { sender, parameters }
+    this.envelope = { sender, parameters, recipients: this.recipients }
     this.began = began
     this.size = new MessageSize(program.limits)
     this.monitor = session.monitor.message(this.mailed, session.context)
@@ -481,16 +483,15 @@ export class Transaction {
     this._isClosed = true
     const { owner, parts } = this
     const exit = this.verdict.exitFor(owner.program.name)
-    this.monitor.end({
-      ...this.verdict.report(parts, owner.filters.length > 1, exit, {
-        stage: owner.stage.name,
-        queueId: owner.session.macros.get("i")
-      }),
+    this.monitor.end(this.verdict.report(parts, owner.filters.length > 1, exit, {
+      stage: owner.stage.name,
+      // Its list of macros may be gone after the verdict.
+      queueId: this.verdict.queueId ?? owner.session.macros.get("i"),
       recipients: this.recipients,
       refused: this.refused,
-      modifications: exit === undefined ? undefined : this.sentEdits,
+      modifications: this.sentEdits,
       milliseconds: owner.now - this.began
-    })
+    }))
     const closings = parts.map((part) => part.closing(exit))
     return this.content.isKept ? [...this.content.closings, ...closings] : closings
   }

@@ -92,7 +92,9 @@ export const make = (
   offeredActions: number,
   encoding: () => Encoding
 ): { readonly [K in Capability]?: unknown } => {
-  const editor: { [K in Capability]?: unknown } & { readonly [editsKey]: Edits } = { [editsKey]: edits }
+  // A literal with a computed key is made in native code, each time.
+  const editor: { [K in Capability]?: unknown } & { [editsKey]?: Edits } = {}
+  editor[editsKey] = edits
   for (const capability of definition.modify) editor[capability] = methods[capability](edits, encoding)
   for (const capability of definition.modifyIfOffered) {
     editor[capability] = (offeredActions & actionOf[capability]) === 0
