@@ -163,6 +163,8 @@ const encodeText = (
 ): Result.Result<string, string> => {
   const isAscii = !outsideAscii.test(text)
   const escapes = lookalikes === "encode" && text.includes("=?")
+  // Most values: no field needs anything else for them.
+  if (isAscii && !escapes && text.length + column <= longestLine / 3) return Result.succeed(text)
   const isLong = (word: string): boolean => column + ByteString.fromText(word).length > longestLine
   const hasLong = (text: string): boolean =>
     text.length + column > longestLine / 3 && text.split(/[ \t\n]+/).some(isLong)

@@ -4,6 +4,7 @@ import * as Packet from "../../Packet.ts"
 import type * as Verdict from "../../Verdict.ts"
 import type { Writer } from "../../Wire.ts"
 import type { Edits } from "../filter/editor.ts"
+import * as replies from "../protocol/verdictPacket.ts"
 import type { Output } from "./machine.ts"
 
 // A longer body goes out in several writes.
@@ -23,9 +24,9 @@ export const answerWithEdits = (
 ): Uint8Array | Effect.Effect<void> => {
   const { body, packets } = edits
   for (const packet of packets) Packet.write(writer, packet)
-  const last: Packet.FilterPacket = { _tag: verdict._tag === "AcceptMessage" ? "Accept" : "Continue" }
+  const last = replies.encode(verdict)
   if (body === undefined) {
-    Packet.write(writer, last)
+    writer.raw(last)
     return writer.take()
   }
   const flush = Effect.suspend(() => output.sendAndWait(writer.take()))
@@ -37,7 +38,7 @@ export const answerWithEdits = (
   return Effect.andThen(
     body.pieces(largest, piece),
     Effect.suspend(() => {
-      Packet.write(writer, last)
+      writer.raw(last)
       return flush
     })
   )
