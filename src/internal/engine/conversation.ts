@@ -81,7 +81,7 @@ export class Conversation implements TransactionOwner, StagesOwner {
     this.program = program
     this.output = output
     this._session = this.beginSession()
-    this.call = new HookCall(program.units[0]!, this._session.fork)
+    this.call = new HookCall(program.units[0]!, this._session)
     this.closer = new ScopeCloser(this._session)
     this.stages = new SessionStages(this)
   }
@@ -92,11 +92,7 @@ export class Conversation implements TransactionOwner, StagesOwner {
     const session = new SmtpSession(program, this.agreement ?? { version: 0, actions: 0, steps: 0 }, this.output)
     this._session = session
     this._filters = program.units.map((unit) =>
-      new FilterSession(
-        unit,
-        program.units.length === 1 ? session : sessionWith(session, unit.definition.macros),
-        unit.context === program.context ? session.context : session.inside(unit.context)
-      )
+      new FilterSession(unit, session, program.units.length === 1 ? session : sessionWith(session, unit.visible))
     )
     return session
   }
@@ -208,7 +204,7 @@ export class Conversation implements TransactionOwner, StagesOwner {
         return this.beginStage({ line: ByteString.toText(packet.line), raw: packet.line })
       case "QuitNewConnection":
         this._session.monitor.end(this.exitOf(Exit.void))
-        this.closer.add(this._filters.map((filter) => filter.closing(Exit.void)), this._session)
+        this.closer.add(this._filters.flatMap((filter) => filter.closing(Exit.void) ?? []), this._session)
         this.after = "beginSession"
         return this.next()
       case "Abort":
@@ -441,7 +437,7 @@ export class Conversation implements TransactionOwner, StagesOwner {
       const { transaction } = this
       const message = transaction === undefined || transaction.isClosed ? [] : transaction.close()
       this._session.monitor.end(this.exitOf(exit))
-      const filters = this._filters.map((filter) => filter.closing(exit))
+      const filters = this._filters.flatMap((filter) => filter.closing(exit) ?? [])
       return this.closer.closeAll([...message.toReversed(), ...filters.toReversed()], this._session)
     })
   }

@@ -10,20 +10,21 @@ import type { MessageMonitor } from "../observe/monitor.ts"
 import { type StageRow, stages } from "../protocol/stageTable.ts"
 import type { FilterSession } from "./filterSession.ts"
 import type { HookCall } from "./hookCall.ts"
-import type { Fork } from "./machine.ts"
+import type { Fork, Forking } from "./machine.ts"
 import { exitOf } from "./outcome.ts"
 import type { Closing } from "./scopeCloser.ts"
 
 /** What hooks of a message get in addition to their event. */
 type AtMessage = Required<Omit<At, "edit">>
 
-export class FilterMessage {
+export class FilterMessage implements Forking {
   readonly filter: FilterSession
-  private readonly fork: Fork
+  private readonly monitor: MessageMonitor
+  private _fork: Fork | undefined
   /** The pass in which the filter sees the content; see `Plan`. */
   readonly pass: number
   private at: AtMessage
-  private readonly scope = Scope.makeUnsafe()
+  private scope: Scope.Closeable | undefined
   private _pending: Failed | undefined
   private _hasLeft = false
   private _hasSkipped = false
@@ -33,10 +34,19 @@ export class FilterMessage {
   constructor(filter: FilterSession, pass: number, envelope: Envelope, monitor: MessageMonitor) {
     this.filter = filter
     this.pass = pass
-    const context = Context.add(filter.context, Scope.Scope, this.scope)
-    this.fork = Effect.runForkWith(monitor.inside(context as Context.Context<never>)) // for hooks, not for their types
+    this.monitor = monitor
     const { connection, session } = filter.at
     this.at = { session, connection, message: undefined, envelope }
+  }
+
+  /** Made for the first effect: many filters of a sequence only give verdicts. */
+  get fork(): Fork {
+    if (this._fork === undefined) {
+      this.scope = Scope.makeUnsafe()
+      const context = Context.add(this.filter.services, Scope.Scope, this.scope)
+      this._fork = Effect.runForkWith(this.monitor.inside(context as Context.Context<never>)) // for hooks, not for their types
+    }
+    return this._fork
   }
 
   // --- calls
@@ -46,7 +56,7 @@ export class FilterMessage {
     const { filter } = this
     const build = filter.definition.message
     if (build === undefined) return false
-    call.prepareState("messageState", filter.unit, build, mail, filter.at, this.fork)
+    call.prepareState("messageState", filter.unit, build, mail, filter.at, this)
     return true
   }
 
@@ -57,13 +67,13 @@ export class FilterMessage {
 
   /** Prepares the hook of a stage; false if the filter has none. */
   prepareHook(call: HookCall, stage: StageRow, event: unknown): boolean {
-    return call.prepareHook(this.filter.unit, stage, event, this.at, this.fork)
+    return call.prepareHook(this.filter.unit, stage, event, this.at, this)
   }
 
   /** The same with an editor, at end of message. */
   prepareEditingHook(call: HookCall, stage: StageRow, event: unknown, edit: unknown): boolean {
     const { connection, envelope, message, session } = this.at
-    return call.prepareHook(this.filter.unit, stage, event, { session, connection, message, envelope, edit }, this.fork)
+    return call.prepareHook(this.filter.unit, stage, event, { session, connection, message, envelope, edit }, this)
   }
 
   // --- what it has decided
@@ -120,9 +130,12 @@ export class FilterMessage {
 
   // --- the end
 
-  /** The scope to close, with the exit that finalizers get; `exit` is undefined if the message was given up. */
-  closing(exit: Exit.Exit<Outcome, unknown> | undefined): Closing {
-    return {
+  /**
+   * The scope to close, with the exit that finalizers get; `exit` is undefined if the message was given up. No scope if no effect
+   * has run.
+   */
+  closing(exit: Exit.Exit<Outcome, unknown> | undefined): Closing | undefined {
+    return this.scope === undefined ? undefined : {
       scope: this.scope,
       exit: exit === undefined ? Exit.interrupt() : exitOf(this._failure, exit),
       filter: this.filter.definition.name

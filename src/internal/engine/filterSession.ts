@@ -11,22 +11,23 @@ import type { FailurePolicy } from "../filter/filterTypes.ts"
 import { type StageRow, stages } from "../protocol/stageTable.ts"
 import { consequenceOf } from "./decision.ts"
 import type { HookCall, HookResult } from "./hookCall.ts"
-import type { Fork } from "./machine.ts"
+import type { Fork, Forking } from "./machine.ts"
 import type { Closing } from "./scopeCloser.ts"
 import type { Unit } from "./serverRuntime.ts"
+import type { SmtpSession } from "./smtpSession.ts"
 
 /** The stages at which the answer to all messages may be settled. */
 export type GreetingStage = StageRow<"connect" | "helo">
 
 export const isGreeting = (stage: StageRow): stage is GreetingStage => stage === stages.connect || stage === stages.helo
 
-export class FilterSession {
+export class FilterSession implements Forking {
   readonly unit: Unit
   readonly definition: Definition
-  private readonly scope = Scope.makeUnsafe()
-  /** The services of the hooks; for hooks of a message, `FilterMessage` puts the scope of the message in. */
-  readonly context: Context.Context<never>
-  readonly fork: Fork
+  private readonly session: SmtpSession
+  private _services: Context.Context<never> | undefined
+  private _fork: Fork | undefined
+  private scope: Scope.Closeable | undefined
   private _at: At
   private isStateBuilt: boolean
   private stateFailure: Cause.Cause<unknown> | undefined
@@ -37,14 +38,28 @@ export class FilterSession {
   /** A failure that could not be answered, for the next message. */
   private pending: Failed | undefined
 
-  /** `session` is what the filter sees of the SMTP session. */
-  constructor(unit: Unit, session: Session, services: Context.Context<never>) {
+  /** `view` is what the filter sees of the SMTP session. */
+  constructor(unit: Unit, session: SmtpSession, view: Session) {
     this.unit = unit
     this.definition = unit.definition
-    this.context = Context.add(services, Scope.Scope, this.scope) as Context.Context<never> // for hooks, not for their types
-    this.fork = Effect.runForkWith(this.context)
-    this._at = { session, connection: undefined }
+    this.session = session
+    this._at = { session: view, connection: undefined }
     this.isStateBuilt = unit.definition.connection === undefined
+  }
+
+  /** The services of the hooks, without a Scope. */
+  get services(): Context.Context<never> {
+    return this._services ??= this.session.servicesOf(this.unit)
+  }
+
+  /** Made for the first effect; that of a message is in `FilterMessage`. */
+  get fork(): Fork {
+    if (this._fork === undefined) {
+      this.scope = Scope.makeUnsafe()
+      const context = Context.add(this.services, Scope.Scope, this.scope)
+      this._fork = Effect.runForkWith(context as Context.Context<never>) // for hooks, not for their types
+    }
+    return this._fork
   }
 
   get at(): At {
@@ -65,7 +80,7 @@ export class FilterSession {
   prepareState(call: HookCall): boolean {
     const build = this.definition.connection
     if (this.isStateBuilt || build === undefined) return false
-    call.prepareState("connectionState", this.unit, build, this._at.session, undefined, this.fork)
+    call.prepareState("connectionState", this.unit, build, this._at.session, undefined, this)
     return true
   }
 
@@ -169,7 +184,9 @@ export class FilterSession {
     return failure === undefined || failure.reasons.length === 0 ? exit : Exit.failCause(failure)
   }
 
-  closing(exit: Exit.Exit<void>): Closing {
-    return { scope: this.scope, exit: this.exitOf(exit), filter: this.definition.name }
+  /** The scope to close; undefined if no effect has run. */
+  closing(exit: Exit.Exit<void>): Closing | undefined {
+    const { scope } = this
+    return scope === undefined ? undefined : { scope, exit: this.exitOf(exit), filter: this.definition.name }
   }
 }

@@ -10,7 +10,7 @@ import { errorOf } from "../observe/failures.ts"
 import { type StageRow, stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
 import * as libraryReplies from "./libraryReplies.ts"
-import type { Call, Fork } from "./machine.ts"
+import type { Call, Fork, Forking } from "./machine.ts"
 import type { Unit } from "./serverRuntime.ts"
 import type { SmtpSession } from "./smtpSession.ts"
 
@@ -29,21 +29,25 @@ export class HookCall implements Call {
   kind: Kind = "answer"
   stage: StageRow = stages.connect
   unit: Unit
-  fork: Fork
+  private forking: Forking
   private body!: Hook
   private first: unknown
   private second: unknown
 
-  constructor(unit: Unit, fork: Fork) {
+  constructor(unit: Unit, forking: Forking) {
     this.unit = unit
-    this.fork = fork
+    this.forking = forking
+  }
+
+  get fork(): Fork {
+    return this.forking.fork
   }
 
   /** Prepares the hook of a stage; false if the filter has none. */
-  prepareHook(unit: Unit, stage: StageRow, event: unknown, at: At, fork: Fork): boolean {
+  prepareHook(unit: Unit, stage: StageRow, event: unknown, at: At, forking: Forking): boolean {
     const hook = unit.hooks[stage.number]
     if (hook === undefined) return false
-    this.prepare(hook.isAnswer ? "answer" : "observer", unit, stage, fork)
+    this.prepare(hook.isAnswer ? "answer" : "observer", unit, stage, forking)
     this.body = hook.body
     this.first = event
     this.second = at
@@ -57,20 +61,20 @@ export class HookCall implements Call {
     build: Builder,
     first: unknown,
     second: unknown,
-    fork: Fork
+    forking: Forking
   ): void {
-    this.prepare(kind, unit, kind === "connectionState" ? stages.connect : stages.mail, fork)
+    this.prepare(kind, unit, kind === "connectionState" ? stages.connect : stages.mail, forking)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- called with what it takes
     this.body = build as Hook
     this.first = first
     this.second = second
   }
 
-  private prepare(kind: Kind, unit: Unit, stage: StageRow, fork: Fork): void {
+  private prepare(kind: Kind, unit: Unit, stage: StageRow, forking: Forking): void {
     this.kind = kind
     this.unit = unit
     this.stage = stage
-    this.fork = fork
+    this.forking = forking
   }
 
   /** Builds the effect, with the filter's guard and failure handler around it. An exit that has succeeded stays one. */

@@ -10,6 +10,11 @@ import type { Unit } from "./serverRuntime.ts"
 /** Starts an effect at once, with its services and its Scope. */
 export type Fork = <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
 
+/** Has the services and the Scope of effects; may make them when the first effect asks. */
+export interface Forking {
+  readonly fork: Fork
+}
+
 /** Runs a filter's own code, a hook or a builder of state; then comes `callEnded`, `callExpired` or `callAborted`. */
 export interface Call {
   readonly _tag: "Call"

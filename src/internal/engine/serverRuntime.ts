@@ -5,6 +5,7 @@ import type { Network } from "../../ClientAddress.ts"
 import type { OpenFile } from "../bytes/spool.ts"
 import type { Definition } from "../filter/definition.ts"
 import type { FilterMonitor, Monitor } from "../observe/monitor.ts"
+import type { Visible } from "../protocol/macroStore.ts"
 import type { OpenConnections } from "./openConnections.ts"
 import type { StageHooks } from "./stageHooks.ts"
 
@@ -50,6 +51,8 @@ export interface Limits {
 export interface Unit {
   readonly definition: Definition
   readonly hooks: StageHooks
+  /** The macros that it may see where other filters have asked for more; all if undefined. */
+  readonly visible: Visible | undefined
   /** The services that its hooks run with. */
   readonly context: Context.Context<never>
   readonly monitor: FilterMonitor

@@ -59,7 +59,7 @@ export class SessionStages {
           continue
         }
       } else if (filter.isSettled) continue
-      if (call.prepareHook(filter.unit, stage, this.event, filter.at, filter.fork)) return call
+      if (call.prepareHook(filter.unit, stage, this.event, filter.at, filter)) return call
     }
     if (stage === stages.unknown) return this.owner.reply(stage, Verdict.continue, undefined)
     const accept = !this.hadAllAccepted && this.haveAllAccepted

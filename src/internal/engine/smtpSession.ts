@@ -14,7 +14,7 @@ import { CurrentQueueId } from "../observe/queueId.ts"
 import { MacroStore } from "../protocol/macroStore.ts"
 import type { StageRow } from "../protocol/stageTable.ts"
 import type { Fork, Output } from "./machine.ts"
-import type { Program } from "./serverRuntime.ts"
+import type { Program, Unit } from "./serverRuntime.ts"
 
 const maxWarnings = 10
 
@@ -33,6 +33,7 @@ export class SmtpSession implements Session {
   readonly context: Context.Context<never>
   readonly fork: Fork
   readonly monitor: SessionMonitor
+  private readonly program: Program
   private readonly output: Output
   private macrosCut = false
   /** The list of macros that came last, and its bytes unless it is too long. */
@@ -41,6 +42,7 @@ export class SmtpSession implements Session {
   private warnings = 0
 
   constructor(program: Program, agreed: Session["agreed"], output: Output) {
+    this.program = program
     this.output = output
     this.id = program.nextId()
     this.agreed = agreed
@@ -57,8 +59,8 @@ export class SmtpSession implements Session {
   }
 
   /** The services of a filter, with the annotations and the span of this session. */
-  inside(services: Context.Context<never>): Context.Context<never> {
-    return this.monitor.inside(this.annotated(services))
+  servicesOf({ context }: Unit): Context.Context<never> {
+    return context === this.program.context ? this.context : this.monitor.inside(this.annotated(context))
   }
 
   /** The queue id of the present message, as far as the MTA has told it. */

@@ -492,7 +492,11 @@ export class Transaction {
       modifications: this.sentEdits,
       milliseconds: owner.now - this.began
     }))
-    const closings = parts.map((part) => part.closing(exit))
-    return this.content.isKept ? [...this.content.closings, ...closings] : closings
+    const closings: Array<Closing> = this.content.isKept ? [...this.content.closings] : []
+    for (const part of parts) {
+      const closing = part.closing(exit)
+      if (closing !== undefined) closings.push(closing)
+    }
+    return closings
   }
 }

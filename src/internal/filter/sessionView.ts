@@ -37,16 +37,21 @@ class MacroView extends Macros {
   }
 }
 
-/** Gives the session with the macros that the filter would see if it were alone. */
-export const sessionWith = (
-  session: Session & { readonly macros: MacroStore },
-  asked: { readonly [K in MacroStage]?: ReadonlyArray<string> }
-): Session => {
+/** The macros that a filter would see if it were alone; undefined if it has asked for none, and so sees all. */
+export const visibleTo = (asked: { readonly [K in MacroStage]?: ReadonlyArray<string> }): Visible | undefined => {
   const visible = stages.map((stage) => {
     const names = asked[stage] ?? []
     return names.length === 0 ? undefined : new Set(names.map(normalize))
   })
-  if (visible.every((names) => names === undefined)) return session
+  return visible.every((names) => names === undefined) ? undefined : visible
+}
+
+/** Gives the session with these macros only. */
+export const sessionWith = (
+  session: Session & { readonly macros: MacroStore },
+  visible: Visible | undefined
+): Session => {
+  if (visible === undefined) return session
   const macros = new MacroView(session.macros, visible)
   return viewOf(session, { macros: { value: macros } })
 }

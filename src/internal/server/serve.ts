@@ -15,6 +15,7 @@ import type { Program } from "../engine/serverRuntime.ts"
 import { stageHooksOf } from "../engine/stageHooks.ts"
 import { resolveWith, servicesOf } from "../filter/definition.ts"
 import { checkTimes } from "../filter/remote/checkTimes.ts"
+import { visibleTo } from "../filter/sessionView.ts"
 import { checkOrder } from "../filter/signing.ts"
 import { type Accepting, acceptingKey, type Worker } from "../net/listener.ts"
 import type { Transport } from "../net/transport.ts"
@@ -65,6 +66,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<NoFailure, R>
     units: definitions.map((definition) => ({
       definition,
       hooks: stageHooksOf(definition),
+      visible: visibleTo(definition.macros),
       context: definitions.length === 1 ? context : contextOf(definition.services),
       monitor: monitor.filter(definition.name)
     })),
