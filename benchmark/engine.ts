@@ -174,7 +174,7 @@ const compare = async (children: ReadonlyArray<ChildProcess>): Promise<void> => 
  * What was reached, in multiples of the calibration: lower it when the engine gets faster. Only ratios are compared, so a slow
  * machine makes no difference, and only the least of the rounds, so a busy one makes none either.
  */
-const reached = { message: 1.19, connection: 0.41 } as const
+const reached = { message: 1.2, connection: 0.36 } as const
 const allowance = 1.25
 /** A busy machine gets more rounds before the engine is called slow. */
 const mostRounds = 8 * rounds
