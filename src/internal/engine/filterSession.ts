@@ -57,7 +57,7 @@ export class FilterSession implements Forking {
     if (this._fork === undefined) {
       this.scope = Scope.makeUnsafe()
       const context = Context.add(this.services, Scope.Scope, this.scope)
-      this._fork = Effect.runForkWith(context as Context.Context<never>) // for hooks, not for their types
+      this._fork = Effect.runForkWith(context)
     }
     return this._fork
   }
