@@ -14,6 +14,7 @@ import { Action, negotiate, type NegotiationError, type Offer, Step, type Wanted
 import * as Packet from "../src/Packet.ts"
 import * as Verdict from "../src/Verdict.ts"
 import * as names from "./support/names.ts"
+import { replySteps } from "./support/randomFilter.ts"
 
 const modern: Offer = { version: 6, actions: 0x1ff, steps: 0x1fffff }
 const nothing: Wanted = { actions: 0, optionalActions: 0, steps: 0, macros: {} }
@@ -197,18 +198,6 @@ const no: { readonly [stage: string]: number } = {
   unknown: Step.noUnknown,
   endOfMessage: 0
 }
-const noReply: { readonly [stage: string]: number } = {
-  connect: Step.noReplyConnect,
-  helo: Step.noReplyHelo,
-  mail: Step.noReplyMail,
-  rcpt: Step.noReplyRcpt,
-  data: Step.noReplyData,
-  header: Step.noReplyHeader,
-  endOfHeaders: Step.noReplyEndOfHeaders,
-  body: Step.noReplyBody,
-  unknown: Step.noReplyUnknown,
-  endOfMessage: 0
-}
 
 describe("what a filter wants", () => {
   const stepsOf = (filter: Milter.Filter<never, never>): number =>
@@ -274,7 +263,7 @@ describe("what a filter wants", () => {
     }
     for (const stage of names.stages) {
       if (plan.stages[stage] !== "absent") assert.strictEqual(steps & no[stage]!, 0, `${stage} is received`)
-      if (plan.stages[stage] === "answers") assert.strictEqual(steps & noReply[stage]!, 0, `${stage} is answered`)
+      if (plan.stages[stage] === "answers") assert.strictEqual(steps & replySteps[stage], 0, `${stage} is answered`)
     }
     assert.strictEqual(steps & (Step.noConnect | Step.noHelo | Step.noMail | Step.noRcpt | Step.noReplyMail), 0)
     assert.strictEqual(

@@ -19,6 +19,7 @@ import { concat } from "../internal/bytes/concat.ts"
 import type { InvalidValue } from "../InvalidValue.ts"
 import * as MilterClient from "../MilterClient.ts"
 import type { Reply } from "../Reply.ts"
+import { isDiskFull } from "./internal/diskFull.ts"
 import { isNotReceived, MessageSource } from "./internal/messageSource.ts"
 
 /**
@@ -116,6 +117,8 @@ const errorOf = ({ code, enhanced, lines }: Reply): Error =>
 
 const failure = Object.assign(new Error("4.3.0 Please try again later"), { responseCode: 451 })
 
+const noRoom = Object.assign(new Error("4.3.1 Insufficient system storage"), { responseCode: 452 })
+
 /** The macros about the server, unless the options have them. */
 const ownMacros = ({ localAddress }: Session): MilterClient.MacroValues => {
   const hostname = Os.hostname()
@@ -195,7 +198,7 @@ const parametersOf = ({ args }: Address): ReadonlyArray<string> =>
 /**
  * Hooks that ask milters, in the order given: a client, sender or recipient that one of them refuses is refused there and
  * then. What they let pass goes to `deliver`, with their changes; the SMTP client is answered when that is done, and put off
- * (451) if it fails.
+ * if it fails: 452 if the disk is full (`ENOSPC`, `EDQUOT`, also as the cause of another error), else 451.
  *
  * If a filter is not available, its policy decides; by default the client is asked to try again later. See `MilterClient.chain`.
  * Other options of `smtp-server` stay yours, TLS and authentication among them. Filters are told of a login, `{auth_authen}`
@@ -259,7 +262,10 @@ export const hooks = <E, R>(
             onSuccess: (decision) =>
               Effect.sync(() => callback(decision._tag === "Refused" ? errorOf(decision.reply) : null)),
             onFailure: (cause) =>
-              Effect.andThen(Effect.logError("the client is put off", cause), Effect.sync(() => callback(failure)))
+              Effect.andThen(
+                Effect.logError("the client is put off", cause),
+                Effect.sync(() => callback(isDiskFull(cause) ? noRoom : failure))
+              )
           })
         )
       )

@@ -4,32 +4,17 @@ import { Effect, Fiber, Layer } from "effect"
 import * as Auth from "effect-milter/auth"
 import type * as MilterClient from "effect-milter/MilterClient"
 import * as MilterTest from "effect-milter/MilterTest"
-import * as Verdict from "effect-milter/Verdict"
 import { TestClock } from "effect/testing"
 import { createHash } from "node:crypto"
-import { message, valuesOf } from "./support/mail.ts"
+import { message, verified } from "./support/mail.ts"
 
 const outside: MilterClient.Message = { ...message, macros: {}, helo: "mail.example.org" }
 
-const check = Effect.fnUntraced(function*(
+const check = (
   message: MilterClient.Message,
   options: Partial<Auth.VerifyOptions> = {},
   records: Auth.RecordTable = {}
-) {
-  let results: Auth.Results | undefined
-  const outcome = yield* MilterTest.message(
-    Auth.verify({
-      authservId: "mx.xn--exmple-cua.net",
-      onResult: (found) => {
-        results = found
-        return Effect.succeed(Verdict.continue)
-      },
-      ...options
-    }),
-    message
-  ).pipe(Effect.provide(Auth.Dns.layerRecords(records)))
-  return { outcome, results: results!, written: valuesOf(outcome, "Authentication-Results") }
-})
+) => verified(message, { authservId: "mx.xn--exmple-cua.net", ...options }, records)
 
 /** What a reader finds outside quotes and comments. */
 const statements = (field: string): ReadonlyArray<string> =>

@@ -8,7 +8,7 @@ import * as MilterTest from "effect-milter/MilterTest"
 import * as Verdict from "effect-milter/Verdict"
 import { createPublicKey, generateKeyPairSync } from "node:crypto"
 import { HeaderBlock } from "../../src/auth/internal/headerBlock.ts"
-import { input, message, newKey, onward, recordsOf, valuesOf } from "./support/mail.ts"
+import { input, message, newKey, onward, recordsOf, valuesOf, verified } from "./support/mail.ts"
 
 const keys = [input("example.org"), input("relay.example")]
 
@@ -20,21 +20,8 @@ const records: Auth.RecordTable = {
 
 const services = Layer.merge(Auth.Dns.layerRecords(records), Auth.Keys.layer(keys))
 
-const check = Effect.fnUntraced(function*(message: MilterClient.Message, options: Partial<Auth.VerifyOptions> = {}) {
-  let results: Auth.Results | undefined
-  const outcome = yield* MilterTest.message(
-    Auth.verify({
-      authservId: "mx.example.net",
-      onResult: (found) => {
-        results = found
-        return Effect.succeed(Verdict.continue)
-      },
-      ...options
-    }),
-    message
-  ).pipe(Effect.provide(Auth.Dns.layerRecords(records)))
-  return { outcome, results: results!, written: valuesOf(outcome, "Authentication-Results") }
-})
+const check = (message: MilterClient.Message, options: Partial<Auth.VerifyOptions> = {}) =>
+  verified(message, options, records)
 
 const signWith = (options: Auth.SignOptions = {}) => (message: MilterClient.Message) =>
   Effect.map(MilterTest.message(Auth.sign({ when: () => true, ...options }), message), onward).pipe(

@@ -13,6 +13,7 @@ import * as Postfix from "../../testbed/postfix.ts"
 import * as Sendmail from "../../testbed/sendmail.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as FilterServer from "./support/filterServer.ts"
+import { short as message } from "./support/messages.ts"
 
 /** What the filters have seen, and the lines of the one in the shadow. */
 interface Notes {
@@ -90,15 +91,6 @@ const fixture = (start: (address: string) => Effect.Effect<Mta, MtaError, Scope.
       return { mta: yield* start(address), notes }
     })
   )
-
-const message = SmtpClient.crlf(`From: Alice <alice@example.org>
-To: bob@test.example
-Subject: hello
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <1@example.org>
-
-Hello.
-`)
 
 /** Sendmail puts the recipient in front of the filter's text. */
 const said = ({ text }: SmtpClient.Reply): string => text.replace(/(?<=^\S+ \S+ )<\S+>\.\.\. /, "")

@@ -1,14 +1,12 @@
 /** The examples that edit parts, "disclaimer", "external_banner" and "attachment_policy", with a real Postfix. */
-import { assert, layer } from "@effect/vitest"
+import { layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { describeDaemon } from "../../testbed/daemon.ts"
 import { prerequisites } from "../../testbed/opendkim.ts"
 import * as Postfix from "../../testbed/postfix.ts"
-import * as SmtpClient from "../../testbed/smtpClient.ts"
 import * as FilterServer from "./support/filterServer.ts"
-import { from, to } from "./support/messages.ts"
 import * as Examples from "./support/mimeExamples.ts"
 
 class Fixture extends Context.Service<Fixture, {
@@ -37,16 +35,8 @@ const fixture = Layer.effect(
 Postfix.describePostfix("examples that edit parts with Postfix", () => {
   describeDaemon("and OpenDKIM", prerequisites, () => {
     layer(fixture, { excludeTestServices: true })((it) => {
-      const send = Effect.fnUntraced(function*(listener: string, messages: ReadonlyArray<string>) {
-        const { postfix } = yield* Fixture
-        const client = yield* SmtpClient.connect(postfix.portOf(listener))
-        return yield* Effect.forEach(messages, (message) =>
-          Effect.gen(function*() {
-            const result = yield* client.sendMail({ from, to, message })
-            assert.strictEqual(result.message?.code, 250, result.last.text)
-            return yield* postfix.takeOne({ queueId: result.queueId })
-          }))
-      }, Effect.scoped)
+      const send = (listener: string, messages: ReadonlyArray<string>) =>
+        Effect.flatMap(Fixture, ({ postfix }) => Examples.deliver(postfix, listener, messages))
 
       for (const [name, checks] of Object.entries(Examples.checks)) {
         it.effect(`${name}: what is delivered`, () =>

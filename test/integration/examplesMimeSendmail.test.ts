@@ -1,13 +1,11 @@
 /** The examples that edit parts, "disclaimer", "external_banner" and "attachment_policy", with a real Sendmail. */
-import { assert, layer } from "@effect/vitest"
+import { layer } from "@effect/vitest"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { describeDaemon } from "../../testbed/daemon.ts"
 import { prerequisites } from "../../testbed/opendkim.ts"
 import * as Sendmail from "../../testbed/sendmail.ts"
-import * as SmtpClient from "../../testbed/smtpClient.ts"
-import { from, to } from "./support/messages.ts"
 import * as Examples from "./support/mimeExamples.ts"
 
 class Fixture extends Context.Service<Fixture, {
@@ -35,16 +33,8 @@ const fixture = Layer.effect(
 Sendmail.describeSendmail("examples that edit parts with Sendmail", () => {
   describeDaemon("and OpenDKIM", prerequisites, () => {
     layer(fixture, { excludeTestServices: true })((it) => {
-      const send = Effect.fnUntraced(function*(listener: string, messages: ReadonlyArray<string>) {
-        const { sendmail } = yield* Fixture
-        const client = yield* SmtpClient.connect(sendmail.portOf(listener))
-        return yield* Effect.forEach(messages, (message) =>
-          Effect.gen(function*() {
-            const result = yield* client.sendMail({ from, to, message })
-            assert.strictEqual(result.message?.code, 250, result.last.text)
-            return yield* sendmail.takeOne({ queueId: result.queueId })
-          }))
-      }, Effect.scoped)
+      const send = (listener: string, messages: ReadonlyArray<string>) =>
+        Effect.flatMap(Fixture, ({ sendmail }) => Examples.deliver(sendmail, listener, messages))
 
       for (const [name, checks] of Object.entries(Examples.checks)) {
         it.effect(`${name}: what is delivered`, () =>

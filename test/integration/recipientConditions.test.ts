@@ -13,6 +13,7 @@ import * as Sendmail from "../../testbed/sendmail.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { deliveredTo, filterOf, isTagged, isUnknown, rows } from "../support/conditionRows.ts"
 import * as FilterServer from "./support/filterServer.ts"
+import { short as message } from "./support/messages.ts"
 
 interface Mta extends Omit<Mailbox, "forget"> {
   readonly port: number
@@ -29,15 +30,6 @@ const fixture = (start: (address: string) => Effect.Effect<Mta, MtaError, Scope.
       return { mta: yield* start(address), address }
     })
   )
-
-const message = SmtpClient.crlf(`From: Alice <alice@example.org>
-To: bob@test.example
-Subject: hello
-Date: Mon, 01 Jan 2024 00:00:00 +0000
-Message-ID: <1@example.org>
-
-Hello.
-`)
 
 /** Sendmail puts the recipient in front of the filter's text. */
 const said = ({ code, text }: SmtpClient.Reply): string =>

@@ -1,11 +1,14 @@
 /** Messages that arrive at an SMTP server in Node, and go to the filters as they come. */
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Logger, Stream } from "effect"
+import { Effect, Exit, FileSystem, Layer, Logger, Stream } from "effect"
 import * as Milter from "effect-milter/Milter"
+import * as MilterClient from "effect-milter/MilterClient"
 import { NodeMilterClient, NodeSmtpServer } from "effect-milter/node"
 import * as Verdict from "effect-milter/Verdict"
 import * as Fs from "node:fs"
 import * as Os from "node:os"
+import { dialerOf, dialingKey } from "../../src/internal/net/dialer.ts"
 import * as SmtpClient from "../../testbed/smtpClient.ts"
 import { answering } from "../support/filters.ts"
 import { serveFilter } from "../support/listeners.ts"
@@ -38,14 +41,15 @@ const until = <A>(look: Effect.Effect<A>, isSo: (found: A) => boolean): Effect.E
 const serving = Effect.fnUntraced(function*(
   filters: ReadonlyArray<Milter.Filter<Milter.NoFailure, never>>,
   deliver?: (mail: NodeSmtpServer.Mail) => Effect.Effect<unknown, unknown>,
-  options: Parameters<typeof smtpServer.listen>[1] = {}
+  options: Parameters<typeof smtpServer.listen>[1] = {},
+  dialer: Layer.Layer<MilterClient.Dialer> = NodeMilterClient.layer
 ) {
   const collector = smtpServer.collector()
   const logs: Array<string> = []
   const addresses = yield* Effect.forEach(filters, serveFilter)
   const hooks = yield* NodeSmtpServer.hooks(addresses, deliver ?? collector.deliver).pipe(
     Effect.provide([
-      NodeMilterClient.layer,
+      dialer,
       Logger.layer([Logger.make(({ message }) => void logs.push(String(message)))])
     ])
   )
@@ -221,5 +225,54 @@ describe("a message that arrives at smtp-server", () => {
         assert.strictEqual((yield* client.sendMail({ ...mail, message })).message?.code, 250)
       }
       assert.deepStrictEqual(delivered.map(({ text }) => text), expected)
+    }))
+
+  const errno = (code: string) => Object.assign(new Error(`${code}: write`), { code })
+
+  /** The dialer of Node, with a disk that takes nothing. */
+  const fullDisk = (code: string) =>
+    Layer.effect(
+      MilterClient.Dialer,
+      Effect.map(MilterClient.Dialer, (dialer) =>
+        dialerOf({
+          ...dialer[dialingKey],
+          openFile: Effect.succeed({
+            append: () => Effect.die(errno(code)),
+            read: () => Effect.die(errno(code)),
+            close: Effect.void
+          })
+        }))
+    ).pipe(Layer.provide(NodeMilterClient.layer))
+
+  it.live("finds the disk full, and is put off with 452", () =>
+    Effect.gen(function*() {
+      for (const [code, answer] of [["ENOSPC", 452], ["EDQUOT", 452], ["EIO", 451]] as const) {
+        const { delivered, logs, port } = yield* serving([answering({})], undefined, {}, fullDisk(code))
+        const client = yield* SmtpClient.connect(port)
+        const { last } = yield* client.sendMail(mail)
+        assert.strictEqual(last.code, answer, last.text)
+        assert.strictEqual(last.enhanced, answer === 452 ? "4.3.1" : "4.3.0")
+        // The next message is one that needs no disk.
+        assert.isTrue((yield* client.sendMail({ ...mail, message: header })).accepted)
+        assert.lengthOf(delivered, 1)
+        assert.include(logs.join(), "the client is put off")
+      }
+    }))
+
+  it.live("that cannot be kept by deliver for want of room, is put off with 452", () =>
+    Effect.gen(function*() {
+      const failures = [
+        Effect.die(errno("ENOSPC")),
+        Effect.die(new Error("the mailbox", { cause: errno("EDQUOT") })),
+        Effect.flatMap(FileSystem.FileSystem, (fs) => fs.writeFileString("/dev/full", "x")).pipe(
+          Effect.provide(NodeFileSystem.layer)
+        )
+      ]
+      for (const failure of failures) {
+        const { port } = yield* serving([answering({})], () => failure)
+        const client = yield* SmtpClient.connect(port)
+        const { last } = yield* client.sendMail(mail)
+        assert.match(last.text, /^452 4\.3\.1 /)
+      }
     }))
 })

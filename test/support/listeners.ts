@@ -23,7 +23,7 @@ export const quiet = Logger.layer([])
 /** Who refuses mail there. */
 export const ask = (address: string) =>
   Effect.gen(function*() {
-    const filter = yield* MilterClient.dial(address, { timeouts: { connect: "3 seconds", command: "3 seconds" } })
+    const filter = yield* MilterClient.dial(address, { timeouts: { connect: "20 seconds", command: "20 seconds" } })
     yield* filter.negotiate()
     yield* filter.connect({ hostname: "client.example.org", address: "192.0.2.1" })
     yield* filter.helo("client.example.org")

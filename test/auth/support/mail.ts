@@ -2,6 +2,9 @@
 import * as Auth from "effect-milter/auth"
 import * as Delivery from "effect-milter/Delivery"
 import type * as MilterClient from "effect-milter/MilterClient"
+import * as MilterTest from "effect-milter/MilterTest"
+import * as Verdict from "effect-milter/Verdict"
+import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { generateKeyPairSync } from "node:crypto"
@@ -67,3 +70,24 @@ export const valuesOf = (outcome: MilterClient.Outcome, name: string): ReadonlyA
 
 /** What mailauth says of a message, asked by itself. */
 export const toText = (outcome: MilterClient.Outcome): Buffer => Buffer.from(Delivery.toBytes(delivered(outcome)))
+
+/** A message at {@link Auth.verify}: the outcome, the results that the filter gave, and those that it wrote. */
+export const verified = Effect.fnUntraced(function*(
+  message: MilterClient.Message,
+  options: Partial<Auth.VerifyOptions>,
+  records: Auth.RecordTable
+) {
+  let results: Auth.Results | undefined
+  const outcome = yield* MilterTest.message(
+    Auth.verify({
+      authservId: "mx.example.net",
+      onResult: (found) => {
+        results = found
+        return Effect.succeed(Verdict.continue)
+      },
+      ...options
+    }),
+    message
+  ).pipe(Effect.provide(Auth.Dns.layerRecords(records)))
+  return { outcome, results: results!, written: valuesOf(outcome, "Authentication-Results") }
+})

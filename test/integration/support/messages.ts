@@ -15,6 +15,16 @@ ${more}
 Hello, Bob.
 `)
 
+/** The least that no MTA completes. */
+export const short = crlf(`From: Alice <alice@example.org>
+To: bob@test.example
+Subject: hello
+Date: Mon, 01 Jan 2024 00:00:00 +0000
+Message-ID: <1@example.org>
+
+Hello.
+`)
+
 /** With three fields of one name. */
 export const withNotes = crlf(`From: Alice <alice@example.org>
 To: bob@test.example

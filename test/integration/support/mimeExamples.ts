@@ -12,13 +12,14 @@ import { attachmentPolicy } from "../../../examples/attachment_policy/filter.ts"
 import { disclaimer } from "../../../examples/disclaimer/filter.ts"
 import { externalBanner } from "../../../examples/external_banner/filter.ts"
 import { directory, write } from "../../../testbed/daemon.ts"
-import type { Delivered } from "../../../testbed/mta.ts"
+import type { Delivered, Instance } from "../../../testbed/mta.ts"
 import { opendkim, signingKey } from "../../../testbed/opendkim.ts"
 import * as SmtpClient from "../../../testbed/smtpClient.ts"
 import { input, recordsOf } from "../../auth/support/mail.ts"
 import { added, outside, send } from "../../interop/support/send.ts"
 import * as Example from "./exampleProcess.ts"
 import * as FilterServer from "./filterServer.ts"
+import { from, to } from "./messages.ts"
 
 const { crlf } = SmtpClient
 
@@ -202,3 +203,18 @@ export const inOrderChecks: typeof checks = {
   bannerInOrder: [[plain, ({ body }) => assert.include(body, "CAUTION f=C3=BCr alle\n")]],
   policyInOrder: checks["policy"]!
 }
+
+/** One client sends the messages to a listener of an MTA; what is delivered of each. */
+export const deliver = Effect.fnUntraced(function*(
+  { portOf, takeOne }: Pick<Instance<string, Delivered>, "portOf" | "takeOne">,
+  listener: string,
+  messages: ReadonlyArray<string>
+) {
+  const client = yield* SmtpClient.connect(portOf(listener))
+  return yield* Effect.forEach(messages, (message) =>
+    Effect.gen(function*() {
+      const result = yield* client.sendMail({ from, to, message })
+      assert.strictEqual(result.message?.code, 250, result.last.text)
+      return yield* takeOne({ queueId: result.queueId })
+    }))
+}, Effect.scoped)
