@@ -33,7 +33,12 @@ const themes: ReadonlyArray<Theme> = [
 /** A plot in one theme; `undefined` if the run has not measured what it shows. */
 type Draw = (results: Results, theme: Theme) => Plot.PlotOptions | undefined
 
-const variants = new Set(["effect-milter-log", "effect-milter-five", "effect-milter-unmetered"])
+const variants = new Set([
+  "effect-milter-log",
+  "effect-milter-default-log",
+  "effect-milter-five",
+  "effect-milter-unmetered"
+])
 
 /** What each server reached in some cells; variants of ours are left out. */
 const points = (results: Results, names: (name: string) => boolean) =>

@@ -56,10 +56,12 @@ export const start = async (command: Command, address: Address, cpu: number | un
   const file = parameters.findLastIndex((parameter) => /\.(ts|js|mjs|py|pl)$/.test(parameter))
   parameters.splice(file === -1 ? parameters.length : file + 1, 0, address)
   const started = performance.now()
+  const log = command.log === undefined ? undefined : Fs.openSync(command.log, "a")
   const child = spawn(program, parameters, {
     env: { ...process.env, ...command.environment },
-    stdio: ["ignore", "ignore", "inherit", command.program === process.execPath ? "ipc" : "ignore"]
+    stdio: ["ignore", log ?? "ignore", log ?? "inherit", command.program === process.execPath ? "ipc" : "ignore"]
   })
+  if (log !== undefined) Fs.closeSync(log)
   let ended: string | undefined
   child.once("error", (error) => {
     ended = error.message

@@ -8,6 +8,8 @@ export interface Command {
   readonly program: string
   readonly arguments: ReadonlyArray<string>
   readonly environment?: Readonly<Record<string, string>>
+  /** The file that takes what it logs; without one its output goes nowhere. */
+  readonly log?: string
   /** What was measured, with its version. */
   readonly version: string
 }
@@ -76,6 +78,12 @@ const named = (what: string, build: () => void): void => {
 
 const ours = `effect ${effectVersion()}, Node ${process.version}`
 
+/** Lines go to a file, since a write to the null device costs next to nothing. */
+const logging = (file: string) => (folder: string): Command => ({
+  ...node(ours, file)(),
+  log: Path.join(folder, "log")
+})
+
 /** effect-milter from the sources of another checkout, for before and after. */
 export const against = (checkout: string): Server => ({
   name: "against",
@@ -104,7 +112,13 @@ export const servers: ReadonlyArray<Server> = [
     name: "effect-milter-log",
     title: "effect-milter, with its log line",
     variant: true,
-    prepare: node(ours, "effectMilter.ts")
+    prepare: logging("logged.ts")
+  },
+  {
+    name: "effect-milter-default-log",
+    title: "effect-milter, with Effect's logger",
+    variant: true,
+    prepare: logging("effectMilter.ts")
   },
   {
     name: "effect-milter-five",

@@ -2,29 +2,7 @@
  * The server under test, `effectMilter.ts ADDRESS [quiet] [five]`: every stage has a hook, end of message adds a header. With
  * `quiet` it does not log a line for each message; with `five` it is a sequence of five filters.
  */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as MilterServer from "effect-milter/MilterServer"
-import { NodeMilterServer } from "effect-milter/node"
-import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as References from "effect/References"
-import { blocked, Filter, Five } from "./filters.ts"
+import { serve } from "./program.ts"
 
-const [, , listen, ...options] = process.argv
-
-// The comparison asks for what is left after a garbage collection.
-process.on("message", () => {
-  ;(globalThis.gc as () => void)()
-  process.send!(process.memoryUsage())
-})
-
-// A cell of the comparison has 10,000; the server accepts no more than this, and the others would wait.
-const limits = { maxConnections: 20_000 }
-
-MilterServer.layer(options.includes("five") ? Five : Filter, limits).pipe(
-  Layer.provide(blocked),
-  Layer.provide(NodeMilterServer.layer({ listen: listen! })),
-  Layer.launch,
-  Effect.provideService(References.MinimumLogLevel, options.includes("quiet") ? "Warn" : "Info"),
-  NodeRuntime.runMain({ teardown: NodeMilterServer.teardown })
-)
+serve(Layer.empty)

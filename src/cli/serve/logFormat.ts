@@ -12,7 +12,7 @@ import { CurrentQueueId } from "../../internal/observe/queueId.ts"
 
 export type Format = "pretty" | "logfmt" | "json"
 
-type Fields = ReadonlyArray<readonly [name: string, value: unknown]>
+type Fields = { readonly [name: string]: unknown }
 
 /** A line, before it is written down. */
 interface Entry {
@@ -44,31 +44,39 @@ const quoted = (text: string): string =>
 /** One line: what a stranger has written must not look like a line of its own. */
 const oneLine = (text: string): string => showInvisible(text.replaceAll("\n", "\\n"))
 
-const pair = (name: string, value: unknown): string =>
-  `${name}=${quoted(Array.isArray(value) ? value.join(",") : textOf(value))}`
+const valueOf = (value: unknown): string =>
+  typeof value === "number" ? String(value) : quoted(Array.isArray(value) ? value.join(",") : textOf(value))
 
+/** The fields as ` name=value name=value`. */
 const pairs = (fields: Fields): string => {
   let text = ""
-  for (const [name, value] of fields) text += text === "" ? pair(name, value) : ` ${pair(name, value)}`
+  for (const name of Object.keys(fields)) text += ` ${name}=${valueOf(fields[name])}`
   return text
 }
 
+let lastQuoted = ""
+let lastMessage = lastQuoted
+
+/** The message of a line as a value: most lines have the same. */
+const quotedMessage = (message: string): string => {
+  if (message !== lastMessage) {
+    lastMessage = message
+    lastQuoted = valueOf(message)
+  }
+  return lastQuoted
+}
+
 const formats: { readonly [K in Format]: (entry: Entry) => string } = {
-  pretty: ({ cause, fields, level, message, time }) =>
-    [
-      [time, level.padEnd(5), oneLine(message), ...fields.length === 0 ? [] : [pairs(fields)]].join(" "),
-      ...cause === undefined ? [] : [showInvisible(cause)]
-    ].join("\n"),
-  logfmt: ({ cause, fields, level, message, time }) =>
-    [
-      `time=${time} level=${level} ${pair("message", message)}`,
-      ...fields.length === 0 ? [] : [pairs(fields)],
-      ...cause === undefined ? [] : [pair("cause", cause)]
-    ].join(" "),
+  pretty: ({ cause, fields, level, message, time }) => {
+    const line = `${time} ${level.padEnd(5)} ${oneLine(message)}${pairs(fields)}`
+    return cause === undefined ? line : `${line}\n${showInvisible(cause)}`
+  },
+  logfmt: ({ cause, fields, level, message, time }) => {
+    const line = `time=${time} level=${level} message=${quotedMessage(message)}${pairs(fields)}`
+    return cause === undefined ? line : `${line} cause=${valueOf(cause)}`
+  },
   json: ({ cause, fields, level, message, time }) =>
-    escapeInvisible(
-      JSON.stringify({ ...Object.fromEntries(fields), time, level, message, ...cause === undefined ? {} : { cause } })
-    )
+    escapeInvisible(JSON.stringify({ ...fields, time, level, message, ...cause === undefined ? {} : { cause } }))
 }
 
 /** Priorities of syslog, which the journal takes from the beginning of a line. */
@@ -99,18 +107,25 @@ export const isJournal = (environment: NodeJS.ProcessEnv = process.env): boolean
   }
 }
 
-let writtenDate = 0
-let writtenTime = new Date(writtenDate).toISOString()
+let writtenSecond = -1
+let writtenTime = ""
 
-/** The time of a line: many lines have the same. */
+/** The time of a line as `Date.toISOString` writes it; only what is after the second is new in most lines. */
 const timeOf = (date: Date): string => {
-  const milliseconds = date.getTime()
-  if (milliseconds !== writtenDate) {
-    writtenDate = milliseconds
-    writtenTime = date.toISOString()
+  const time = date.getTime()
+  const second = Math.floor(time / 1000)
+  if (second !== writtenSecond) {
+    writtenSecond = second
+    writtenTime = date.toISOString().slice(0, -"000Z".length)
   }
-  return writtenTime
+  const milliseconds = time - second * 1000
+  return `${writtenTime}${milliseconds < 10 ? "00" : milliseconds < 100 ? "0" : ""}${milliseconds}Z`
 }
+
+const messageOf = (message: unknown): string =>
+  Array.isArray(message)
+    ? message.length === 1 ? textOf(message[0]) : message.map(textOf).join(" ")
+    : textOf(message)
 
 /** Makes the text of a line, which ends with a line break. */
 export const format = (
@@ -118,31 +133,69 @@ export const format = (
   { cause, date, fiber, logLevel, message }: Logger.Options<unknown>,
   toJournal: boolean
 ): string => {
-  const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
-  const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations))
-  const queueId = fiber.getRef(CurrentQueueId)()
+  const annotations = fiber.getRef(References.CurrentLogAnnotations)
+  const queueId = Object.hasOwn(annotations, "queueId") ? undefined : fiber.getRef(CurrentQueueId)()
   const entry: Entry = {
     time: timeOf(date),
     level: logLevel.toUpperCase(),
-    message: parts.map(textOf).join(" "),
-    fields: queueId === undefined || annotations.some(([name]) => name === "queueId")
-      ? annotations
-      : [...annotations, ["queueId", queueId]],
+    message: messageOf(message),
+    fields: queueId === undefined ? annotations : { ...annotations, queueId },
     cause: cause.reasons.length === 0 ? undefined : Cause.pretty(cause)
   }
   const text = formats[kind](entry)
-  return toJournal
+  if (!toJournal) return `${text}\n`
+  return text.includes("\n")
     ? text.split("\n").map((line) => `<${priorityOf(logLevel)}>${line}\n`).join("")
-    : `${text}\n`
+    : `<${priorityOf(logLevel)}>${text}\n`
 }
 
 let gathered = ""
 
-/** Writes what has been logged in this turn. */
-export const flush = (): void => {
+/** What a pipe that is full has not taken yet. */
+let rest: Uint8Array = new Uint8Array()
+
+/** Writes what standard error takes, and returns the bytes that it took. A stream would cost twice the time of the system call. */
+const written = (what: string | Uint8Array, isLast: boolean): number => {
+  try {
+    return typeof what === "string" ? Fs.writeSync(2, what) : Fs.writeSync(2, what)
+  } catch (error) {
+    // A full pipe: standard error does not wait once anything in this process has asked for its stream.
+    if ((error as NodeJS.ErrnoException).code === "EAGAIN") return 0
+    // The stream says what is wrong, and at exit nobody would hear it.
+    if (!isLast) process.stderr.write(what)
+    return Infinity
+  }
+}
+
+/** Writes what is there, as much as standard error takes; returns whether that was all. */
+const writeGathered = (isLast: boolean): boolean => {
+  if (rest.length > 0) rest = rest.subarray(written(rest, isLast))
+  if (rest.length > 0) return false
   const text = gathered
   gathered = ""
-  if (text !== "") process.stderr.write(text)
+  if (text === "") return true
+  const count = written(text, isLast)
+  if (count >= Buffer.byteLength(text)) return true
+  rest = Buffer.from(text).subarray(count)
+  return false
+}
+
+/** How long a reader that has fallen behind is given to take the last lines, in milliseconds. */
+const patience = 2000
+
+/** Writes the last lines, and waits for a reader: after this nothing runs any more. */
+const flushAtExit = (): void => {
+  const waiting = new Int32Array(new SharedArrayBuffer(4))
+  const start = performance.now()
+  while (!writeGathered(true) && performance.now() - start < patience) Atomics.wait(waiting, 0, 0, 5)
+}
+
+let isWaiting = false
+
+/** Writes what has been logged in this turn. */
+const flush = (): void => {
+  isWaiting = !writeGathered(false)
+  if (isWaiting) setTimeout(flush, 10)
 }
 
 let flushes = false
@@ -151,9 +204,9 @@ let flushes = false
 const write = (line: string): void => {
   if (!flushes) {
     flushes = true
-    process.on("exit", flush)
+    process.on("exit", flushAtExit)
   }
-  if (gathered === "") setImmediate(flush)
+  if (gathered === "" && !isWaiting) setImmediate(flush)
   gathered += line
 }
 

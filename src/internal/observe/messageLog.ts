@@ -6,7 +6,27 @@ import * as References from "effect/References"
 import { type Ending, endings } from "./metrics.ts"
 
 /** The annotations of a line; undefined values are left out. */
-export type LogFields = { readonly [name: string]: string | number | ReadonlyArray<string> | undefined }
+export interface LogFields {
+  readonly filter?: string
+  readonly session?: string
+  readonly client?: string
+  readonly hostname?: string | undefined
+  readonly heloName?: string | undefined
+  readonly queueId?: string | undefined
+  readonly sender?: string
+  readonly recipients?: ReadonlyArray<string>
+  readonly recipientCount?: number
+  readonly refused?: ReadonlyArray<string> | undefined
+  readonly size?: number | undefined
+  readonly outcome?: string | undefined
+  readonly verdict?: string | undefined
+  readonly by?: string | undefined
+  readonly stage?: string | undefined
+  readonly reply?: string | undefined
+  readonly modifications?: ReadonlyArray<string> | undefined
+  readonly error?: string | undefined
+  readonly milliseconds?: number
+}
 
 /** The most characters of a text from outside: longer than any address that RFC 5321 allows. */
 export const maxLength = 320
@@ -67,11 +87,35 @@ export const write = (
 }
 
 /** A context that adds these annotations to log lines. */
-export const annotated = (context: Context.Context<never>, facts: LogFields): Context.Context<never> => {
-  const annotations = Object.assign(new Annotations(), Context.get(context, References.CurrentLogAnnotations))
-  for (const name of Object.keys(facts)) {
-    const value = facts[name]
-    if (value !== undefined) annotations[name] = value
-  }
-  return Context.add(context, References.CurrentLogAnnotations, annotations)
+export const annotated = (context: Context.Context<never>, facts: LogFields): Context.Context<never> =>
+  Context.add(
+    context,
+    References.CurrentLogAnnotations,
+    merged(Context.get(context, References.CurrentLogAnnotations), facts)
+  )
+
+// Each field by its name: a loop over names would make a dictionary of the object, and loggers read it many times slower.
+const merged = (annotations: { readonly [name: string]: unknown }, facts: LogFields): Annotations => {
+  const all = new Annotations()
+  for (const name of Object.keys(annotations)) all[name] = annotations[name]
+  if (facts.filter !== undefined) all["filter"] = facts.filter
+  if (facts.session !== undefined) all["session"] = facts.session
+  if (facts.client !== undefined) all["client"] = facts.client
+  if (facts.hostname !== undefined) all["hostname"] = facts.hostname
+  if (facts.heloName !== undefined) all["heloName"] = facts.heloName
+  if (facts.queueId !== undefined) all["queueId"] = facts.queueId
+  if (facts.sender !== undefined) all["sender"] = facts.sender
+  if (facts.recipients !== undefined) all["recipients"] = facts.recipients
+  if (facts.recipientCount !== undefined) all["recipientCount"] = facts.recipientCount
+  if (facts.refused !== undefined) all["refused"] = facts.refused
+  if (facts.size !== undefined) all["size"] = facts.size
+  if (facts.outcome !== undefined) all["outcome"] = facts.outcome
+  if (facts.verdict !== undefined) all["verdict"] = facts.verdict
+  if (facts.by !== undefined) all["by"] = facts.by
+  if (facts.stage !== undefined) all["stage"] = facts.stage
+  if (facts.reply !== undefined) all["reply"] = facts.reply
+  if (facts.modifications !== undefined) all["modifications"] = facts.modifications
+  if (facts.error !== undefined) all["error"] = facts.error
+  if (facts.milliseconds !== undefined) all["milliseconds"] = facts.milliseconds
+  return all
 }

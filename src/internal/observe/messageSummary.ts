@@ -44,10 +44,18 @@ export const refusedOf = (refused: ReadonlyArray<Refused>): ReadonlyArray<string
       )
     )
 
+const isLong = (packet: Packet.FilterPacket): boolean => {
+  const values: { readonly [key: string]: unknown } = packet
+  for (const key in values) {
+    const value = values[key]
+    if (typeof value === "string" && value.length > maxLength) return true
+  }
+  return false
+}
+
 /** A packet whose texts are cut before they are formatted: a header field may have megabytes. */
 const shortened = (packet: Packet.FilterPacket): Packet.FilterPacket => {
-  const isLong = (value: unknown): boolean => typeof value === "string" && value.length > maxLength
-  if (!Object.values(packet).some(isLong)) return packet
+  if (!isLong(packet)) return packet
   const entries = Object.entries(packet).map(([key, value]: [string, unknown]) => [
     key,
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the texts of packets are byte strings

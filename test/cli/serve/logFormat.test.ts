@@ -2,6 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
+import * as ChildProcess from "node:child_process"
+import { root } from "../../../scripts/repository.ts"
 import { type Format, format, isJournal } from "../../../src/cli/serve/logFormat.ts"
 import { CurrentQueueId } from "../../../src/internal/observe/queueId.ts"
 
@@ -90,4 +92,56 @@ describe("log formats", () => {
     assert.isFalse(isJournal({ JOURNAL_STREAM: "1:2" }))
     assert.isFalse(isJournal({ JOURNAL_STREAM: "" }))
   })
+})
+
+/** Logs two megabytes in one turn, says so, and ends. */
+const program = (end: string): string => `
+  import * as Effect from "effect/Effect"
+  import * as Fs from "node:fs"
+  import { layer } from "${new URL("../../../src/cli/serve/logFormat.ts", import.meta.url).href}"
+  const lines = Array.from({ length: ${count} }, (_, index) => Effect.logInfo(String(index), "x".repeat(200)))
+  Effect.runSync(Effect.provide(Effect.all(lines, { discard: true }), layer("logfmt")))
+  Fs.writeSync(1, "logged")
+  ${end}
+`
+
+const count = 10_000
+
+const endOf = (end: string) =>
+  Effect.callback<{ readonly code: number | null; readonly numbers: ReadonlyArray<number> }>((resume) => {
+    const child = ChildProcess.spawn(
+      process.execPath,
+      ["-C", "effect-milter-source", "--input-type=module", "--eval", program(end)],
+      { cwd: root, stdio: ["ignore", "pipe", "pipe"] }
+    )
+    let text = ""
+    child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+      text += chunk
+    })
+    // The pipe is full by then: nobody has read from it.
+    child.stderr.pause()
+    child.stdout.once("data", () => child.stderr.resume())
+    child.once("close", (code) => {
+      const numbers = Array.from(
+        text.matchAll(/^time=\S+ level=INFO message="(\d+) x{200}"$/gm),
+        ([, number]) => Number(number)
+      )
+      resume(Effect.succeed({ code, numbers }))
+    })
+    return Effect.sync(() => void child.kill())
+  })
+
+describe("the last lines of a process", () => {
+  it.live.each(
+    [
+      ["process.exit(3)", 3],
+      ["throw new Error('boom')", 1],
+      ["", 0]
+    ] as const
+  )("are written though the reader is late: %s", ([end, expected]) =>
+    Effect.gen(function*() {
+      const { code, numbers } = yield* endOf(end)
+      assert.strictEqual(code, expected)
+      assert.deepStrictEqual(numbers, Array.from({ length: count }, (_, index) => index))
+    }))
 })
