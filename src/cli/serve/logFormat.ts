@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Logger from "effect/Logger"
 import type { LogLevel } from "effect/LogLevel"
+import * as Predicate from "effect/Predicate"
 import * as References from "effect/References"
 import * as Fs from "node:fs"
 import { escapeInvisible, showInvisible } from "../../internal/bytes/invisible.ts"
@@ -160,7 +161,7 @@ const written = (what: string | Uint8Array, isLast: boolean): number => {
     return typeof what === "string" ? Fs.writeSync(2, what) : Fs.writeSync(2, what)
   } catch (error) {
     // A full pipe: standard error does not wait once anything in this process has asked for its stream.
-    if ((error as NodeJS.ErrnoException).code === "EAGAIN") return 0
+    if (Predicate.hasProperty(error, "code") && error.code === "EAGAIN") return 0
     // The stream says what is wrong, and at exit nobody would hear it.
     if (!isLast) process.stderr.write(what)
     return Infinity
