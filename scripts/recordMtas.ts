@@ -1,6 +1,6 @@
 /**
  * Records sessions of real MTAs with scripted filters, for test/fixtures/recordings: `effect-milter trace --record` sits
- * between each filter and the MTA. The SMTP dialogue is printed.
+ * between each filter and the MTA. The SMTP dialogue is printed, and kept where the scenario asks for it.
  *
  *   node -C effect-milter-source scripts/recordMtas.ts [NAME...]
  *
@@ -86,11 +86,12 @@ const trace = (listen: string, upstream: string, record: string, mode: string) =
 const release = releaseOf("postfix") ?? releaseOf("sendmail")
 
 const folder = Path.join("test/fixtures/recordings", release?.name ?? "")
+const dialogues = Path.join("test/fixtures/dialogues", release?.name ?? "")
 const deliveries = Path.join("test/fixtures/deliveries", release?.name ?? "")
-for (const directory of [folder, deliveries]) Fs.mkdirSync(directory, { recursive: true })
+for (const directory of [folder, deliveries, dialogues]) Fs.mkdirSync(directory, { recursive: true })
 
 const play = Effect.fnUntraced(
-  function*(name: string, { description, filters, isKept, lines, mc = [], mta }: Scenario) {
+  function*(name: string, { description, filters, isKept, keepsAnswers, lines, mc = [], mta }: Scenario) {
     const directory = yield* socketDirectory
     const files: Array<readonly [recording: string, fixture: string]> = []
     const addresses: Array<string> = []
@@ -115,9 +116,14 @@ const play = Effect.fnUntraced(
         )
       const client = yield* SmtpClient.connect(port)
       process.stdout.write(`== ${name}: ${description}\n   ${client.greeting.text}\n`)
+      const answers: Array<string> = []
       for (const line of lines) {
         const answer = yield* line.includes("\n") ? client.content(SmtpClient.crlf(line)) : client.command(line)
+        answers.push(answer.text)
         process.stdout.write(`-> ${line.split("\n")[0]}\n   ${answer.text.replaceAll("\n", "\n   ")}\n`)
+      }
+      if (keepsAnswers === true) {
+        Fs.writeFileSync(Path.join(dialogues, `${name}.json`), `${JSON.stringify(answers, undefined, 2)}\n`)
       }
       if (isKept === true) {
         const { raw, recipients, sender } = yield* takeOne()

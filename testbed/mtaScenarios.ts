@@ -29,6 +29,8 @@ export interface Scenario {
   readonly filters: ReadonlyArray<Script>
   /** SMTP command lines; a text with line breaks is the message after DATA. The MTA refuses recipients named unknown. */
   readonly lines: ReadonlyArray<string>
+  /** Whether the answers to the client are kept, for test/fixtures/dialogues. */
+  readonly keepsAnswers?: boolean
   /** Whether the one message is kept as it was delivered, for test/fixtures/deliveries. */
   readonly isKept?: boolean
 }
@@ -85,7 +87,7 @@ const add = (
   description: string,
   filters: Scenario["filters"],
   lines: ReadonlyArray<string>,
-  more: Pick<Scenario, "isKept" | "mc" | "release"> = {}
+  more: Pick<Scenario, "isKept" | "keepsAnswers" | "mc" | "release"> = {}
 ) => {
   Object.assign(scenarios, { [`${mta}-${name}`]: { mta, description, filters, lines, ...more } })
 }
@@ -115,20 +117,30 @@ for (const mta of ["postfix", "sendmail"] as const) {
     {}
   ], ["EHLO one", mail(), rcpt("unknown"), rcpt(), rcpt("unknown2"), "DATA", message, "QUIT"])
   add(mta, "unknown-commands", "unknown commands everywhere", [{}], unknowns)
-  add(mta, "mail-refused", "MAIL is refused once", [once("Mail", reject)], afterRefusal)
+  add(mta, "mail-refused", "MAIL is refused once", [once("Mail", reject)], afterRefusal, { keepsAnswers: true })
   add(
     mta,
     "mail-reply-nostatus",
     "MAIL is refused with a reply without status",
     [once("Mail", reply("550 go away"))],
-    afterRefusal
+    afterRefusal,
+    { keepsAnswers: true }
   )
-  add(mta, "rcpt-reply-nostatus", "RCPT, DATA and end of message are refused with replies without status", [{
-    answers: [["Rcpt", reply("550 go away")], ["Rcpt", reply("450 later")], ["Rcpt", reply("553 no")], [
-      "Rcpt",
-      reply("554 no")
-    ], ["EndOfMessage", reply("550 no")]]
-  }], ["EHLO one", mail(), rcpt("a"), rcpt("b"), rcpt("c"), rcpt("d"), rcpt(), "DATA", message, "QUIT"])
+  add(
+    mta,
+    "rcpt-reply-nostatus",
+    "RCPT, DATA and end of message are refused with replies without status",
+    [{
+      answers: [["Rcpt", reply("550 go away")], ["Rcpt", reply("450 later")], ["Rcpt", reply("553 no")], [
+        "Rcpt",
+        reply("554 no")
+      ], ["EndOfMessage", reply("550 no")]]
+    }],
+    ["EHLO one", mail(), rcpt("a"), rcpt("b"), rcpt("c"), rcpt("d"), rcpt(), "DATA", message, "QUIT"],
+    {
+      keepsAnswers: true
+    }
+  )
   add(mta, "chain-mail-refused", "two filters: the first refuses MAIL once, this is the second", [
     once("Mail", reject),
     {}

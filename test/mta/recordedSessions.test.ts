@@ -1,12 +1,14 @@
-/** The sessions of testbed/mtaScenarios.ts with the imitated MTAs: filters are told what the real ones told them. */
+/** The sessions of testbed/mtaScenarios.ts with the imitated MTAs: filters are told what the real ones told them, and clients. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
+import * as Fs from "node:fs"
 import * as MilterClient from "../../src/MilterClient.ts"
 import * as MilterTest from "../../src/MilterTest.ts"
 import { Step } from "../../src/Negotiation.ts"
 import type * as Packet from "../../src/Packet.ts"
 import * as RawMessage from "../../src/RawMessage.ts"
 import * as Recording from "../../src/Recording.ts"
+import type { Reply } from "../../src/Reply.ts"
 import { isOf, largerPackets, type Scenario, scenarios, type Script } from "../../testbed/mtaScenarios.ts"
 import * as recordings from "../support/recordings.ts"
 import { network, orContinue, type Script as Filter } from "../support/scriptedFilter.ts"
@@ -44,24 +46,44 @@ const filterOf = ({ answers = [], wanted }: Script): Filter => {
   }, { actions: 0x1ff, ...wanted })
 }
 
-/** What an SMTP server does with the lines. */
+/** What the SMTP client reads, if it is a refusal. */
+const worded = (reply: Reply | undefined): string | undefined =>
+  reply && reply.lines.map((line) => [reply.code, reply.enhanced, line].filter((part) => part !== undefined).join(" "))
+    .join("\n")
+
+const refusal = (decision: MilterClient.Decision): string | undefined =>
+  decision._tag === "Refused" ? worded(decision.reply) : undefined
+
+/** What an SMTP server does with the lines, and the refusals that it gives. */
 const serve = Effect.fnUntraced(function*(chain: MilterClient.Chain, { lines }: Scenario) {
   yield* chain.connect({ hostname: "localhost", address: "127.0.0.1" })
+  const refusals: Array<string | undefined> = []
   for (const line of lines) {
     const [verb = ""] = line.split(" ", 1)
     const address = /<(.*)>/.exec(line)?.[1] ?? ""
-    if (line.includes("\n")) yield* chain.message(RawMessage.parse(new TextEncoder().encode(line)))
-    else if (verb === "EHLO") yield* chain.helo(line.slice(5))
-    else if (verb === "MAIL") yield* chain.mail(address)
+    let refused: string | undefined
+    if (line.includes("\n")) {
+      refused = worded((yield* chain.message(RawMessage.parse(new TextEncoder().encode(line)))).reply)
+    } else if (verb === "EHLO") refused = refusal(yield* chain.helo(line.slice(5)))
+    else if (verb === "MAIL") refused = refusal(yield* chain.mail(address))
     else if (verb === "RCPT") {
-      const refused = { enhanced: "5.1.1", text: "User unknown" }
-      yield* chain.rcpt(address, [], address.startsWith("unknown") ? { refused } : {})
-    } else if (verb === "DATA") yield* chain.data()
+      const own = { enhanced: "5.1.1", text: "User unknown" }
+      refused = refusal(yield* chain.rcpt(address, [], address.startsWith("unknown") ? { refused: own } : {}))
+    } else if (verb === "DATA") refused = refusal(yield* chain.data())
     else if (verb === "RSET") yield* chain.reset()
     else if (verb === "QUIT") yield* chain.quit()
-    else yield* chain.unknown(line)
+    else refused = refusal(yield* chain.unknown(line))
+    refusals.push(refused)
   }
+  return refusals
 })
+
+/** What the client of the real MTA read; the refusals of commands that no MTA knows are its own. */
+const recordedRefusals = (name: string): ReadonlyArray<string | undefined> => {
+  const file = new URL(`../fixtures/dialogues/${name}.json`, import.meta.url)
+  const answers: ReadonlyArray<string> = JSON.parse(Fs.readFileSync(file, "utf8"))
+  return answers.map((answer) => /^(?:[23]|500 5\.5\.[12] )/.test(answer) ? undefined : answer)
+}
 
 interface Release {
   /** Where its recordings are. */
@@ -115,12 +137,13 @@ describe("what filters are told", () => {
         const chain = yield* MilterClient.chain(scenario.filters.map((_, index) => `filter ${index}`), {
           as
         }).pipe(Effect.provide(dialer))
-        yield* serve(chain, scenario)
+        const refusals = yield* serve(chain, scenario)
         yield* yielding.quiet
         for (const index of scenario.filters.keys()) {
           const file = index === scenario.filters.length - 1 ? name : `${name}.first`
           assert.deepStrictEqual(told(filters[`filter ${index}`]!.packets), recorded(file), file)
         }
+        if (scenario.keepsAnswers === true) assert.deepStrictEqual(refusals, recordedRefusals(name))
       }))
   }
 })
