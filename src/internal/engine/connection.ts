@@ -38,6 +38,7 @@ import * as replies from "../protocol/verdictPacket.ts"
 import { AnswerWriter } from "./answerWriter.ts"
 import { CommandQueue, type WaitingCommand } from "./commandQueue.ts"
 import { Conversation } from "./conversation.ts"
+import { isExit } from "./isExit.ts"
 import type { Action, Call, Close, Output, Work } from "./machine.ts"
 import type { Membership, OpenConnection } from "./openConnections.ts"
 import { type Lapse, PeerTimes } from "./peerTimes.ts"
@@ -467,10 +468,5 @@ class Connection implements Output, OpenConnection {
 
   private readonly isAnswered = ({ code }: WaitingCommand): boolean => this.conversation.budgetOf(code) !== undefined
 }
-
-/** `Exit.isExit` is slow for other effects, each of which has a prototype of its own; few of them have a tag. */
-const isExit = (effect: Effect.Effect<unknown, unknown>): effect is Exit.Exit<unknown, unknown> =>
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- any object may be asked for a tag
-  (effect as { readonly _tag?: unknown })._tag !== undefined && Exit.isExit(effect)
 
 const close = (error: Close["error"]): Close => ({ _tag: "Close", error })

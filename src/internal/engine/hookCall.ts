@@ -9,6 +9,7 @@ import { handled } from "../filter/wrapping.ts"
 import { errorOf } from "../observe/failures.ts"
 import { type StageRow, stages } from "../protocol/stageTable.ts"
 import * as replies from "../protocol/verdictPacket.ts"
+import { isExit } from "./isExit.ts"
 import * as libraryReplies from "./libraryReplies.ts"
 import type { Call, Fork, Forking } from "./machine.ts"
 import type { Unit } from "./serverRuntime.ts"
@@ -95,7 +96,7 @@ export class HookCall implements Call {
     if (definition.guard !== undefined) {
       const isHook = this.kind === "answer" || this.kind === "observer"
       effect = definition.guard(effect, isHook ? this.stage.name : undefined)
-    } else if (definition.onFailure === undefined || (Exit.isExit(effect) && Exit.isSuccess(effect))) return effect
+    } else if (definition.onFailure === undefined || (isExit(effect) && Exit.isSuccess(effect))) return effect
     return handled(definition, this.stage.name, effect)
   }
 
