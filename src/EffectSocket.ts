@@ -15,12 +15,11 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Socket from "effect/socket/Socket"
 import * as SocketServer from "effect/socket/SocketServer"
-import { dialerOf, type Dialing } from "./internal/net/dialer.ts"
+import { Dialer, dialerOf, type Dialing } from "./internal/net/dialer.ts"
 import * as endpoint from "./internal/net/endpoint.ts"
 import { type Accepting, listenerOf } from "./internal/net/listener.ts"
 import * as transport from "./internal/net/socketTransport.ts"
 import type { Transport } from "./internal/net/transport.ts"
-import { Dialer } from "./MilterClient.ts"
 import { Listener } from "./MilterServer.ts"
 
 const addressOf = (address: SocketServer.SocketServer["Service"]["address"]): string => {

@@ -5,7 +5,6 @@
  *
  * @since 0.1.0
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
@@ -17,7 +16,7 @@ import type { Client, Message, Mta, Options } from "./internal/mta/clientTypes.t
 import * as internal from "./internal/mta/dial.ts"
 import { mannersOf } from "./internal/mta/manners/mtaManners.ts"
 import { postfix } from "./internal/mta/manners/presets.ts"
-import { type DialerShape, dialingKey } from "./internal/net/dialer.ts"
+import { Dialer, dialingKey } from "./internal/net/dialer.ts"
 import type { ModificationPacket } from "./internal/wire/filterPackets.ts"
 import type { Agreement } from "./Negotiation.ts"
 
@@ -46,15 +45,8 @@ export {
   sendmail,
   sendmail818
 } from "./internal/mta/manners/presets.ts"
+export { Dialer } from "./internal/net/dialer.ts"
 export type { ModificationPacket } from "./internal/wire/filterPackets.ts"
-
-/**
- * The service that opens connections to milters.
- *
- * @category services
- * @since 0.1.0
- */
-export class Dialer extends Context.Service<Dialer, DialerShape>()("effect-milter/MilterClient/Dialer") {}
 
 /**
  * Connects to a filter. The connection closes with the Scope.

@@ -58,13 +58,16 @@ describe("an import loads only what it needs", () => {
       })
   )
 
-  it.live("a server of a plain filter has no MTA's side", () =>
-    Effect.gen(function*() {
-      const modules = yield* modulesOf("effect-milter/MilterServer")
-      assert.isTrue(modules.some(isSchema), "Config needs it")
-      const mta = modules.filter((url) => url.includes("/src/internal/mta/") || url.endsWith("/src/MilterClient.ts"))
-      assert.deepStrictEqual(mta, [])
-    }))
+  it.live.each(["MilterServer", "node"])(
+    "a server of a plain filter has no MTA's side (effect-milter/%s)",
+    (name) =>
+      Effect.gen(function*() {
+        const modules = yield* modulesOf(`effect-milter/${name}`)
+        assert.isTrue(modules.some(isSchema), "Config needs it")
+        const mta = modules.filter((url) => url.includes("/src/internal/mta/") || url.endsWith("/src/MilterClient.ts"))
+        assert.deepStrictEqual(mta, [])
+      })
+  )
 
   it.live("a server without pages has no HTTP", () =>
     Effect.gen(function*() {

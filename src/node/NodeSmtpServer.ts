@@ -17,7 +17,7 @@ import * as Delivery from "../Delivery.ts"
 import { ByteString } from "../internal/bytes/byteString.ts"
 import { concat } from "../internal/bytes/concat.ts"
 import type { InvalidValue } from "../InvalidValue.ts"
-import * as MilterClient from "../MilterClient.ts"
+import type * as MilterClient from "../MilterClient.ts"
 import type { Reply } from "../Reply.ts"
 import { isDiskFull } from "./internal/diskFull.ts"
 import { isNotReceived, MessageSource } from "./internal/messageSource.ts"
@@ -106,6 +106,10 @@ interface State {
   helo: string | undefined
   secure: boolean
 }
+
+/** A server of filters imports this file with the others of `node`, and does without the MTA's side of the protocol. */
+const chainOf: typeof MilterClient.chain = (filters, options) =>
+  Effect.flatMap(Effect.promise(() => import("../MilterClient.ts")), ({ chain }) => chain(filters, options))
 
 const goesOn: MilterClient.Decision = { _tag: "Continue" }
 
@@ -280,7 +284,7 @@ export const hooks = <E, R>(
         fork(
           Effect.map(
             Effect.all([
-              Scope.provide(MilterClient.chain(filters, { ...options, macros }), state.scope),
+              chainOf(filters, { ...options, macros }).pipe(Scope.provide(state.scope)),
               verifiedName(session)
             ], { concurrency: "unbounded" }),
             ([chain, hostname]) => {

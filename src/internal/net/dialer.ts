@@ -1,4 +1,5 @@
-/** The service `Dialer`, which a dialing layer provides to clients. */
+/** The service `Dialer`, which a dialing layer provides to clients. Re-exported by `MilterClient`. */
+import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type { OpenFile } from "../bytes/spool.ts"
 import type { Transport } from "./transport.ts"
@@ -24,3 +25,11 @@ export interface DialerShape {
 
 /** Makes the service of a dialing layer. */
 export const dialerOf = (dialing: Dialing): DialerShape => ({ reaches: dialing.reaches, [dialingKey]: dialing })
+
+/**
+ * The service that opens connections to milters.
+ *
+ * @category services
+ * @since 0.1.0
+ */
+export class Dialer extends Context.Service<Dialer, DialerShape>()("effect-milter/MilterClient/Dialer") {}

@@ -1,6 +1,6 @@
 /** Another milter as a filter. Re-exported by `Milter`. */
 import * as Effect from "effect/Effect"
-import type { Dialer } from "../../../MilterClient.ts"
+import type { Dialer } from "../../net/dialer.ts"
 import type { Made } from "../filterTypes.ts"
 import { fromResolve } from "../filterValue.ts"
 import type { RemoteError } from "./remoteError.ts"
