@@ -12,22 +12,20 @@
 set -euo pipefail
 
 # What a release is: Debian's suite, the beginning of the package's version, the packages.
-row() {
+row_of() {
   case $1 in
     postfix-3.10) echo trixie 3.10. postfix ;;
     postfix-3.11) echo sid 3.11. postfix ;;
     sendmail-8.18) echo sid 8.18. sendmail-bin sendmail-cf m4 ;;
     *)
       echo "There is no release $1 here; there are postfix-3.10, postfix-3.11 and sendmail-8.18." >&2
-      return 2
+      return 3
       ;;
   esac
 }
 
 cache=${XDG_CACHE_HOME:-${HOME:-~}/.cache}
 mtas=${EFFECT_MILTER_MTAS:-$cache/effect-milter/mtas}
-temporary=
-trap '[ -z "$temporary" ] || rm -rf "$temporary"' EXIT
 
 for program in apt-get dpkg-deb patchelf; do
   if ! command -v "$program" > /dev/null; then
@@ -57,10 +55,11 @@ apt() {
 # Programs of the release use the libraries and the dynamic linker of their own suite.
 patch() {
   local root=$1 libraries linker file
-  libraries=$(find "$root/usr/lib" "$root/lib" -name '*.so*' -printf '%h\n' 2> /dev/null | sort -u |
+  # Not every release has all of these folders.
+  libraries=$({ find "$root/usr/lib" "$root/lib" -name '*.so*' -printf '%h\n' 2> /dev/null || true; } | sort -u |
     grep -E 'linux-gnu(/sasl2)?$|/postfix' | tr '\n' ':')
-  linker=$(find "$root" -name 'ld-linux*.so*' | head -n 1)
-  find "$root/usr/sbin" "$root/usr/lib/postfix" "$root/usr/libexec/sendmail" "$root/usr/bin" -type f 2> /dev/null |
+  linker=$(find "$root" -name 'ld-linux*.so*' -print -quit)
+  { find "$root/usr/sbin" "$root/usr/lib/postfix" "$root/usr/libexec/sendmail" "$root/usr/bin" -type f 2> /dev/null || true; } |
     while read -r file; do
       # Shell scripts are no ELF files.
       [ "$(head -c 4 "$file" | od -An -c | tr -d ' ')" = '177ELF' ] || continue
@@ -75,15 +74,20 @@ patch() {
     done
 }
 
-fetch() {
-  local release=$1 directory=$mtas/$1 suite version packages found
-  read -r suite version packages <<< "$(row "$release")"
+# In a shell of its own, which ends with the first command that fails, and takes along what is not whole.
+fetch() (
+  set -e
+  release=$1
+  directory=$mtas/$1
+  row=$(row_of "$release")
+  read -r suite version packages <<< "$row"
   if [ -d "$directory" ]; then
     echo "$release is in $directory"
-    return
+    exit
   fi
   mkdir -p "$mtas"
   temporary=$(mktemp -d "$directory.XXXXXX")
+  trap 'rm -rf "$temporary"' EXIT
   chmod 755 "$temporary"
   mkdir -p "$temporary/apt/state/lists/partial" "$temporary/apt/cache/archives/partial"
   : > "$temporary/apt/status"
@@ -94,7 +98,7 @@ fetch() {
   found=$(printf '%b' "${found//%/\\x}")
   if [[ $found != "$version"* ]]; then
     echo "Debian's $suite has ${packages%% *} $found, not $release: it moves on." >&2
-    return 3
+    exit 3
   fi
   # Words are package names.
   # shellcheck disable=SC2086
@@ -107,14 +111,21 @@ fetch() {
   # The dynamic linker ignores LD_PRELOAD for programs that are set-group-ID, and tests preload into Sendmail.
   find "$temporary/root" -type f -perm /6000 -exec chmod ug-s {} +
   # It runs from where it ends up.
+  trap 'rm -rf "$temporary" "$directory"' EXIT
   mv -T "$temporary/root" "$directory"
-  rm -rf "$temporary"
-  temporary=
   patch "$directory"
+  trap 'rm -rf "$temporary"' EXIT
   echo "$release ($found) is in $directory"
-}
+)
 
 [ $# -gt 0 ] || set -- postfix-3.10 postfix-3.11 sendmail-8.18
 status=0
-for release in "$@"; do fetch "$release" || status=$?; done
+for release in "$@"; do
+  # After "||" or "if" a function goes on when a command fails, in spite of "set -e".
+  set +e
+  fetch "$release"
+  code=$?
+  set -e
+  [ "$code" -eq 0 ] || status=$code
+done
 exit "$status"

@@ -12,8 +12,8 @@ const largerPackets = "sendmail-8.18-mds"
 
 const releases = ["postfix-3.10", "postfix-3.11", "sendmail-8.18", largerPackets]
 
-/** What fetchMta.sh exits with when the suite has another release by now. */
-const movedOn = 3
+/** What fetchMta.sh exits with for a release that it does not know, or when the suite has another by now. */
+const notAvailable = 3
 
 const both = ["auth", "combining", "message", "modifications", "sequence"]
 
@@ -36,7 +36,7 @@ const run = (command: string, args: ReadonlyArray<string>, release: string): num
 const get = (release: string): boolean | undefined => {
   if (release === largerPackets) return run("scripts/buildSendmail.sh", [], release) === 0
   const fetched = run("scripts/fetchMta.sh", [release], release)
-  return fetched === movedOn ? false : fetched === 0 || undefined
+  return fetched === notAvailable ? false : fetched === 0 || undefined
 }
 
 const named = process.argv.slice(2)
@@ -46,7 +46,7 @@ for (const release of named.length === 0 ? releases : named) {
   const isThere = get(release)
   if (isThere === false) {
     process.stdout.write(
-      `skipped: ${release} ${release === largerPackets ? "cannot be built" : "is not available any more"}\n`
+      `skipped: ${release} ${release === largerPackets ? "cannot be built" : "is not available"}\n`
     )
     continue
   }
