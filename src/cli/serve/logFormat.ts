@@ -181,7 +181,7 @@ const writeGathered = (isLast: boolean): boolean => {
   return false
 }
 
-/** How long a reader that has fallen behind is given to take the last lines, in milliseconds. */
+/** How long a slow reader is given to take the last lines, in milliseconds. */
 const patience = 2000
 
 /** Writes the last lines, and waits for a reader: after this nothing runs any more. */
