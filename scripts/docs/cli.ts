@@ -157,7 +157,7 @@ const decodeHex = (hex: string): string =>
     env: { ...process.env, ...plain }
   }).stdout
 
-/** A filter served, looked at and played to again. */
+/** A filter served, looked at, played to again, and measured. */
 const watched = Effect.gen(function*() {
   const directory = yield* files
   const served = yield* start("serve", demoFilter, "--listen", "inet:9000@127.0.0.1")
@@ -178,12 +178,14 @@ const watched = Effect.gen(function*() {
   const replayed = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1")
   const outcome = run(directory, "replay", recording, "--to", "inet:9000@127.0.0.1", "--outcome")
   const decoded = decodeHex("0000000d4f00000006000001ff001fffff 0000000163")
+  const measured = run(directory, "bench", "inet:9000@127.0.0.1", "--messages", "500")
   return {
     served: served.output.replace(/^time=.*\n/gm, ""),
     traced: traced.output,
     replayed: replayed.text,
     outcome: outcome.text,
-    decoded
+    decoded,
+    measured: measured.text.replaceAll("@127.0.0.1", "")
   }
 })
 
@@ -199,13 +201,43 @@ const observed = Effect.gen(function*() {
   return run(directory, "status", "inet:9464@127.0.0.1").text
 })
 
-/** All sections; needs root, Postfix, opendkim, rspamd and clamav-milter. */
+/** The sections that need no filter of others, only root and Postfix. */
+export const own = Effect.gen(function*() {
+  const { expected, many, one } = yield* tested
+  const { decoded, measured, outcome, replayed, served, traced } = yield* watched
+  const state = yield* observed
+  return new Map([
+    [
+      "test",
+      terminal(
+        ["effect-milter test filter.ts hello.eml", one.text],
+        ["effect-milter test filter.ts Maildir", many.text],
+        ["effect-milter test filter.ts spam.mbox --expect rejected; echo $?", `${expected.text}${expected.code}`]
+      )
+    ],
+    ["try", terminal(["effect-milter try filter.ts", yield* tried])],
+    [
+      "trace",
+      terminal(
+        ["effect-milter trace --listen inet:9001 --upstream inet:9000 --record session.jsonl", traced],
+        ["effect-milter replay session.jsonl --to inet:9000", replayed],
+        ["effect-milter replay session.jsonl --to inet:9000 --outcome", outcome]
+      )
+    ],
+    [
+      "decode",
+      terminal(["echo 0000000d4f00000006000001ff001fffff 0000000163 | effect-milter decode -", decoded])
+    ],
+    ["status", terminal(["effect-milter status inet:9464", state])],
+    ["serve", terminal(["effect-milter serve filter.ts --listen inet:9000", served])],
+    ["bench", terminal(["effect-milter bench inet:9000 --messages 500", measured])]
+  ])
+})
+
+/** All sections; needs opendkim, rspamd and clamav-milter as well. */
 export const sections = Effect.gen(function*() {
   const { ham, signed, spam, verified } = yield* sent
-  const { expected, many, one } = yield* tested
   const declarations = yield* probed
-  const { decoded, outcome, replayed, served, traced } = yield* watched
-  const state = yield* observed
   const to = (socket: string) => `--to unix:/run/${socket}/${socket}.sock`
   return new Map([
     ...help(),
@@ -221,33 +253,11 @@ export const sections = Effect.gen(function*() {
         [`effect-milter send spam.eml ${to("rspamd")}; echo $?`, `${spam.text}${spam.code}`]
       )
     ],
-    [
-      "test",
-      terminal(
-        ["effect-milter test filter.ts hello.eml", one.text],
-        ["effect-milter test filter.ts Maildir", many.text],
-        ["effect-milter test filter.ts spam.mbox --expect rejected; echo $?", `${expected.text}${expected.code}`]
-      )
-    ],
-    ["try", terminal(["effect-milter try filter.ts", yield* tried])],
     ...Object.entries(declarations).map(([name, { shown, text }]): readonly [string, string] => [
       `probe ${name}`,
       terminal([`effect-milter probe ${shown}`, text])
     ]),
-    [
-      "trace",
-      terminal(
-        ["effect-milter trace --listen inet:9001 --upstream inet:9000 --record session.jsonl", traced],
-        ["effect-milter replay session.jsonl --to inet:9000", replayed],
-        ["effect-milter replay session.jsonl --to inet:9000 --outcome", outcome]
-      )
-    ],
-    [
-      "decode",
-      terminal(["echo 0000000d4f00000006000001ff001fffff 0000000163 | effect-milter decode -", decoded])
-    ],
-    ["status", terminal(["effect-milter status inet:9464", state])],
-    ["serve", terminal(["effect-milter serve filter.ts --listen inet:9000", served])]
+    ...(yield* own)
   ])
 })
 

@@ -6,6 +6,7 @@ import * as cli from "../../scripts/docs/cli.ts"
 import { describeDaemon } from "../../testbed/daemon.ts"
 import { prerequisites } from "../../testbed/daemons.ts"
 import { prerequisites as opendkim } from "../../testbed/opendkim.ts"
+import { describePostfix } from "../../testbed/postfix.ts"
 
 /** The verdict, the reply and the fields that came; not their values, which change with time and version. */
 const substanceOf = (text: string): ReadonlyArray<string> => {
@@ -29,6 +30,33 @@ describeDaemon("docs/operate/cli.md", {
       same("send verify", verified.text)
       same("send rspamd", `${ham.text}${spam.text}`)
     }))
+})
+
+/**
+ * The lines without what is another each time: numbers, queue ids, bars, the end of a line that the page cuts off. Sorted, since a
+ * delivery and the end of a conversation may come in either order.
+ */
+const shapeOf = (text: string): ReadonlyArray<string> =>
+  // A slow machine has lines that say what is waited for.
+  text.split("\n").filter((line) => !/^ *[\d.,]+ to [\d.,]+ |^effect-milter: waiting/.test(line)).map((line) =>
+    line.startsWith("slowest: ") ? "slowest: " : line
+      .replace(/\bid \w+|\bi=\w+|\bby \S+ \(Postfix\)|^\t.*/g, "*")
+      .replace(/\b[\d-]+T[\d:.]+Z/g, "#")
+      .replace(/\b\d[\d.,:]*/g, "#")
+      // Both close; either may be seen first.
+      .replace(/the (?:MTA|filter) has closed/, "closed")
+      .replace(/ +/g, " ")
+      .trim().slice(0, 60)
+  ).filter((line) => line !== "").toSorted()
+
+describePostfix("docs/operate/cli.md, commands with a filter of one's own", () => {
+  it.live("show what they print", () =>
+    Effect.gen(function*() {
+      const page = Fs.readFileSync(cli.page, "utf8")
+      for (const [name, text] of yield* cli.own) {
+        assert.deepStrictEqual(shapeOf(text), shapeOf(cli.sectionOf(page, name) ?? ""), name)
+      }
+    }).pipe(Effect.scoped))
 })
 
 /** The stages and the modifications that a milter wants. */
