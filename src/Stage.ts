@@ -96,7 +96,7 @@ export interface EndOfHeaders {}
  * @since 0.1.0
  */
 export interface Body {
-  /** A view of the socket's buffer: copy the bytes that are kept after the hook. */
+  /** A view of a buffer that the server writes to again after the hook: copy the bytes that are kept. */
   readonly bytes: Uint8Array
 }
 

@@ -66,6 +66,7 @@ export class CommandQueue {
     const { cutter } = this
     while (cutter.advance()) {
       const { bytes, code, limit, offset, position } = cutter
+      cutter.keep()
       this._completed++
       this.frames.push({ code, bytes, offset, limit, position })
       this.arrivals.push(this.chunkTime)
@@ -74,8 +75,12 @@ export class CommandQueue {
     return cutter.fault === undefined ? undefined : new Frame.FrameError(cutter.fault)
   }
 
-  /** Removes the command at the head. Its frame is valid until the next call. */
+  /**
+   * Removes the command at the head. Its frame is valid until the next call, which comes when the command has been handled:
+   * then its bytes may be written again.
+   */
   removeFirst(): Frame.Frame | undefined {
+    this.cutter.recycle()
     if (this.head === this.frames.length) return this.cutFirst()
     const frame = this.frames[this.head]!
     this._arrived = this.arrivals[this.head]!
@@ -106,6 +111,11 @@ export class CommandQueue {
   get arrived(): number {
     if (this._arrived === unread) this._arrived = this.chunkTime
     return this._arrived
+  }
+
+  /** Lets go of memory for the pieces of a body: a connection without a message must not keep it. */
+  messageEnds(): void {
+    this.cutter.trim()
   }
 
   /** How many commands wait. */

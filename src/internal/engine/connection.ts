@@ -214,6 +214,7 @@ class Connection implements Output, OpenConnection {
       return conversation.malformedArrived(frame.code, error as PacketError)
     }
     this.phase = next.phase
+    if (next.endsMessage || frame.code === endOfMessageCode) this.queue.messageEnds()
     if (packet._tag === "Negotiate" && !this.membership.admit()) {
       conversation.refuseAll()
       this.times.connectionRefused(this.now)

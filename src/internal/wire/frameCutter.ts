@@ -29,6 +29,9 @@ export class FrameCutter {
   // known).
   private held: Uint8Array = noBytes
   private total = 0
+  // What the current frame was put together in, if it came in parts; and such memory for the next one.
+  private lent: Uint8Array = noBytes
+  private spare: Uint8Array = noBytes
   // Where in the stream the next frame begins, or the one that is held.
   private next = 0
   private readonly maxLength: number
@@ -90,6 +93,7 @@ export class FrameCutter {
     this.hold(this.at, Math.min(this.at + total - this.pending, this.chunk.length))
     if (this.pending < total) return false
     this.show(this.held, 0, total)
+    this.lent = this.held
     this.release()
     return true
   }
@@ -123,12 +127,40 @@ export class FrameCutter {
     const needed = this.pending + to - from
     if (needed > this.held.length) {
       const ample = Math.max(2 * needed, 64)
-      const grown = new Uint8Array(this.total === 0 ? ample : Math.min(this.total, ample))
+      const grown = this.memory(this.total === 0 ? ample : Math.min(this.total, ample))
       grown.set(this.held.subarray(0, this.pending))
       this.held = grown
     }
     this.held.set(this.chunk.subarray(from, to), this.pending)
     this.pending = needed
+  }
+
+  private memory(size: number): Uint8Array {
+    const { spare } = this
+    if (spare.length < size) return new Uint8Array(size)
+    this.spare = noBytes
+    return spare
+  }
+
+  /**
+   * The current frame has been handled: its memory serves the next frame that comes in parts. Full pieces of a body do, since
+   * Node reads 64 kB at a time. V8 starts full collections by the bytes of such arrays, and with one for each piece these take
+   * as long as everything else.
+   */
+  recycle(): void {
+    if (this.lent === noBytes) return
+    this.spare = this.lent
+    this.lent = noBytes
+  }
+
+  /** The current frame is kept: its memory is not written again. */
+  keep(): void {
+    this.lent = noBytes
+  }
+
+  /** Lets go of memory that serves nothing any more. */
+  trim(): void {
+    this.lent = this.spare = noBytes
   }
 
   private release(): void {
