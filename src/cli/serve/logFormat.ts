@@ -160,7 +160,7 @@ const written = (what: string | Uint8Array, isLast: boolean): number => {
   try {
     return typeof what === "string" ? Fs.writeSync(2, what) : Fs.writeSync(2, what)
   } catch (error) {
-    // A full pipe: standard error does not wait once anything in this process has asked for its stream.
+    // A full pipe.
     if (Predicate.hasProperty(error, "code") && error.code === "EAGAIN") return 0
     // The stream says what is wrong, and at exit nobody would hear it.
     if (!isLast) process.stderr.write(what)
@@ -181,14 +181,20 @@ const writeGathered = (isLast: boolean): boolean => {
   return false
 }
 
-/** How long a slow reader is given to take the last lines, in milliseconds. */
-const patience = 2000
+/** How long a reader is waited for that takes none of the last lines, in milliseconds. */
+const patience = 5000
 
 /** Writes the last lines, and waits for a reader: after this nothing runs any more. */
 const flushAtExit = (): void => {
   const waiting = new Int32Array(new SharedArrayBuffer(4))
-  const start = performance.now()
-  while (!writeGathered(true) && performance.now() - start < patience) Atomics.wait(waiting, 0, 0, 5)
+  let latest = performance.now()
+  while (true) {
+    const before = rest
+    if (writeGathered(true)) return
+    if (rest.length !== before.length) latest = performance.now()
+    if (performance.now() - latest > patience) return
+    Atomics.wait(waiting, 0, 0, 5)
+  }
 }
 
 let isWaiting = false
@@ -213,7 +219,9 @@ const write = (line: string): void => {
 
 /** A logger of this format; by default pretty on a terminal. */
 export const layer = (kind: Format | undefined) => {
-  const chosen = kind ?? (process.stderr.isTTY ? "pretty" : "logfmt")
+  // Asking for the stream has an effect: a write to a pipe returns at once from then on, so that a stuck reader stops no mail.
+  const { isTTY } = process.stderr
+  const chosen = kind ?? (isTTY ? "pretty" : "logfmt")
   const toJournal = isJournal()
   return Logger.layer([Logger.make((line) => write(format(chosen, line, toJournal)))])
 }

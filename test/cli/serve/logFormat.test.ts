@@ -144,4 +144,27 @@ describe("the last lines of a process", () => {
       assert.strictEqual(code, expected)
       assert.deepStrictEqual(numbers, Array.from({ length: count }, (_, index) => index))
     }))
+
+  it.live("do not stop the process while nobody reads", () =>
+    Effect.callback<void>((resume) => {
+      const child = ChildProcess.spawn(
+        process.execPath,
+        [
+          "-C",
+          "effect-milter-source",
+          "--input-type=module",
+          "--eval",
+          program(`setImmediate(() => setImmediate(() => Fs.writeSync(1, " goes on")))`)
+        ],
+        { cwd: root, stdio: ["ignore", "pipe", "pipe"] }
+      )
+      let text = ""
+      child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+        text += chunk
+        if (text !== "logged goes on") return
+        child.kill("SIGKILL")
+        resume(Effect.void)
+      })
+      return Effect.sync(() => void child.kill("SIGKILL"))
+    }))
 })
