@@ -268,7 +268,7 @@ export interface Making<C, M, A extends Capability, O extends Capability, RR ext
       E7,
       R7
     >
-    /** A piece of the body, cut anywhere: a view of the socket's buffer, to be copied if it is kept. */
+    /** A piece of the body, cut anywhere: a view of a buffer that is written again, to be copied if it is kept. */
     readonly body?: AtStage<"body", Verdict.ByStage["body"], At<C, M, A, O, "body">, E8, R8>
     /** The whole message has been seen. Only here `edit` can change it. */
     readonly endOfMessage?: AtStage<
@@ -295,7 +295,7 @@ export interface Making<C, M, A extends Capability, O extends Capability, RR ext
     readonly header?: Observer<C, M, "header", F6, S6>
     /** The empty line after the header. */
     readonly endOfHeaders?: Observer<C, M, "endOfHeaders", F7, S7>
-    /** A piece of the body, cut anywhere: a view of the socket's buffer, to be copied if it is kept. */
+    /** A piece of the body, cut anywhere: a view of a buffer that is written again, to be copied if it is kept. */
     readonly body?: Observer<C, M, "body", F8, S8>
     /** The whole message has been seen. Only here `edit` can change it. */
     readonly endOfMessage?: Observer<C, M, "endOfMessage", F9, S9>
@@ -358,7 +358,7 @@ const optionNames = keysOf<Options<never, never, never, never, never, never, nev
  * - The rcpt hook runs once for each recipient, and its reject refuses that recipient only. The helo hook runs again after
  *   STARTTLS, and the data hook may.
  * - Both MTAs send header and body only when they have the whole message: refuse at rcpt or earlier to save the transfer.
- * - A piece of the body is cut anywhere and is a view of the socket's buffer: copy what is kept after the hook.
+ * - A piece of the body is cut anywhere and is a view of a buffer that the server writes to again: copy what is kept after the hook.
  * - `Verdict.acceptMessage` and `Verdict.acceptConnection` show the filter no more of the message or session. The verdict for
  *   "go on" is `Verdict.continue`.
  * - A hook that fails needs {@link onFailure} before the filter can be served. A hook that dies, or takes too long, is answered

@@ -254,6 +254,28 @@ describe("a session that is refused", () => {
     }))
 })
 
+describe("a filter that keeps the bytes of a body", () => {
+  const keeping = (keep: (bytes: Uint8Array) => Uint8Array) =>
+    Milter.make("keeping", {
+      modify: ["replaceBody"],
+      message: () => Effect.sync((): Array<Uint8Array> => [])
+    }).on({
+      body: ({ bytes }, { message }) => Effect.sync(() => (message.push(keep(bytes)), Verdict.continue)),
+      endOfMessage: (_, { edit, message }) => Effect.as(edit.replaceBody(Buffer.concat(message)), Verdict.continue)
+    })
+  const message = { from: "alice@example.org", to: "bob@example.net", body: "Hello\n" }
+
+  it.effect("finds them overwritten, as with sockets, unless it has copied them", () =>
+    Effect.gen(function*() {
+      for (const mta of [MilterTest.postfix, MilterTest.sendmail]) {
+        const kept = yield* MilterTest.message(keeping((bytes) => bytes), message, { as: mta })
+        assert.deepStrictEqual(MilterTest.assertAccepted(kept).body.subarray(0, 7), new Uint8Array(7))
+        const copied = yield* MilterTest.message(keeping((bytes) => bytes.slice()), message, { as: mta })
+        MilterTest.assertAccepted(copied, { body: "Hello\n" })
+      }
+    }))
+})
+
 describe("a body that is replaced by text", () => {
   const replacing = (body: string) =>
     Milter.make("replacing", { modify: ["replaceBody"] }).on({

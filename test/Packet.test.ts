@@ -165,6 +165,18 @@ describe("Packet", () => {
     assert.deepStrictEqual(body.slice(0, 5), fromHex("0001000042"))
   })
 
+  it("gives a body as a plain array of which slice is a copy, also from a Buffer", () => {
+    const encoded = Buffer.concat([Buffer.from([9, 9]), Packet.encode({ _tag: "Body", bytes: Uint8Array.of(1, 2, 3) })])
+    const given: Frame.Frame = { code: 0x42, bytes: encoded, offset: 7, limit: encoded.length, position: 0 }
+    const { packet } = mtaWarnings(given)
+    const { bytes: view } = packet._tag === "Body" ? packet : assert.fail(packet._tag)
+    const copy = view.slice()
+    assert.deepStrictEqual(copy, Uint8Array.of(1, 2, 3))
+    encoded.fill(0)
+    assert.deepStrictEqual(view, new Uint8Array(3))
+    assert.deepStrictEqual(copy, Uint8Array.of(1, 2, 3))
+  })
+
   it("carries long lists", () => {
     const value = bytes("x".repeat(50))
     const macros = Array.from({ length: 200 }, (_, index) => ({ name: bytes(`{macro_${index}}`), value }))

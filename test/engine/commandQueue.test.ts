@@ -8,8 +8,8 @@ import { CommandQueue } from "../../src/internal/engine/commandQueue.ts"
 
 const body = 0x42
 
-const queueOf = (): CommandQueue =>
-  new CommandQueue({ frameLength: 65_536, queuedPackets: 100 }, Effect.runSync(Clock.Clock))
+const queueOf = (overwrites = false): CommandQueue =>
+  new CommandQueue({ frameLength: 65_536, queuedPackets: 100 }, Effect.runSync(Clock.Clock), overwrites)
 
 const piece = (filler: number, length: number): Uint8Array => Frame.encode(body, new Uint8Array(length).fill(filler))
 
@@ -73,23 +73,38 @@ describe("the memory of a frame that came in parts", () => {
     }
   })
 
+  it("is overwritten once the command has been handled where that is asked for, and what the other side has is not", () => {
+    const queue = queueOf(true)
+    const chunk = Buffer.concat([piece(1, 10), piece(2, 10), piece(3, 10)])
+    queue.addChunk(chunk)
+    const first = { ...queue.removeFirst()! }
+    assert.strictEqual(queue.length, 2)
+    const second = { ...queue.removeFirst()! }
+    assert.deepStrictEqual(payload(first), new Uint8Array(10))
+    assert.deepStrictEqual(payload(second), new Uint8Array(10).fill(2))
+    queue.removeFirst()
+    assert.deepStrictEqual(payload(second), new Uint8Array(10))
+    assert.isUndefined(queue.removeFirst())
+    assert.deepStrictEqual(chunk, Buffer.concat([piece(1, 10), piece(2, 10), piece(3, 10)]))
+  })
+
   // Chunks cut anywhere; zeroes take a command in between.
   it.prop(
     "leaves each command as it was sent until the one after it is taken",
     [
       Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 300 }))),
-      Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 90 })))
+      Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 90 }))),
+      Schema.Boolean
     ],
-    ([lengths, cuts]) => {
+    ([lengths, cuts, overwrites]) => {
       const frames = lengths.map((length, index) => piece(index % 256, length))
       const stream = Buffer.concat(frames)
-      const queue = queueOf()
+      const queue = queueOf(overwrites)
       let taken = 0
       const current = (): void => {
         const frame = queue.removeFirst()
-        if (frame === undefined) return
-        latest = { ...frame }
-        taken++
+        latest = frame && { ...frame }
+        if (frame !== undefined) taken++
       }
       let latest: Frame.Frame | undefined
       const check = (): void => {

@@ -110,7 +110,7 @@ describe("nothing about a stage stands twice:", () => {
 
   it("letters of commands", () => {
     // N stands for a number in the help of `serve`.
-    const others = [...declarations, "src/cli/serve/serveOptions.ts"]
+    const others = [...declarations, "src/cli/serve/serveOptions.ts", "src/cli/serve/serveSettings.ts"]
     // The sides of a recording: MTA and filter.
     assert.deepStrictEqual(found(patterns.letter, others), ["src/internal/testing/recordingLines.ts: \"M\""])
   })

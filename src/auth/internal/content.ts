@@ -65,7 +65,7 @@ export class Feed {
         this.line = []
         this.lineLength = 0
       }
-      // A copy, since the hook's bytes are a view of the socket's buffer.
+      // A copy, since the hook's bytes are a view of a buffer that is written again.
       this.line.push(text.slice(end))
       this.lineLength += text.length - end
       const longest = this.lineLength > limits.line

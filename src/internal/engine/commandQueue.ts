@@ -42,9 +42,18 @@ export class CommandQueue {
   private chunkArrived = unread
   private _arrived = unread
   private _completed = 0
+  private readonly overwrites: boolean
+  /** The bytes of the command that was removed last, if they will be overwritten. */
+  private latest: Uint8Array = noBytes
 
-  constructor(limits: { readonly frameLength: number; readonly queuedPackets: number }, clock: Clock.Clock) {
+  /** With `overwrites`, the bytes of a command are overwritten for certain once it has been handled; otherwise only sometimes. */
+  constructor(
+    limits: { readonly frameLength: number; readonly queuedPackets: number },
+    clock: Clock.Clock,
+    overwrites: boolean
+  ) {
     this.clock = clock
+    this.overwrites = overwrites
     this.cutter = new FrameCutter(limits.frameLength)
     this.maxFrames = limits.queuedPackets
   }
@@ -52,7 +61,8 @@ export class CommandQueue {
   /** Adds the next bytes of the stream. */
   addChunk(chunk: Uint8Array): void {
     this.queueRest()
-    this.cutter.feed(chunk)
+    // In memory, the MTA's side may still have the chunk.
+    this.cutter.feed(this.overwrites ? new Uint8Array(chunk) : chunk)
     this.chunkArrived = unread
   }
 
@@ -81,6 +91,14 @@ export class CommandQueue {
    */
   removeFirst(): Frame.Frame | undefined {
     this.cutter.recycle()
+    if (!this.overwrites) return this.takeFirst()
+    this.latest.fill(0)
+    const frame = this.takeFirst()
+    this.latest = frame === undefined ? noBytes : frame.bytes.subarray(frame.offset, frame.limit)
+    return frame
+  }
+
+  private takeFirst(): Frame.Frame | undefined {
     if (this.head === this.frames.length) return this.cutFirst()
     const frame = this.frames[this.head]!
     this._arrived = this.arrivals[this.head]!
@@ -150,6 +168,7 @@ export class CommandQueue {
 
   clear(): void {
     this.cutter.clear()
+    this.latest = noBytes
     this.frames = []
     this.arrivals = []
     this.head = this.bytes = 0

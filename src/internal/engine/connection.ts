@@ -85,7 +85,7 @@ class Connection implements Output, OpenConnection {
   constructor(program: Program, transport: Transport) {
     this.program = program
     this.transport = transport
-    this.queue = new CommandQueue(program.limits, program.clock)
+    this.queue = new CommandQueue(program.limits, program.clock, program.overwrites)
     this.writer = new AnswerWriter(transport, program.clock)
     this.times = new PeerTimes(program.timeouts, this.now)
     this.membership = program.connections.add(this)

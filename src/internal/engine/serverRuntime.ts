@@ -71,6 +71,8 @@ export interface Program {
   readonly peers: Network | undefined
   readonly monitor: Monitor
   readonly openFile: OpenFile | undefined
+  /** Whether the bytes of a command are overwritten once it has been handled. */
+  readonly overwrites: boolean
   readonly nextId: () => string
   /** The connections whose sockets are open, even if their sessions are over. */
   readonly connections: OpenConnections

@@ -19,6 +19,8 @@ export interface Accepting {
   readonly openFile?: OpenFile
   /** Whether open sessions get time to end when the server stops. Not in memory, where the MTA ends with the test. */
   readonly drains?: boolean
+  /** Whether the bytes of a command are overwritten once it has been handled, so that a test shows a hook that keeps them. */
+  readonly overwrites?: boolean
   /** This process's part where several processes take connections from the same sockets. */
   readonly worker?: Worker
   /** Stops taking connections; open connections go on. Can be called again. */

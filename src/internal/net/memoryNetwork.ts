@@ -26,7 +26,8 @@ export const make = (address: string): { readonly listener: Accepting; readonly 
           () => stop
         ),
       stop,
-      drains: false
+      drains: false,
+      overwrites: true
     },
     dialer: {
       reaches: address,

@@ -77,6 +77,7 @@ export const serve = Effect.fnUntraced(function*<R>(filter: Filter<NoFailure, R>
     peers,
     monitor,
     openFile: listener.openFile,
+    overwrites: listener.overwrites === true,
     nextId: () => `${started}-${(++sessions).toString(36)}`,
     connections: new OpenConnections(limits),
     draining: false

@@ -150,8 +150,9 @@ export class Reader {
 
   /** Reads the rest of the payload, as a view into the frame's bytes. */
   rest(): Uint8Array {
-    const { limit, offset } = this
+    const { bytes, limit, offset } = this
     this.offset = limit
-    return offset === limit ? noBytes : this.bytes.subarray(offset, limit)
+    // Never a Node Buffer, as `subarray` would give: the `slice` of a Buffer is no copy, as whoever calls it takes it for.
+    return offset === limit ? noBytes : new Uint8Array(bytes.buffer, bytes.byteOffset + offset, limit - offset)
   }
 }

@@ -320,7 +320,7 @@ export class Shadow {
 const keptOf = (stage: Stage, event: unknown): { readonly kept: unknown; readonly bytes: number } => {
   if (isEventOf("header", stage, event)) return { kept: event, bytes: event.name.length + event.raw.length }
   if (!isEventOf("body", stage, event)) return { kept: event, bytes: 0 }
-  // A copy: the bytes are a view of the socket's buffer, and so would be the slice of a Buffer.
+  // A copy: the bytes are a view of a buffer that is written again, and so would be the slice of a Buffer.
   return { kept: { bytes: new Uint8Array(event.bytes) }, bytes: event.bytes.length }
 }
 
