@@ -293,6 +293,7 @@ export class Conversation implements TransactionOwner, StagesOwner {
    * of the call is answered before it.
    */
   callAborted(): Action {
+    this.call.release(this._session)
     const verdict = this.transaction!.giveUp()
     // After end of message the abort would find no message to end.
     return this.reply(this._stage, verdict, undefined, this._stage === stages.endOfMessage ? "endMessage" : "wait")

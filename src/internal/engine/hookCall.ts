@@ -100,8 +100,14 @@ export class HookCall implements Call {
     return handled(definition, this.stage.name, effect)
   }
 
+  /** Lets go of the message: a connection that waits for its next one must not keep the envelope of the last. */
+  release(session: SmtpSession): void {
+    this.forking = session
+  }
+
   /** Reads the exit of the call: a {@link HookResult}, or the state that was built. */
   resultOf(exit: Exit.Exit<unknown, unknown>, session: SmtpSession): unknown {
+    this.release(session)
     if (Exit.isFailure(exit)) return this.defect(exit.cause, session)
     const { value } = exit
     // The usual verdict needs no check.
@@ -118,6 +124,7 @@ export class HookCall implements Call {
 
   /** The time for the answer is over. Scopes close with an interruption, since the hook is interrupted. */
   expire(session: SmtpSession): Failed {
+    this.release(session)
     const { definition, monitor } = this.unit
     monitor.error("CommandTimeout")
     session.log(Effect.logWarning(`CommandTimeout: ${definition.name} did not answer ${this.stage.name} in time`))
