@@ -1,4 +1,4 @@
-/** Releases of MTAs that cannot be had: skipped, or an error, and nothing half is left. */
+/** Releases of MTAs that are not available: skipped, or an error, and nothing half is left. */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as ChildProcess from "node:child_process"
