@@ -337,6 +337,20 @@ describe("workers", () => {
       assert.deepStrictEqual(Fs.readdirSync(where.directory), ["name"])
     }))
 
+  it.live("told to stop when they have opened and are not ready yet, drain", () =>
+    Effect.gen(function*() {
+      const where = yield* place
+      become(where.file, "slow")
+      const child = yield* start({ workers: 1, ...where, listen: "inet:0" })
+      yield* child.shows(/listens on inet:\d+@/)
+      const filter = yield* session(/listens on (inet:\d+@[\d.]+)/.exec(child.output)![1]!)
+      yield* child.signal("SIGTERM")
+      yield* child.shows(/stops when its open connections have ended \(1\)/)
+      assert.match(textOf(yield* filter.mail("alice@example.org")), /^Service is shutting down/)
+      yield* filter.quit()
+      assert.strictEqual(yield* child.exit, 0, child.output)
+    }))
+
   it.live("share a limit of connections", () =>
     Effect.gen(function*() {
       const { child, listen } = yield* started({ maxConnections: 2 })

@@ -9,7 +9,7 @@ import * as Listeners from "./listeners.ts"
 
 /** What processes/workers.ts does. */
 export interface Program extends Omit<NodeMilterServer.WorkersOptions, "onReload"> {
-  /** What the filter answers; `broken` ends a process that starts, `late` does so after a second. */
+  /** What the filter answers; `broken` ends a process that starts, `late` does so after a second, `slow` is never done with its start. */
   readonly file: string
   readonly maxConnections?: number
   readonly maxSilentConnections?: number

@@ -5,6 +5,7 @@
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Path from "node:path"
 import * as MilterServer from "../../MilterServer.ts"
@@ -78,14 +79,17 @@ const serveAsWorker = Effect.fnUntraced(function*(
     yield* processUser.become(yield* processUser.find(settings.user))
   }
   if (settings.watch) yield* watch.collect
+  // Without its configuration postconf takes a second, in which the modules load. The supervisor prints what the first worker says.
+  const queueDirectory = yield* Effect.forkChild(
+    assignment.index === 0 ? postconf.queueDirectory : Effect.succeed(postconf.defaultQueueDirectory)
+  )
   const { layer, options } = yield* Effect.ensuring(
     serverOf(files, settings),
     Effect.suspend(() => settings.watch ? send({ _tag: "Loaded", files: watch.collected() }) : Effect.void)
   )
   const text = Effect.gen(function*() {
     const servers = yield* MilterServer.status
-    const hasSocket = servers.some(({ addresses }) => addresses.some((address) => address.startsWith("unix:")))
-    const queue = hasSocket ? yield* postconf.queueDirectory : postconf.defaultQueueDirectory
+    const queue = yield* Fiber.join(queueDirectory)
     return servers.map(({ addresses, filter }) => mtaLines(filter, addresses, options, queue)).join("")
   })
   return yield* work(assignment, layer, { text, version }).pipe(

@@ -139,8 +139,8 @@ export class Supervisor {
 
   private dismiss(worker: WorkerProcess, how: "Stop" | "Retire"): void {
     worker.isLeaving = true
-    // One that has not started yet has no session, and may not listen to us for a while.
-    if (worker.hasStarted) worker.tell({ _tag: how })
+    // One that has not opened yet has no session, and may not listen to us for a while.
+    if (worker.hasOpened) worker.tell({ _tag: how })
     else worker.kill()
   }
 
@@ -153,7 +153,7 @@ export class Supervisor {
     this.bury(worker)
     if (worker.isLeaving) {
       // Of a worker that was replaced, the log says what it cut off.
-      if (how !== 0 && this.isStopping && worker.hasStarted) drainState.markOverrun()
+      if (how !== 0 && this.isStopping && worker.hasOpened) drainState.markOverrun()
       return
     }
     if (!wasAtWork || this.isStopping) return
@@ -223,7 +223,7 @@ export class Supervisor {
   checkSilence(longest: number): void {
     const now = performance.now()
     for (const worker of this.living) {
-      if (!worker.hasStarted) continue
+      if (!worker.hasOpened) continue
       if (now - worker.heard > longest) worker.kill()
       else worker.tell({ _tag: "Ask", question: 0 })
     }

@@ -1,4 +1,5 @@
 /** A worker's side: it serves sockets that its supervisor has bound, answers its questions, and ends when it is told to. */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import type * as Scope from "effect/Scope"
@@ -62,6 +63,7 @@ export const start = Effect.fnUntraced(function*(
 ): Effect.fn.Return<Worker, never, Scope.Scope> {
   const fork = Effect.runForkWith(yield* Effect.context())
   const listeners: Array<NetListener> = []
+  const allowed = Deferred.makeUnsafe<void>()
   let isReplaced = false
   signals.beSupervised()
 
@@ -81,6 +83,8 @@ export const start = Effect.fnUntraced(function*(
     switch (message._tag) {
       case "Ask":
         return void fork(answer(message.question))
+      case "Open":
+        return void Deferred.doneUnsafe(allowed, Effect.void)
       case "Reload":
         return signals.hangUp()
       case "Retire":
@@ -109,21 +113,21 @@ export const start = Effect.fnUntraced(function*(
   )
 
   return {
-    open: (warn) =>
-      Effect.tap(
-        Effect.map(
-          Effect.forEach(sockets, ({ descriptor, isPassed, path }) =>
-            open(`fd:${descriptor}`, { mode: 0, owner: undefined, group: undefined }, warn, {
-              path,
-              // A socket of the service manager outlives the workers; others are taken on by those that stay.
-              isShared: () =>
-                isPassed || isReplaced
-            })),
-          (opened) =>
-            opened.flat()
-        ),
-        (opened) => Effect.sync(() => void listeners.push(...opened))
-      ),
+    open: Effect.fnUntraced(function*(warn) {
+      yield* send({ _tag: "AskToOpen" })
+      yield* Deferred.await(allowed)
+      const opened = yield* Effect.forEach(
+        sockets,
+        ({ descriptor, isPassed, path }) =>
+          open(`fd:${descriptor}`, { mode: 0, owner: undefined, group: undefined }, warn, {
+            path,
+            // A socket of the service manager outlives the workers; others are taken on by those that stay.
+            isShared: () => isPassed || isReplaced
+          })
+      )
+      listeners.push(...opened.flat())
+      return opened.flat()
+    }),
     ready: (message) => send({ _tag: "Ready", ...message })
   }
 })

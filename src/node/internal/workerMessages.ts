@@ -23,6 +23,8 @@ export interface AssignedSocket {
 export type ToWorker =
   /** Asks for a {@link Report}. */
   | { readonly _tag: "Ask"; readonly question: number }
+  /** Takes connections from now on. */
+  | { readonly _tag: "Open" }
   /** Runs `onReload`. */
   | { readonly _tag: "Reload" }
   /** Takes no more connections, lets sessions go on for a while, and ends. */
@@ -50,6 +52,8 @@ export interface Ready {
 }
 
 export type FromWorker =
+  /** The server is built: the worker asks whether it may take connections, since one that has none is killed at a stop. */
+  | { readonly _tag: "AskToOpen" }
   | Ready
   /** The files that the worker has loaded: a change of one asks for a new worker. */
   | { readonly _tag: "Loaded"; readonly files: ReadonlyArray<string> }

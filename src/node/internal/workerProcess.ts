@@ -37,6 +37,8 @@ export class WorkerProcess {
   readonly born = performance.now()
   /** When it was last heard of, by `performance.now()`. */
   heard = performance.now()
+  /** Whether it takes connections, or has taken some. */
+  hasOpened = false
   /** Whether it was told to end. */
   isLeaving = false
   private readonly onLoaded: (files: ReadonlyArray<string>) => void
@@ -73,6 +75,11 @@ export class WorkerProcess {
   private receive(message: FromWorker): void {
     this.heard = performance.now()
     switch (message._tag) {
+      case "AskToOpen":
+        // One that is about to be killed must not take a connection.
+        if (this.isLeaving) return
+        this.hasOpened = true
+        return this.tell({ _tag: "Open" })
       case "Ready":
         this.version = message.version
         return void Deferred.doneUnsafe(this.ready, Effect.succeed(message))
@@ -84,11 +91,6 @@ export class WorkerProcess {
         this.waiting.delete(message.question)
         return
     }
-  }
-
-  /** Whether it takes connections, or has taken some. */
-  get hasStarted(): boolean {
-    return Deferred.isDoneUnsafe(this.ready)
   }
 
   tell(message: ToWorker): void {

@@ -17,11 +17,12 @@ const server = Layer.unwrap(Effect.gen(function*() {
   // As one that waits for its database.
   if (name === "late") yield* Effect.sleep("1 second")
   if (name === "broken" || name === "late") return yield* Effect.die(new Error("the program is broken"))
-  return MilterServer.layer(introducing(name), {
+  const served = MilterServer.layer(introducing(name), {
     ...(maxConnections === undefined ? {} : { maxConnections }),
     ...(maxSilentConnections === undefined ? {} : { maxSilentConnections }),
     ...(drainTimeout === undefined ? {} : { drainTimeout })
   })
+  return name === "slow" ? Layer.tap(served, () => Effect.never) : served
 }))
 
 NodeRuntime.runMain(
