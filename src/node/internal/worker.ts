@@ -115,7 +115,8 @@ export const start = Effect.fnUntraced(function*(
   return {
     open: Effect.fnUntraced(function*(warn) {
       yield* send({ _tag: "AskToOpen" })
-      yield* Deferred.await(allowed)
+      // A server opens uninterruptibly, but the supervisor may be gone, or tell this process to stop, before it answers.
+      yield* Effect.interruptible(Deferred.await(allowed))
       const opened = yield* Effect.forEach(
         sockets,
         ({ descriptor, isPassed, path }) =>
