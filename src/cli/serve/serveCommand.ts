@@ -89,7 +89,9 @@ const serveAsWorker = Effect.fnUntraced(function*(
   )
   const text = Effect.gen(function*() {
     const servers = yield* MilterServer.status
-    const queue = yield* Fiber.join(queueDirectory)
+    // For TCP nobody has to wait for it.
+    const hasSocket = servers.some(({ addresses }) => addresses.some((address) => address.startsWith("unix:")))
+    const queue = hasSocket ? yield* Fiber.join(queueDirectory) : postconf.defaultQueueDirectory
     return servers.map(({ addresses, filter }) => mtaLines(filter, addresses, options, queue)).join("")
   })
   return yield* work(assignment, layer, { text, version }).pipe(
