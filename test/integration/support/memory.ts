@@ -78,7 +78,8 @@ export const start = Effect.fnUntraced(function*(name: Name, temporary: string) 
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       ChildProcess.fork(script, [name], {
-        execArgv: ["-C", "effect-milter-source", "--expose-gc"],
+        // Memory for young objects grows to three times 16 MB with what is allocated, whatever is kept of it.
+        execArgv: ["-C", "effect-milter-source", "--expose-gc", "--max-semi-space-size=4"],
         env: { ...process.env, TMPDIR: temporary },
         stdio: ["ignore", "pipe", "pipe", "ipc"]
       })
