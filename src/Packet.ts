@@ -103,9 +103,14 @@ const replies = [
   filter.Shutdown
 ] as const
 
-const schemas = <const D extends ReadonlyArray<{ readonly schema: Schema.Constraint }>>(definitions: D) =>
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- map forgets that it makes a tuple of a tuple
-  definitions.map(({ schema }) => schema) as unknown as { readonly [K in keyof D]: D[K]["schema"] }
+// Of the schemas of these definitions, made on first use: a server never asks for them.
+const union = <const D extends ReadonlyArray<{ readonly schema: Schema.Constraint }>>(definitions: D) =>
+  Schema.suspend(() =>
+    Schema.Union(
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- map forgets that it makes a tuple of a tuple
+      definitions.map(({ schema }) => schema) as unknown as { readonly [K in keyof D]: D[K]["schema"] }
+    )
+  )
 
 /**
  * The schema of every command of an MTA.
@@ -113,7 +118,7 @@ const schemas = <const D extends ReadonlyArray<{ readonly schema: Schema.Constra
  * @category schemas
  * @since 0.1.0
  */
-export const MtaPacket = Schema.Union(schemas(commands))
+export const MtaPacket = union(commands)
 
 /**
  * Any command of an MTA.
@@ -144,7 +149,7 @@ export type MtaPacket =
  * @category schemas
  * @since 0.1.0
  */
-export const FilterPacket = Schema.Union(schemas(replies))
+export const FilterPacket = union(replies)
 
 /**
  * Any reply of a filter.

@@ -145,6 +145,25 @@ describe("Packet", () => {
     assert.isTrue(Schema.is(Packet.MtaPacket)({ _tag: "Helo", name: "\u00ff" }))
   })
 
+  it("has schemas that are made on first use, once", () => {
+    let asked = 0
+    const field: Wire.Field<typeof Wire.u16.schema> = {
+      ...Wire.u16,
+      get schema() {
+        asked++
+        return Wire.u16.schema
+      }
+    }
+    const definition = packet("Lazy", "z", { field }, { documentation: "" })
+    const writer = new Wire.Writer()
+    definition.write(writer, { _tag: "Lazy", field: 7 })
+    assert.deepStrictEqual([...writer.take()], [0, 0, 0, 3, 0x7a, 0, 7])
+    assert.strictEqual(asked, 0)
+    assert.isFalse(Schema.is(definition.schema)({ _tag: "Lazy", field: 0x10000 }))
+    assert.strictEqual(definition.schema, definition.schema)
+    assert.strictEqual(asked, 1)
+  })
+
   it("has unions of the same packets as types and as schemas", () => {
     const types: ReadonlyArray<Packet.MtaPacket | Packet.FilterPacket> = []
     const schemas: ReadonlyArray<typeof Packet.MtaPacket.Type | typeof Packet.FilterPacket.Type> = types

@@ -1,11 +1,37 @@
 /** Fields that belong to a single packet. */
 import * as Schema from "effect/Schema"
-import { field, text, u16, u32 } from "../../Wire.ts"
+import type * as Wire from "../../Wire.ts"
+import { text, u16, u32 } from "../../Wire.ts"
 import type { ByteString } from "../bytes/byteString.ts"
 import { quote } from "../bytes/quote.ts"
 
+/** A field whose schema has parts, and is made on first use as those of the packets are. */
+class Composite<S extends Schema.Constraint> implements Wire.Field<S> {
+  readonly layout: string
+  readonly read: Wire.Field<S>["read"]
+  readonly write: Wire.Field<S>["write"]
+  readonly format: Wire.Field<S>["format"]
+  private readonly make: () => S
+  private made: S | undefined
+
+  constructor(make: () => S, { format, layout, read, write }: Omit<Wire.Field<S>, "schema">) {
+    this.make = make
+    this.layout = layout
+    this.read = read
+    this.write = write
+    this.format = format
+  }
+
+  get schema(): S {
+    return this.made ??= this.make()
+  }
+}
+
+const composite = <S extends Schema.Constraint>(make: () => S, layout: Omit<Wire.Field<S>, "schema">): Wire.Field<S> =>
+  new Composite(make, layout)
+
 /** Pairs of strings up to the end of the packet. */
-export const macros = field(Schema.Array(Schema.Struct({ name: text.schema, value: text.schema })), {
+export const macros = composite(() => Schema.Array(Schema.Struct({ name: text.schema, value: text.schema })), {
   layout: "pairs of strings",
   read: (reader) => {
     const texts = reader.texts()
@@ -29,7 +55,7 @@ export const macros = field(Schema.Array(Schema.Struct({ name: text.schema, valu
 })
 
 /** The macros that a filter requests, by stage, up to the end of the packet. */
-export const macroLists = field(Schema.Array(Schema.Struct({ stage: u32.schema, names: text.schema })), {
+export const macroLists = composite(() => Schema.Array(Schema.Struct({ stage: u32.schema, names: text.schema })), {
   layout: "(stage u32, names string) repeated",
   read: (reader) => {
     const lists: Array<{ readonly stage: number; readonly names: ByteString }> = []
@@ -47,17 +73,18 @@ export const macroLists = field(Schema.Array(Schema.Struct({ stage: u32.schema, 
 
 const families = { Unknown: 0x55, Unix: 0x4c, IPv4: 0x34, IPv6: 0x36 } as const
 
-const ClientAddress = Schema.Union([
-  Schema.TaggedStruct("Unknown", {}),
-  Schema.TaggedStruct("Unix", { port: u16.schema, path: text.schema }),
-  Schema.TaggedStruct("IPv4", { port: u16.schema, address: text.schema }),
-  Schema.TaggedStruct("IPv6", { port: u16.schema, address: text.schema })
-])
+const clientAddressSchema = () =>
+  Schema.Union([
+    Schema.TaggedStruct("Unknown", {}),
+    Schema.TaggedStruct("Unix", { port: u16.schema, path: text.schema }),
+    Schema.TaggedStruct("IPv4", { port: u16.schema, address: text.schema }),
+    Schema.TaggedStruct("IPv6", { port: u16.schema, address: text.schema })
+  ])
 
 /** The family byte and, unless the family is unknown, a port and an address. */
-export const clientAddress = field(ClientAddress, {
+export const clientAddress = composite(clientAddressSchema, {
   layout: "byte `U`, or byte `L`, `4` or `6`, port u16, address string",
-  read: (reader): typeof ClientAddress.Type => {
+  read: (reader): ReturnType<typeof clientAddressSchema>["Type"] => {
     const family = reader.u8()
     switch (family) {
       case families.Unknown:
