@@ -130,8 +130,7 @@ const show = (title: string, { columns, rows }: Table): void => {
 
 const measureCells = async (): Promise<void> => {
   for (const cell of cells) {
-    const onRound = (round: number): void =>
-      progress(`${cell.name}: ${round < 0 ? "warm-up" : `round ${round + 1} of ${cell.rounds}`}`)
+    const onRound = (round: number): void => progress(`${cell.name}: round ${round + 1} of ${cell.rounds}`)
     const entry = { cell, measured: await measureCell(cell, prepared, { folder, cpu, onRound }) }
     measured.push(entry)
     show(`${cell.title} [${cell.name}]`, cellTable(described, entry.measured))

@@ -108,6 +108,9 @@ const warmUp = (load: Load): Load => ({
   messages: Math.max(load.connections, Math.min(warmUpMessages, load.messages))
 })
 
+/** Rounds of one process: what the compilers make of the same code differs from process to process by some hundredths. */
+const roundsOfProcess = 5
+
 /** Measures the servers in one cell. */
 export const measureCell = async (
   cell: Cell,
@@ -125,18 +128,18 @@ export const measureCell = async (
     failure: undefined as string | undefined
   }))
   try {
-    for (let index = -1; index < cell.rounds; index++) {
+    for (let index = 0; index < cell.rounds; index++) {
       options.onRound(index)
       for (const entry of all) {
         if (entry.failure !== undefined) continue
         try {
-          entry.running ??= await start(
-            entry.command,
-            freeAddress(options.folder, cell.transport, entry.server.name),
-            cpu
-          )
-          const sample = await round(driver, entry.running, index === -1 ? warmUp(entry.load) : entry.load)
-          if (index >= 0) entry.samples.push(sample)
+          if (index % roundsOfProcess === 0) {
+            if (entry.running !== undefined) await stop(entry.running)
+            const address = freeAddress(options.folder, cell.transport, entry.server.name)
+            entry.running = await start(entry.command, address, cpu)
+            await round(driver, entry.running, warmUp(entry.load))
+          }
+          entry.samples.push(await round(driver, entry.running!, entry.load))
         } catch (error) {
           entry.failure = (error as Error).message
           if (entry.running !== undefined) await stop(entry.running)
@@ -166,6 +169,7 @@ export const plannedSeconds = (cell: Cell, prepared: ReadonlyArray<Prepared>): n
     const opening = 10 * (load.perConnection === "held" ? load.connections / load.messages : 1 / load.perConnection)
     const packets = 5 + load.headers + Math.ceil(load.body / 65_535) + opening
     const perPacket = (packetTime[server.name] ?? 24) + load.body / packets * 0.0008
-    const messages = cell.rounds * load.messages + warmUp(load).messages
-    return sum + 1 + messages * packets * perPacket / 1e6
+    const processes = Math.ceil(cell.rounds / roundsOfProcess)
+    const messages = cell.rounds * load.messages + processes * warmUp(load).messages
+    return sum + processes + messages * packets * perPacket / 1e6
   }, 1)
