@@ -101,7 +101,7 @@ const round = async (driver: Driver, running: Running, load: Load): Promise<Samp
 }
 
 /** Messages until the compilers of Node have done what they do. */
-const warmUpMessages = 3_000
+const warmUpMessages = 6_000
 
 const warmUp = (load: Load): Load => ({
   ...load,
@@ -109,7 +109,7 @@ const warmUp = (load: Load): Load => ({
 })
 
 /** Rounds of one process: what the compilers make of the same code differs from process to process by some hundredths. */
-const roundsOfProcess = 5
+const roundsOfProcess = 4
 
 /** Measures the servers in one cell. */
 export const measureCell = async (

@@ -84,20 +84,22 @@ const logging = (file: string) => (folder: string): Command => ({
   log: Path.join(folder, "log")
 })
 
-/** effect-milter with a module that is loaded before it. */
-const preloading = (file: string, version: string): Command => ({
-  program: process.execPath,
-  arguments: [...process.execArgv, "--expose-gc", "--import", source(file), source("effectMilter.ts"), "quiet"],
-  version
-})
-
 /** effect-milter from the sources of another checkout, for before and after. */
 export const against = (checkout: string): Server => ({
   name: "against",
   title: `effect-milter in ${checkout}`,
   variant: true,
   prepare: () => ({
-    ...preloading("checkout.ts", `the sources of ${checkout}`),
+    program: process.execPath,
+    arguments: [
+      ...process.execArgv,
+      "--expose-gc",
+      "--import",
+      source("checkout.ts"),
+      source("effectMilter.ts"),
+      "quiet"
+    ],
+    version: `the sources of ${checkout}`,
     environment: { BENCHMARK_CHECKOUT: Path.resolve(checkout) }
   })
 })
@@ -128,7 +130,7 @@ export const servers: ReadonlyArray<Server> = [
     name: "effect-milter-unmetered",
     title: "effect-milter, without metrics",
     variant: true,
-    prepare: () => preloading("withoutMetrics.ts", ours)
+    prepare: node(ours, "effectMilter.ts", "quiet", "unmetered")
   },
   {
     name: "libmilter",

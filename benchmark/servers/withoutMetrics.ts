@@ -1,4 +1,4 @@
-/** Preloaded: the server counts nothing, to show what metrics cost. Nothing in the library turns them off. */
+/** Loaded before a server starts: it counts nothing, to show what metrics cost. Nothing in the library turns them off. */
 import { FilterMetrics, Metrics } from "../../src/internal/observe/metrics.ts"
 
 const nothing = (): void => {}
