@@ -51,7 +51,7 @@ const valueOf = (value: unknown): string =>
 /** The fields as ` name=value name=value`. */
 const pairs = (fields: Fields): string => {
   let text = ""
-  for (const name of Object.keys(fields)) text += ` ${name}=${valueOf(fields[name])}`
+  for (const name in fields) text += ` ${name}=${valueOf(fields[name])}`
   return text
 }
 

@@ -143,7 +143,8 @@ export class Parameters {
       const parameter = this.raw[index]!
       const { length } = keyword
       if (parameter.length !== length && parameter[length] !== "=") continue
-      if (parameter.slice(0, length).toUpperCase() !== keyword.toUpperCase()) continue
+      // Clients write it in upper case, nearly all of them.
+      if (!parameter.startsWith(keyword) && parameter.slice(0, length).toUpperCase() !== keyword.toUpperCase()) continue
       return cut(parameter, length + 1)
     }
     return undefined
