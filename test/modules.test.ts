@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as ChildProcess from "node:child_process"
 import { root } from "../scripts/repository.ts"
+import * as Packet from "../src/Packet.ts"
 
 /** Prints the modules that importing an entry loads, one a line. */
 const program = `
@@ -18,16 +19,30 @@ await import(process.argv[1])
 console.log(urls.join("\\n"))
 `
 
-const modulesOf = (entry: string) =>
+/** Prints how many packets have a schema once a server's modules are loaded, and once the union of the commands is used. */
+const schemasProgram = `
+import { NodeMilterServer } from "effect-milter/node"
+import * as Packet from "effect-milter/Packet"
+import * as Schema from "effect/Schema"
+const made = () => [...Packet.mtaDefinitions, ...Packet.filterDefinitions].filter((packet) => packet.made !== undefined).length
+console.log(made())
+if (!Schema.is(Packet.MtaPacket)({ _tag: "Abort" })) throw new Error(typeof NodeMilterServer)
+console.log(made())
+`
+
+/** The lines that a program prints in a process of its own. */
+const run = (...program: ReadonlyArray<string>) =>
   Effect.callback<ReadonlyArray<string>>((resume) => {
     const child = ChildProcess.execFile(
       process.execPath,
-      ["-C", "effect-milter-source", "--input-type=module", "--eval", program, entry],
+      ["-C", "effect-milter-source", "--input-type=module", "--eval", ...program],
       { cwd: root, encoding: "utf8" },
       (error, stdout) => resume(error === null ? Effect.succeed(stdout.trim().split("\n")) : Effect.die(error))
     )
     return Effect.sync(() => void child.kill())
   })
+
+const modulesOf = (entry: string) => run(program, entry)
 
 const isSchema = (url: string): boolean => url.endsWith("/effect/dist/Schema.js")
 
@@ -68,6 +83,11 @@ describe("an import loads only what it needs", () => {
         assert.deepStrictEqual(mta, [])
       })
   )
+
+  it.live("a server makes no schema of a packet", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* run(schemasProgram), ["0", String(Packet.mtaDefinitions.length)])
+    }))
 
   it.live("a server without pages has no HTTP", () =>
     Effect.gen(function*() {

@@ -6,7 +6,7 @@
 import * as Layer from "effect/Layer"
 import { serve } from "./program.ts"
 
-// Not preloaded: a process that preloads a module has its code and objects elsewhere, which alone makes 3 % of a message.
+// Not preloaded: a message cost 3 % less with any module preloaded, also without a change to the server.
 if (process.argv.includes("unmetered")) await import("./withoutMetrics.ts")
 
 serve(Layer.empty)

@@ -51,6 +51,7 @@ const valueOf = (value: unknown): string =>
 /** The fields as ` name=value name=value`. */
 const pairs = (fields: Fields): string => {
   let text = ""
+  // Faster than a list of the names. Annotations are plain objects.
   for (const name in fields) text += ` ${name}=${valueOf(fields[name])}`
   return text
 }
